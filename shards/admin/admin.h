@@ -1,0 +1,28 @@
+/*
+ * The admin port: HTTP/1.1, JSON and NDJSON over the node's own ring, on shard 0 (API.md beside this file).
+ */
+#ifndef NM_SHARDS_ADMIN_ADMIN_H
+#define NM_SHARDS_ADMIN_ADMIN_H
+
+#include "core/io/io.h"
+#include "shards/node/control.h"
+
+struct admin;
+
+struct admin_stats { /* one writer, read relaxed by /metrics */
+    uint64_t connections, refused, requests, unauthorized, bad_requests, bytes_in, bytes_out;
+    uint64_t open;
+};
+
+/* Accepts on io->listener. `token` is copied. 0 or net_err. */
+int  admin_init(struct admin **, struct io *, struct node *, const struct config *, const char *token);
+const struct admin_stats *admin_get_stats(const struct admin *);
+/* Idle and slow connections end by this; call when now >= admin_deadline(). */
+uint64_t admin_deadline(const struct admin *);
+void     admin_tick(struct admin *, uint64_t now);
+/* Stops accepting, ends tails and publishes with what they have, closes connections except those waiting for the end of
+ * the process (POST /v1/shutdown). `stopped` is called when no operation is pending; then admin_deinit may be called. */
+void admin_stop(struct admin *, void (*stopped)(void *ctx), void *ctx);
+void admin_deinit(struct admin *);
+
+#endif
