@@ -44,7 +44,7 @@ struct node {
     unsigned               shard_count;
     struct shard         **shards;
     struct spsc           *rings; /* [from * shard_count + to] */
-    atomic_bool            stop_requested;
+    atomic_bool            stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
     uint64_t               started_ns;

@@ -62,8 +62,10 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
             snprintf(error->text, sizeof error->text, "shard %u: %s", index, net_err_text(err));
         return err;
     }
-    if (index == 0)
+    if (index == 0) {
         n->started_ns = s->now;
+        atomic_store_explicit(&n->running, true, memory_order_relaxed);
+    }
     receive_start(s);
     if (n->options.hooks.on_start)
         n->options.hooks.on_start(n->options.hooks.ctx, s->face, index);
@@ -140,7 +142,7 @@ static uint64_t next_deadline(struct shard *s)
     uint64_t at = timer_wheel_next(&s->timers);
     if (!list_empty(&s->tx_blocked) && s->now + BLOCKED_RETRY_NS < at)
         at = s->now + BLOCKED_RETRY_NS;
-    bool watched = s->index == 0 || s->node->started_ns == 0;
+    bool watched = s->index == 0 || !atomic_load_explicit(&s->node->running, memory_order_relaxed);
     if (watched && s->now + CONTROL_WAKE_NS < at)
         at = s->now + CONTROL_WAKE_NS;
     return at;
