@@ -179,6 +179,7 @@ static int plain_path_payload(struct io *io, const struct io_addr *to)
 
 static void plain_boot_id(struct io *io, uint8_t out[16])
 {
+    static const char hex[] = "0123456789abcdef";
     (void)io;
     char text[64] = "";
     memset(out, 0, 16);
@@ -189,10 +190,12 @@ static void plain_boot_id(struct io *io, uint8_t out[16])
     close(fd);
     unsigned digits = 0;
     for (ssize_t i = 0; i < n && digits < 32; i++) {
-        unsigned c = (unsigned char)text[i];
-        unsigned value = c - '0' < 10 ? c - '0' : c - 'a' < 6 ? c - 'a' + 10 : 16;
-        if (value < 16)
-            out[digits / 2] = (uint8_t)(out[digits / 2] << 4 | value), digits++;
+        const char *digit = strchr(hex, text[i]);
+        if (!digit || !text[i])
+            continue; /* a dash */
+        unsigned value = (unsigned)(digit - hex);
+        out[digits / 2] |= (uint8_t)(digits % 2 ? value : value << 4);
+        digits++;
     }
     if (digits != 32)
         memset(out, 0, 16);
