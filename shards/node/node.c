@@ -29,17 +29,18 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
         return err;
     }
     err = identity_init(&n->identity, crypto, secrets->seed);
-    crypto_deinit(crypto);
     if (err) {
+        crypto_deinit(crypto);
         snprintf(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node", n->dir);
         return err;
     }
     n->local.identity = &n->identity;
     memcpy(n->local.static_secret, secrets->static_secret, 32);
-    x25519_public(secrets->static_secret, n->local.static_public);
     memcpy(n->local.psk, secrets->psk, 32);
     n->local.features = offered_features(&n->config);
     n->local.allow_compat = n->config.sessions == SESSIONS_COMPAT;
+    handshake_local_init(&n->local, crypto);
+    crypto_deinit(crypto);
     return NET_OK;
 }
 
