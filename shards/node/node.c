@@ -28,20 +28,10 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
         snprintf(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
         return err;
     }
-<<<<<<< HEAD
-=======
-    err = identity_init(&n->identity, crypto, secrets->seed);
-    if (err) {
-        crypto_deinit(crypto);
-        snprintf(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node", n->dir);
-        return err;
-    }
->>>>>>> crypto
     n->local.identity = &n->identity;
     memcpy(n->local.static_secret, secrets->static_secret, 32);
     memcpy(n->local.psk, secrets->psk, 32);
     n->local.features = offered_features(&n->config);
-<<<<<<< HEAD
     handshake_local_init(&n->local, crypto);
     err = identity_init(&n->identity, crypto, secrets->seed);
     crypto_deinit(crypto);
@@ -49,12 +39,6 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
         snprintf(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node",
                  n->dir);
     return err;
-=======
-    n->local.allow_compat = n->config.sessions == SESSIONS_COMPAT;
-    handshake_local_init(&n->local, crypto);
-    crypto_deinit(crypto);
-    return NET_OK;
->>>>>>> crypto
 }
 
 static int make_shards(struct node *n)
