@@ -42,7 +42,10 @@ struct reactor_options {
 };
 
 struct reactor_stats {
-    counter enters, sqes, cqes, datagrams_in, datagrams_out, recv_batches, send_batches, gso_fallbacks, no_buffers, doorbells,
+    counter enters, sqes, cqes, datagrams_in, datagrams_out, recv_batches, send_batches,
+        gso_fallbacks,    /* sends of several datagrams that went one by one */
+        no_buffers,       /* times the receive paused until buffers were back; nothing is lost by that */
+        doorbells,        /* rung by this shard */
         socket_overflows; /* SO_RXQ_OVFL: dropped by the kernel for want of socket buffer */
 };
 
