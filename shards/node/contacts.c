@@ -1,4 +1,5 @@
 /* Who we know: the table of contacts on shard 0, and what homes report of them. */
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 #include <assert.h>
@@ -229,7 +230,7 @@ int contacts_init(struct shard *s, struct config_error *error)
         return err;
     err = add_from_file(cs, &s->node->peers);
     if (err) {
-        snprintf(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir, net_err_text(err),
+        text_format(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir, net_err_text(err),
                  err == NET_ERR_LIMIT ? " (limits.peers)" : "");
         return err;
     }

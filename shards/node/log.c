@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
 static const uint64_t STALL_NS = 1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
@@ -97,9 +98,9 @@ int log_touch(struct shard *s, struct log_key key, const struct channel_name *na
 static void log_base(const struct node *n, uint64_t origin, char *out, size_t size)
 {
     if (origin == 0)
-        snprintf(out, size, "%s/redex", n->dir);
+        text_format(out, size, "%s/redex", n->dir);
     else
-        snprintf(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
+        text_format(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
 }
 
 static int open_redex(struct log *log)
@@ -257,7 +258,7 @@ static int scan_directory(struct scan *);
 static int scan_failed(struct scan *sc, int err, const char *what, const char *why)
 {
     sc->err = err;
-    snprintf(sc->error->text, sizeof sc->error->text, "%s: %s: %s", sc->path, what, why);
+    text_format(sc->error->text, sizeof sc->error->text, "%s: %s: %s", sc->path, what, why);
     return SCAN_STOP;
 }
 
@@ -338,7 +339,7 @@ int log_open_all(struct shard *s, struct config_error *error)
     sc->error = error;
     if (scan_base(sc, 0) == SCAN_GO_ON) {
         char from[CONFIG_PATH_MAX + 16];
-        snprintf(from, sizeof from, "%s/redex-from", s->node->dir);
+        text_format(from, sizeof from, "%s/redex-from", s->node->dir);
         int res = s->io->plain->list(s->io, from, on_origin, sc);
         if (res < 0 && res != -ENOENT)
             scan_failed(sc, NET_ERR_IO, "cannot list redex-from", strerror(-res));

@@ -18,6 +18,7 @@
 
 #include "core/base/err.h"
 #include "shards/admin/admin.h"
+#include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
 struct worker {
@@ -78,7 +79,7 @@ static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
     char path[CONFIG_PATH_MAX + sizeof nm->config.admin.path];
     if (!nm->config.admin.is_unix || nm->config.admin.path[0] == '/')
         return NET_OK;
-    snprintf(path, sizeof path, "%s/%s", nm->dir, nm->config.admin.path);
+    text_format(path, sizeof path, "%s/%s", nm->dir, nm->config.admin.path);
     if (strlen(path) >= sizeof nm->config.admin.path) {
         fail(error, len, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
              sizeof nm->config.admin.path - 1);
@@ -148,7 +149,7 @@ void netmesh_close(struct netmesh *nm)
 static int lock_directory(struct netmesh *nm, char *error, size_t len)
 {
     char path[CONFIG_PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s/lock", nm->dir);
+    text_format(path, sizeof path, "%s/lock", nm->dir);
     nm->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (nm->lock_fd < 0)
         return fail(error, len, "%s: cannot open: %s", path, strerror(errno));
@@ -324,10 +325,10 @@ static void say_ready(struct netmesh *nm, void (*ready)(void *, const char *), v
     char listen[64], admin[128], line[512];
     config_format_addr(&nm->config.listen, listen);
     if (nm->config.admin.is_unix)
-        snprintf(admin, sizeof admin, "unix:%s", nm->config.admin.path);
+        text_format(admin, sizeof admin, "unix:%s", nm->config.admin.path);
     else
         config_format_addr(&nm->config.admin.addr, admin);
-    snprintf(line, sizeof line, "{\"event\":\"ready\",\"node_id\":\"0x%016" PRIx64 "\",\"listen\":\"%s\",\"admin\":\"%s\"}",
+    text_format(line, sizeof line, "{\"event\":\"ready\",\"node_id\":\"0x%016" PRIx64 "\",\"listen\":\"%s\",\"admin\":\"%s\"}",
              nm->node->identity.ids.node_id, listen, admin);
     ready(ctx, line);
 }

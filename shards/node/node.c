@@ -1,4 +1,5 @@
 /* Making and ending a node: what its shards share before they run. */
+#include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
 #include <stdio.h>
@@ -25,7 +26,7 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
     struct crypto *crypto;
     int            err = crypto_init(&crypto, NULL);
     if (err) {
-        snprintf(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
+        text_format(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
         return err;
     }
     n->local.identity = &n->identity;
@@ -36,7 +37,7 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
     err = identity_init(&n->identity, crypto, secrets->seed);
     crypto_deinit(crypto);
     if (err)
-        snprintf(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node",
+        text_format(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node",
                  n->dir);
     return err;
 }
@@ -69,7 +70,7 @@ int node_create(struct node **out, const struct node_options *options, struct co
     n->config = *options->config;
     n->peers = options->peers;
     n->shard_count = options->config->shards;
-    snprintf(n->dir, sizeof n->dir, "%s", options->dir);
+    text_format(n->dir, sizeof n->dir, "%s", options->dir);
     n->link_config = (struct link_config){
         .heartbeat_interval_ns = n->config.heartbeat_interval_ns,
         .session_timeout_ns = n->config.session_timeout_ns,
@@ -79,7 +80,7 @@ int node_create(struct node **out, const struct node_options *options, struct co
     n->rx_window = receive_window(&n->config, options->socket_buffer);
     int err = load_identity(n, options->secrets, error);
     if (!err && (err = make_shards(n)) != NET_OK)
-        snprintf(error->text, sizeof error->text, "cannot make %u shards: %s", n->shard_count, net_err_text(err));
+        text_format(error->text, sizeof error->text, "cannot make %u shards: %s", n->shard_count, net_err_text(err));
     if (err) {
         node_destroy(n);
         *out = NULL;

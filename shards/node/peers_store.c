@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 static void next_step(struct io_op *op, int32_t res);
@@ -179,9 +180,9 @@ void store_init(struct contacts *cs)
     struct store *st = &cs->store;
     list_init(&st->waiting);
     list_init(&st->saving);
-    snprintf(st->dir, sizeof st->dir, "%s", cs->shard->node->dir);
-    snprintf(st->path, sizeof st->path, "%s/peers.yaml", cs->shard->node->dir);
-    snprintf(st->temporary, sizeof st->temporary, "%s/peers.yaml.tmp", cs->shard->node->dir);
+    text_format(st->dir, sizeof st->dir, "%s", cs->shard->node->dir);
+    text_format(st->path, sizeof st->path, "%s/peers.yaml", cs->shard->node->dir);
+    text_format(st->temporary, sizeof st->temporary, "%s/peers.yaml.tmp", cs->shard->node->dir);
 }
 
 void store_save(struct contacts *cs, struct control_request *r)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 /* node.a of a control_request; node.b is its time limit, node.p its struct wanted. */
@@ -145,7 +146,7 @@ void request_answered(struct contacts *cs, struct wanted *w, bool accepted, enum
 {
     char text[256] = "";
     if (!accepted)
-        snprintf(text, sizeof text, "the peer refused: %s", membership_reason_text(reason));
+        text_format(text, sizeof text, "the peer refused: %s", membership_reason_text(reason));
     w->active = accepted && !w->leaving;
     bool leaving = w->leaving;
     struct control_request *r;
@@ -162,7 +163,7 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
 {
     char text[512];
     if (err) {
-        snprintf(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
+        text_format(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
         r->done(r, err, text);
         return;
     }
@@ -219,7 +220,7 @@ static void refuse(struct contacts *cs, struct control_request *r, int err, cons
     r->node.a = UINT64_MAX;
     f->request = r;
     f->err = err;
-    snprintf(f->message, sizeof f->message, "%s", message);
+    text_format(f->message, sizeof f->message, "%s", message);
     timer_init(&f->timer, on_refusal);
     timer_arm(&cs->shard->timers, &f->timer, cs->shard->now);
 }

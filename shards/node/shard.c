@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 enum { ROSTER_CHANNELS = 65536 };
@@ -59,7 +60,7 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
         err = contacts_init(s, error);
     if (err) {
         if (!error->text[0])
-            snprintf(error->text, sizeof error->text, "shard %u: %s", index, net_err_text(err));
+            text_format(error->text, sizeof error->text, "shard %u: %s", index, net_err_text(err));
         return err;
     }
     if (index == 0) {
@@ -125,16 +126,6 @@ static void pull_all(struct shard *s)
         s->busy = true; /* a share was used up, not the buffers */
 }
 
-static void flush_logs(struct shard *s)
-{
-    struct list dirty, *n;
-    list_init(&dirty);
-    while ((n = list_pop(&s->dirty_logs)))
-        list_push_back(&dirty, n);
-    while ((n = list_first(&dirty)))
-        redex_flush_linked(n);
-}
-
 static uint64_t next_deadline(struct shard *s)
 {
     if (s->busy)
@@ -176,7 +167,7 @@ uint64_t shard_turn(struct shard *s)
     transmit_retry(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
-    flush_logs(s);
+    redex_flush_all(&s->dirty_logs);
     mailbox_flush(s);
     publish_gauges(s);
     return next_deadline(s);

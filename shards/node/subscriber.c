@@ -30,9 +30,9 @@ static void source_fill(struct source *src, struct cursor *c, struct packer *pac
 {
     while (src->ring && c->next < src->ring->next_seq) {
         struct cspan run = event_ring_frames(src->ring, c->next);
-        size_t       taken;
-        c->next += packer_add_frames(packer, run, &taken);
-        if (taken < run.len)
+        size_t       before = packer->len;
+        c->next += packer_add_frames(packer, run, UINT32_MAX);
+        if (packer->len - before < run.len)
             return; /* full; else the ring wrapped here: go on at its start */
     }
     while (src->at < src->count && packer_add(packer, src->events[src->at].data))

@@ -76,8 +76,13 @@ int      redex_error(const struct redex *); /* 0, NET_ERR_POISONED, NET_ERR_NO_S
 size_t   redex_read(struct redex *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 uint64_t redex_damaged(const struct redex *);
 
-/* Submits the writes of what was appended, unless writes are in flight. Called once per turn for each log in `dirty`. */
+/* Bytes of all three files appended but not yet written: what max_dirty bounds. 0 in memory mode. */
+uint64_t redex_unwritten_bytes(const struct redex *);
+
+/* Submits the writes of what was appended, unless writes are in flight. */
 void redex_flush(struct redex *);
+/* The same for every log linked in `dirty`, each once; called once per turn. The list may hold logs again afterwards. */
+void redex_flush_all(struct list *dirty);
 /* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. */
 void redex_want_sync(struct redex *, uint64_t seq);
 
