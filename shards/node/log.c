@@ -8,7 +8,8 @@
 #include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
-static const uint64_t STALL_NS = 1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
+static const uint64_t STALL_NS =
+    1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
 
 struct log *log_find(struct shard *s, struct log_key key)
 {
@@ -106,7 +107,7 @@ static void log_base(const struct node *n, uint64_t origin, char *out, size_t si
 static int open_redex(struct log *log)
 {
     struct shard *s = log->shard;
-    char          base[CONFIG_PATH_MAX + 64];
+    char base[CONFIG_PATH_MAX + 64];
     log_base(s->node, log->key.origin, base, sizeof base);
     struct redex_options options = {
         .mode = log->kind == LOG_DISK ? REDEX_DISK : REDEX_MEMORY,
@@ -241,14 +242,14 @@ void log_tell(struct shard *s)
 /* ---- start: every log there is, of the channels this shard owns ---- */
 
 struct scan {
-    struct shard        *shard;
-    uint64_t             origin;
-    char                 path[CONFIG_PATH_MAX + 512];
-    size_t               base_len; /* of the part that is not the channel's name */
+    struct shard *shard;
+    uint64_t origin;
+    char path[CONFIG_PATH_MAX + 512];
+    size_t base_len; /* of the part that is not the channel's name */
     struct config_error *error;
-    int                  err; /* what ended the scan, 0 so far */
-    bool                 is_log;
-    int                  depth;
+    int err; /* what ended the scan, 0 so far */
+    bool is_log;
+    int depth;
 };
 
 enum { SCAN_GO_ON = 0, SCAN_STOP = 1, SCAN_DEPTH = 128 };
@@ -264,7 +265,7 @@ static int scan_failed(struct scan *sc, int err, const char *what, const char *w
 
 static int open_found(struct scan *sc)
 {
-    const char         *name = sc->path + sc->base_len + 1;
+    const char *name = sc->path + sc->base_len + 1;
     struct channel_name channel;
     if (channel_name_parse(name, strlen(name), &channel) != CHANNEL_NAME_OK)
         return SCAN_GO_ON; /* a stranger's directory: not ours to touch */
@@ -272,7 +273,7 @@ static int open_found(struct scan *sc)
     if (log_owner(sc->shard->node, hash) != sc->shard->index)
         return SCAN_GO_ON;
     struct log *log;
-    int         err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
+    int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
     if (err == NET_ERR_LIMIT)
         return scan_failed(sc, err, "cannot open the log", "more logs than limits.channels allows");
     return err ? scan_failed(sc, err, "cannot open the log", net_err_text(err)) : SCAN_GO_ON;

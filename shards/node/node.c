@@ -13,7 +13,8 @@ static uint64_t offered_features(const struct config *c)
     return features;
 }
 
-/* All windows together stay below half of the socket buffer that was got (X4); there are few streams that carry much. */
+/* All windows together stay below half of the socket buffer that was got (X4); there are few streams that carry much.
+ */
 static uint32_t receive_window(const struct config *c, uint32_t socket_buffer)
 {
     uint32_t most = socket_buffer / 4, least = 65536;
@@ -24,7 +25,7 @@ static uint32_t receive_window(const struct config *c, uint32_t socket_buffer)
 static int load_identity(struct node *n, const struct node_secrets *secrets, struct config_error *error)
 {
     struct crypto *crypto;
-    int            err = crypto_init(&crypto, NULL);
+    int err = crypto_init(&crypto, NULL);
     if (err) {
         text_format(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
         return err;
@@ -37,8 +38,8 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
     err = identity_init(&n->identity, crypto, secrets->seed);
     crypto_deinit(crypto);
     if (err)
-        text_format(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node",
-                 n->dir);
+        text_format(error->text, sizeof error->text,
+                    "%s/identity: this identity cannot be used on the wire; make another node", n->dir);
     return err;
 }
 

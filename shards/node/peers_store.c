@@ -13,7 +13,7 @@ static void next_step(struct io_op *op, int32_t res);
 static char *render(struct contacts *cs, size_t *len)
 {
     struct peers_file f = {0};
-    size_t            wanted = 0, entries = 0;
+    size_t wanted = 0, entries = 0;
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
         struct contact *c = container_of(n, struct contact, in_all);
         entries += c->entry != NULL;
@@ -72,7 +72,7 @@ static void submit(struct contacts *cs, enum io_kind kind)
 static void start(struct contacts *cs)
 {
     struct store *st = &cs->store;
-    struct list  *n;
+    struct list *n;
     while ((n = list_pop(&st->waiting)))
         list_push_back(&st->saving, n);
     free(st->text);
@@ -87,7 +87,7 @@ static void start(struct contacts *cs)
 static void finish(struct contacts *cs)
 {
     struct store *st = &cs->store;
-    struct list   saved, *n;
+    struct list saved, *n;
     list_init(&saved);
     while ((n = list_pop(&st->saving)))
         list_push_back(&saved, n);
@@ -127,7 +127,7 @@ static void on_written(struct contacts *cs, int32_t res)
 static void next_step(struct io_op *op, int32_t res)
 {
     struct contacts *cs = container_of(op, struct contacts, store.op);
-    struct store    *st = &cs->store;
+    struct store *st = &cs->store;
     switch (st->step) {
     case STORE_OPEN:
         on_opened(cs, res);

@@ -25,7 +25,8 @@ int shard_create(struct node *n, unsigned index)
     s->face->shard = s;
     for (unsigned i = 0; i < n->shard_count; i++)
         list_init(&s->parked[i]);
-    struct list *lists[] = {&s->peer_list, &s->tx_peers, &s->log_list, &s->grown_logs, &s->dirty_logs, &s->starved_logs};
+    struct list *lists[] = {&s->peer_list,  &s->tx_peers,   &s->log_list,
+                            &s->grown_logs, &s->dirty_logs, &s->starved_logs};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     return transmit_init(s);
@@ -75,14 +76,12 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
 
 static void free_routes(struct shard *s)
 {
-    map_each (&s->routes, slot)
-        free(slot->value);
+    map_each(&s->routes, slot) free(slot->value);
 }
 
 static void free_views(struct shard *s)
 {
-    map_each (&s->views, slot)
-        free(slot->value);
+    map_each(&s->views, slot) free(slot->value);
 }
 
 void shard_destroy(struct shard *s)
@@ -99,7 +98,8 @@ void shard_destroy(struct shard *s)
         free_routes(s);
         roster_deinit(&s->roster);
         crypto_deinit(s->crypto);
-        struct map *maps[] = {&s->sessions, &s->foreign, &s->peers, &s->routes, &s->logs, &s->views, &s->owner_publishers};
+        struct map *maps[] = {&s->sessions, &s->foreign, &s->peers,           &s->routes,
+                              &s->logs,     &s->views,   &s->owner_publishers};
         for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
             map_deinit(maps[i]);
     }
@@ -176,7 +176,7 @@ uint64_t shard_turn(struct shard *s)
 bool shard_idle(void *shard)
 {
     struct shard *s = shard;
-    unsigned      n = s->node->shard_count;
+    unsigned n = s->node->shard_count;
     for (unsigned from = 0; from < n; from++)
         if (!spsc_empty(&s->node->rings[from * n + s->index]))
             return false;

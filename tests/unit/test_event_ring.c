@@ -33,12 +33,12 @@ static size_t frames_of(uint64_t seq, uint32_t count, uint8_t *out)
 
 static void check(const struct event_ring *r)
 {
-    uint8_t            frame[800];
+    uint8_t frame[800];
     struct redex_event e[64];
-    uint64_t           seq = r->first_seq;
+    uint64_t seq = r->first_seq;
     while (seq < r->next_seq) {
         uint64_t from = seq;
-        size_t   n = event_ring_read(r, &seq, r->next_seq, e, 64);
+        size_t n = event_ring_read(r, &seq, r->next_seq, e, 64);
         cr_assert_gt(n, 0);
         for (size_t i = 0; i < n; i++) {
             size_t len = frame_of(from + i, frame) - 4;
@@ -53,7 +53,7 @@ static void check(const struct event_ring *r)
 /* The runs of frames, joined, are the same events: what packets are made of. */
 static void check_frames(const struct event_ring *r)
 {
-    uint8_t  frame[800];
+    uint8_t frame[800];
     uint64_t seq = r->first_seq;
     while (seq < r->next_seq) {
         struct cspan run = event_ring_frames(r, seq);
@@ -71,13 +71,13 @@ static void check_frames(const struct event_ring *r)
 
 Test(event_ring, keeps_the_newest_events_intact_through_many_wraps)
 {
-    static uint8_t    frames[65536];
+    static uint8_t frames[65536];
     struct event_ring r;
-    uint64_t          random = 99, first;
+    uint64_t random = 99, first;
     cr_assert_eq(event_ring_init(&r, 65536), NET_OK);
     for (int i = 0; i < 20000; i++) {
         uint64_t at = r.next_seq;
-        size_t   len = frames_of(at, 1, frames);
+        size_t len = frames_of(at, 1, frames);
         cr_assert_eq(event_ring_append(&r, 1000 + at, (struct cspan){frames, len}, 1, UINT64_MAX, &first), NET_OK);
         cr_assert_eq(first, at);
         if (next(&random) % 16 == 0) {
@@ -91,15 +91,15 @@ Test(event_ring, keeps_the_newest_events_intact_through_many_wraps)
 
 Test(event_ring, never_drops_what_a_reader_still_needs)
 {
-    static uint8_t    frames[65536];
+    static uint8_t frames[65536];
     struct event_ring r;
-    uint64_t          random = 5, keep = 0, first, refused = 0;
+    uint64_t random = 5, keep = 0, first, refused = 0;
     cr_assert_eq(event_ring_init(&r, 65536), NET_OK);
     for (int i = 0; i < 50000; i++) {
         uint32_t count = (uint32_t)(1 + next(&random) % 12);
         uint64_t at = r.next_seq, first_before = r.first_seq;
-        size_t   len = frames_of(at, count, frames);
-        int      err = event_ring_append(&r, 1, (struct cspan){frames, len}, count, keep, &first);
+        size_t len = frames_of(at, count, frames);
+        int err = event_ring_append(&r, 1, (struct cspan){frames, len}, count, keep, &first);
         if (len > 65536 / 8) {
             cr_assert_eq(err, NET_ERR_TOO_LARGE);
             continue;
@@ -124,8 +124,8 @@ Test(event_ring, never_drops_what_a_reader_still_needs)
 Test(event_ring, refuses_frames_that_do_not_fill_their_bytes)
 {
     struct event_ring r;
-    uint64_t          first;
-    uint8_t           frames[16] = {2, 0, 0, 0, 'h', 'i', 9, 0, 0, 0};
+    uint64_t first;
+    uint8_t frames[16] = {2, 0, 0, 0, 'h', 'i', 9, 0, 0, 0};
     cr_assert_eq(event_ring_init(&r, 65536), NET_OK);
     cr_assert_eq(event_ring_append(&r, 1, (struct cspan){frames, 10}, 1, 0, &first), NET_ERR_FORMAT);
     cr_assert_eq(event_ring_append(&r, 1, (struct cspan){frames, 10}, 2, 0, &first), NET_ERR_FORMAT);

@@ -13,7 +13,7 @@ static const struct link_config config = {
 };
 
 static struct crypto *crypto;
-static struct link    l;
+static struct link l;
 
 static void start(void)
 {

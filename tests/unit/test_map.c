@@ -29,10 +29,10 @@ Test(map, follows_a_model)
 {
     enum { KEYS = 300, STEPS = 200000 };
     static char values[KEYS];
-    void       *model[KEYS] = {0};
-    size_t      count = 0;
-    uint64_t    random = 88172645463325252u;
-    struct map  m;
+    void *model[KEYS] = {0};
+    size_t count = 0;
+    uint64_t random = 88172645463325252u;
+    struct map m;
     map_init(&m, 42);
     for (int i = 0; i < STEPS; i++) {
         uint64_t r = next(&random), key = r % KEYS;
@@ -51,7 +51,8 @@ Test(map, follows_a_model)
         cr_assert_eq(map_get(&m, probe), model[probe]);
     }
     size_t seen = 0;
-    map_each (&m, slot) {
+    map_each(&m, slot)
+    {
         cr_assert_eq(slot->value, model[slot->key]);
         seen++;
     }
