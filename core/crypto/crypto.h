@@ -1,7 +1,7 @@
 /*
  * Primitives of the wire: keyed BLAKE2s, HMAC/HKDF-BLAKE2s, X25519, Ed25519 (strict), and the two packet AEADs.
- * Everything is done by libcrypto or intel-ipsec-mb; this file only gives them one face, fetched once per shard, so that
- * no hot call fetches or allocates. Randomness never comes from here (design: "What keeps that true").
+ * Everything is done by libcrypto or intel-ipsec-mb; this file only gives them one face, fetched once per shard, so
+ * that no hot call fetches or allocates. Randomness never comes from here (design: "What keeps that true").
  */
 #ifndef NM_CORE_CRYPTO_CRYPTO_H
 #define NM_CORE_CRYPTO_CRYPTO_H
@@ -20,7 +20,7 @@ struct crypto_options {
 };
 
 /* 0, NET_ERR_NO_MEMORY, or NET_ERR_UNSUPPORTED when libcrypto lacks an algorithm. NULL options: defaults. */
-int  crypto_init(struct crypto **, const struct crypto_options *);
+int crypto_init(struct crypto **, const struct crypto_options *);
 void crypto_deinit(struct crypto *);
 /* True where the CPU has AES and carry-less multiply: only then AES-256-GCM is offered (extensions X6). */
 bool crypto_has_fast_aes(void);
@@ -30,7 +30,8 @@ void secure_wipe(void *, size_t);
 bool secure_equal(const void *, const void *, size_t); /* constant time */
 
 /* BLAKE2s-256 over the concatenation of `parts`; keyed when key_len is 1..32 (native keyed mode), unkeyed when 0. */
-void blake2s(struct crypto *, const uint8_t *key, size_t key_len, const struct cspan *parts, size_t count, uint8_t out[32]);
+void blake2s(struct crypto *, const uint8_t *key, size_t key_len, const struct cspan *parts, size_t count,
+             uint8_t out[32]);
 /* HKDF of Noise with HMAC-BLAKE2s; writes `outputs` (2 or 3) blocks. session.md 3.1 */
 void hkdf_blake2s(struct crypto *, const uint8_t ck[32], struct cspan ikm, unsigned outputs, uint8_t out[][32]);
 
@@ -50,12 +51,12 @@ struct aead;
 
 /* Borrows a context from the shard's pool (bounded only by memory) and expands `key` into it. NULL: no memory. */
 struct aead *aead_new(struct crypto *, enum aead_suite, const uint8_t key[32]);
-void         aead_free(struct crypto *, struct aead *); /* wipes; NULL is fine */
-/* dst may equal src (in place). seal writes `len` bytes and a 16-byte tag. open: true iff the tag is right; on false the
- * bytes of dst are unspecified. */
-void aead_seal(struct aead *, const uint8_t nonce[12], const uint8_t *aad, size_t aad_len, const uint8_t *src, uint8_t *dst,
-               size_t len, uint8_t tag[16]);
-bool aead_open(struct aead *, const uint8_t nonce[12], const uint8_t *aad, size_t aad_len, const uint8_t *src, uint8_t *dst,
-               size_t len, const uint8_t tag[16]);
+void aead_free(struct crypto *, struct aead *); /* wipes; NULL is fine */
+/* dst may equal src (in place). seal writes `len` bytes and a 16-byte tag. open: true iff the tag is right; on false
+ * the bytes of dst are unspecified. */
+void aead_seal(struct aead *, const uint8_t nonce[12], const uint8_t *aad, size_t aad_len, const uint8_t *src,
+               uint8_t *dst, size_t len, uint8_t tag[16]);
+bool aead_open(struct aead *, const uint8_t nonce[12], const uint8_t *aad, size_t aad_len, const uint8_t *src,
+               uint8_t *dst, size_t len, const uint8_t tag[16]);
 
 #endif

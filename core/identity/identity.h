@@ -10,14 +10,14 @@ struct identity_ids {
 };
 
 struct identity {
-    uint8_t             seed[32];   /* secret; wiped by identity_deinit */
-    uint8_t             entity[32]; /* ed25519 public key */
+    uint8_t seed[32];   /* secret; wiped by identity_deinit */
+    uint8_t entity[32]; /* ed25519 public key */
     struct identity_ids ids;
 };
 
 struct identity_ids identity_ids_of(struct crypto *, const uint8_t entity[32]);
 /* NET_ERR_INVALID for the identities a node must refuse: node id 0, or low 16 bits 0x4E45 (wire.md 11.6). */
-int  identity_init(struct identity *, struct crypto *, const uint8_t seed[32]);
+int identity_init(struct identity *, struct crypto *, const uint8_t seed[32]);
 void identity_deinit(struct identity *);
 
 #endif

@@ -10,18 +10,19 @@
 enum { OFFER_MAX_PAYLOAD = 512 };
 
 struct offer {
-    bool           present; /* a block with the right magic was there */
-    uint64_t       features, receive_id, instance;
-    uint32_t       window;
-    uint16_t       max_datagram;
+    bool present; /* a block with the right magic was there */
+    uint64_t features, receive_id, instance;
+    uint32_t window;
+    uint16_t max_datagram;
     const uint8_t *entity, *signature; /* inside the input; NULL when absent */
-    size_t         entity_tlv_at;      /* offset of the ENTITY TLV in the payload: what is hashed lies before it */
+    size_t entity_tlv_at;              /* offset of the ENTITY TLV in the payload: what is hashed lies before it */
 };
 
 /* Appends the block (all but the ENTITY TLV's contents filled) at payload + used. Returns the new payload length, with
- * *entity_at the offset where the 96 ENTITY bytes go (they are the last bytes), *hashed the number of payload bytes before
- * the ENTITY TLV. */
-size_t offer_encode(uint8_t payload[OFFER_MAX_PAYLOAD], size_t used, const struct offer *, size_t *entity_at, size_t *hashed);
+ * *entity_at the offset where the 96 ENTITY bytes go (they are the last bytes), *hashed the number of payload bytes
+ * before the ENTITY TLV. */
+size_t offer_encode(uint8_t payload[OFFER_MAX_PAYLOAD], size_t used, const struct offer *, size_t *entity_at,
+                    size_t *hashed);
 /* `block` is the payload after the node id (msg1) or the whole payload (msg2); `base` = its offset in the payload.
  * Absent or other magic: 0 with present = false. NET_ERR_FORMAT: duplicates, overrun, wrong sizes or ranges, unknown
  * critical types, ENTITY not last, FEATURES bit 0 without ENTITY, RECEIVE_ID, INSTANCE; payload above 512 bytes. */

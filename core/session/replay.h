@@ -1,4 +1,5 @@
-/* Anti-replay window of one direction of one session. session.md 9, extensions X1 (no MAX_FORWARD between our nodes). */
+/* Anti-replay window of one direction of one session. session.md 9, extensions X1 (no MAX_FORWARD between our nodes).
+ */
 #ifndef NM_CORE_SESSION_REPLAY_H
 #define NM_CORE_SESSION_REPLAY_H
 

@@ -76,8 +76,13 @@ enum wire_class { WIRE_CLASS_KEEPALIVE, WIRE_CLASS_PINGWAVE, WIRE_CLASS_ROUTED, 
 /* wire.md 1.1 rules 2-8 by shape alone: lengths and first bytes; WIRE_CLASS_NONE is dropped. */
 enum wire_class wire_classify(struct cspan datagram);
 
-/* Big-endian word the kernel steers by: the first four bytes of the session id as on the wire. -1 when there is none
- * (handshake, pingwave, keep-alive, too short): shard 0. Otherwise word % shards. Same rule as the BPF program. */
+/*
+ * The shard the kernel hands a datagram to, 0..shards-1: the big-endian word at +24, or at +42 behind a routing header
+ * (wire 52 54), modulo `shards` (> 0). That word is the first four bytes of the session id. Exactly what the classic BPF
+ * program computes from the magic and the word alone, loads past the end giving 0: handshakes (id 0), keep-alives and
+ * anything too short go to shard 0, and so do pingwaves (zeros at +24) but for the rare origin that looks like the routing
+ * magic; steering is an optimisation, so whoever gets one of those passes it on.
+ */
 int wire_steer(struct cspan datagram, unsigned shards);
 /* The shard a session id steers to. */
 unsigned wire_steer_id(uint64_t session_id, unsigned shards);
@@ -85,15 +90,18 @@ unsigned wire_steer_id(uint64_t session_id, unsigned shards);
 void wire_header_encode(const struct wire_header *, uint8_t out[WIRE_HEADER]);
 /* wire.md 2.3 rules 1-5: NET_ERR_TRUNCATED, NET_ERR_FORMAT (magic, version), NET_ERR_TOO_LARGE (payload_len, event_count). */
 int  wire_header_decode(struct cspan packet, struct wire_header *out);
-/* 2.3 rule 6 for a data packet or heartbeat: true iff the area after the header has exactly the right length. */
+/* 2.3 rule 6 for a data packet or heartbeat: true iff the area after the header is exactly payload_len + 16 bytes, and,
+ * in a heartbeat, payload_len is 0. So h->payload_len bytes and a tag are there to open. */
 bool wire_length_ok(const struct wire_header *, size_t packet_len);
 
 void wire_route_encode(const struct wire_route *, uint8_t out[WIRE_ROUTE]);
 int  wire_route_decode(struct cspan datagram, struct wire_route *out); /* TRUNCATED below 82 bytes, FORMAT */
-/* wire.md 4.2 in place: ttl - 1, hop_count + 1 saturating, flag high nibble cleared. NET_ERR_LIMIT when ttl is 0. */
+/* wire.md 4.2 in place: ttl - 1, hop_count + 1 saturating, flag high nibble cleared; the inner packet is not touched. Of a
+ * datagram that decoded. NET_ERR_LIMIT when ttl is 0, NET_ERR_TRUNCATED below 82 bytes; then nothing changed. */
 int wire_route_forward(uint8_t *datagram, size_t len);
 
 void wire_pingwave_encode(const struct wire_pingwave *, uint8_t out[WIRE_PINGWAVE]);
+/* The decoders: NET_ERR_TRUNCATED when too short, NET_ERR_FORMAT for any other datagram that is not of that class. */
 int  wire_pingwave_decode(struct cspan datagram, struct wire_pingwave *out);
 int  wire_keepalive_decode(struct cspan datagram, uint64_t *node_id, uint32_t *punch_id);
 

@@ -54,7 +54,7 @@ struct control_request {
     void (*done)(struct control_request *, int err, const char *message);
     struct list link;       /* the node's from here on */
     uint64_t    deadline;
-    struct { uint64_t a, b, c, d; void *p; } node;
+    struct { uint64_t a, b; void *p; } node;
 };
 
 /* peers.yaml is on disk before `done`. NET_ERR_EXISTS (other entry of that name or id), NET_ERR_INVALID, NET_ERR_LIMIT. */
@@ -74,6 +74,7 @@ struct channel_row {
     enum config_log log;
     uint64_t        first_seq, next_seq, bytes;
     uint32_t        subscribers;     /* of ours, on this node */
+    bool            exists;          /* false: subscribed to by peers, but nothing was ever published */
     int             error;           /* the log refuses appends: net_err */
 };
 struct subscription_row {
@@ -85,7 +86,7 @@ void node_each_subscription(struct node *, void (*row)(void *, const struct subs
 struct channel_list {
     void (*row)(struct channel_list *, const struct channel_row *); /* any number of times */
     void (*done)(struct channel_list *);
-    struct { struct list link; uint32_t waiting; } node;
+    struct { struct list link; uint32_t waiting; uint32_t id; } node;
 };
 void node_list_channels(struct node *, struct channel_list *);
 void node_list_channels_cancel(struct node *, struct channel_list *);
@@ -103,8 +104,7 @@ struct publisher {
         struct channel_name channel;
         uint64_t hash, accepted, acked, deadline;
         uint32_t id, in_flight;
-        bool durable, finished, want_writable, failed;
-        int err;
+        bool durable, finished, want_writable;
     } node;
 };
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
@@ -129,10 +129,9 @@ struct tail {
     /* The end was reached (no follow), the count is used up, or err: NET_ERR_NOT_FOUND (no such log and no follow). */
     void (*done)(struct tail *, int err);
     struct {
-        struct list link;
-        uint64_t hash, origin, next, left, end;
-        uint32_t id;
-        bool self, follow, counted, paused, asked, end_known;
+        struct list link, woken;
+        uint64_t next, left, end;
+        bool follow, counted, paused, end_known, from_latest, exact;
         void *p;
     } node;
 };
@@ -152,7 +151,7 @@ void node_tail_cancel(struct node *, struct tail *); /* no callback afterwards *
 /* Which origins have a log of that channel: 0 none, 1 one (filled), 2 several. Answers later. */
 struct origin_lookup {
     void (*done)(struct origin_lookup *, int count, bool self, uint64_t origin);
-    struct { struct list link; uint64_t hash; uint32_t waiting, found; bool self; uint64_t origin; } node;
+    struct { struct channel_list list; struct channel_name channel; uint32_t found; bool self; uint64_t origin; } node;
 };
 void node_find_origins(struct node *, const struct channel_name *, struct origin_lookup *);
 void node_find_origins_cancel(struct node *, struct origin_lookup *);

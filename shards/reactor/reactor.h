@@ -25,6 +25,7 @@ struct reactor_group_options {
 struct reactor_features {
     bool     gso, gro, steering; /* what the kernel gave */
     uint32_t socket_buffer;      /* SO_RCVBUF got, payload bytes (half of what getsockopt reports) */
+    struct io_addr listen, admin; /* as bound, with the port the kernel chose where 0 was asked for; admin: TCP only */
 };
 
 /* Tries every kernel feature that is needed; NET_ERR_UNSUPPORTED with which and why and the remedy in `why`. Binds the
