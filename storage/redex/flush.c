@@ -88,7 +88,7 @@ void redex_flush(struct redex *r)
     redex_write_start(r);
 }
 
-void redex_flush_dirty(struct list *dirty)
+void redex_flush_all(struct list *dirty)
 {
     struct list now;
     if (list_empty(dirty))

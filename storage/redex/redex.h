@@ -86,7 +86,7 @@ uint64_t redex_damaged(const struct redex *);
  * often. */
 void redex_flush(struct redex *);
 /* The flush of every log in the list, once per turn. Logs that have to come again are in it afterwards. */
-void redex_flush_dirty(struct list *dirty);
+void redex_flush_all(struct list *dirty);
 /* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. One
  * sync at a time: who comes meanwhile shares the next one. A failed one poisons the log for good. */
 void redex_want_sync(struct redex *, uint64_t seq);
