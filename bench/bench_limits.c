@@ -46,7 +46,8 @@ struct options {
 struct end {
     const struct options *options;
     unsigned cpu;
-    int fd;                      /* raw */
+    int fd; /* raw; unconnected, as the socket of a node is */
+    struct sockaddr_in to;
     struct reactor_group *group; /* reactor */
     struct io_addr peer;
     uint16_t size;
@@ -128,7 +129,12 @@ static void *raw_flood_send(void *arg)
         char bytes[CMSG_SPACE(sizeof(uint16_t))];
     } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(uint16_t)), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT}};
     memcpy(CMSG_DATA(&control.head), &e->size, sizeof e->size);
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr msg = {.msg_name = &e->to,
+                         .msg_namelen = sizeof e->to,
+                         .msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
     begin(e);
     while (!atomic_load_explicit(e->stop, memory_order_relaxed))
         check(sendmsg(e->fd, &msg, 0) >= 0 || errno == EAGAIN || errno == ENOBUFS, "sendmsg");
@@ -153,8 +159,13 @@ static void *raw_flood_recv(void *arg)
     struct iovec iov = {payload, sizeof payload};
     begin(e);
     while (!atomic_load_explicit(e->stop, memory_order_relaxed)) {
-        struct msghdr msg = {
-            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+        struct sockaddr_in from;
+        struct msghdr msg = {.msg_name = &from,
+                             .msg_namelen = sizeof from,
+                             .msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
         ssize_t n = recvmsg(e->fd, &msg, 0);
         if (n > 0)
             count(e, (size_t)n, segment_of(&msg), &first);
@@ -164,10 +175,19 @@ static void *raw_flood_recv(void *arg)
 
 static bool raw_recv(struct end *e, uint8_t *buffer)
 {
+    struct sockaddr_in from;
+    socklen_t len = sizeof from;
     while (!atomic_load_explicit(e->stop, memory_order_relaxed))
-        if (recv(e->fd, buffer, PING_BYTES, e->spin ? MSG_DONTWAIT : 0) == PING_BYTES)
+        if (recvfrom(e->fd, buffer, PING_BYTES, e->spin ? MSG_DONTWAIT : 0, (struct sockaddr *)&from, &len) ==
+            PING_BYTES)
             return true;
     return false;
+}
+
+static void raw_send(struct end *e, const uint8_t *buffer)
+{
+    ssize_t n = sendto(e->fd, buffer, PING_BYTES, 0, (struct sockaddr *)&e->to, sizeof e->to);
+    check(n == PING_BYTES, "sendto");
 }
 
 static void *raw_pong(void *arg)
@@ -176,7 +196,7 @@ static void *raw_pong(void *arg)
     uint8_t buffer[PING_BYTES];
     begin(e);
     while (raw_recv(e, buffer))
-        check(send(e->fd, buffer, PING_BYTES, 0) == PING_BYTES, "send");
+        raw_send(e, buffer);
     return NULL;
 }
 
@@ -187,7 +207,7 @@ static void *raw_ping(void *arg)
     begin(e);
     for (unsigned i = 0; i < e->options->rounds; i++) {
         uint64_t start = now_ns();
-        check(send(e->fd, buffer, PING_BYTES, 0) == PING_BYTES, "send");
+        raw_send(e, buffer);
         if (!raw_recv(e, buffer))
             break;
         e->samples[i] = (uint32_t)(now_ns() - start);
@@ -360,11 +380,8 @@ static void run_pair(struct pair *p, void *(*a)(void *), void *(*b)(void *), dou
 
 static void measure_raw(struct pair *p, void *(*a)(void *), void *(*b)(void *), double seconds)
 {
-    struct sockaddr_in at[2];
-    p->a.fd = raw_socket(&at[0]);
-    p->b.fd = raw_socket(&at[1]);
-    check(connect(p->a.fd, (struct sockaddr *)&at[1], sizeof at[1]) == 0, "connect");
-    check(connect(p->b.fd, (struct sockaddr *)&at[0], sizeof at[0]) == 0, "connect");
+    p->a.fd = raw_socket(&p->b.to);
+    p->b.fd = raw_socket(&p->a.to);
     run_pair(p, a, b, seconds);
     close(p->a.fd);
     close(p->b.fd);

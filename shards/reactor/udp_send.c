@@ -17,10 +17,7 @@ enum { GSO_MAX_SEGMENTS = 64, GSO_MAX_BYTES = 65000 };
 struct send_state {
     struct msghdr msg;
     union socket_addr to;
-    union {
-        struct cmsghdr head;
-        char bytes[CMSG_SPACE(sizeof(uint16_t))];
-    } control;
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t))];
     uint32_t len;      /* of all datagrams */
     uint32_t requests; /* in the ring: one, or one per datagram of a split send */
     uint32_t sent;
@@ -144,11 +141,11 @@ static void start(struct reactor *r, struct io_op *op)
             return;
         }
         s->gso = true;
-        s->control.head =
-            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof segment), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
-        memcpy(CMSG_DATA(&s->control.head), &segment, sizeof segment);
-        s->msg.msg_control = &s->control;
+        s->msg.msg_control = s->control;
         s->msg.msg_controllen = sizeof s->control;
+        struct cmsghdr *head = CMSG_FIRSTHDR(&s->msg);
+        *head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof segment), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
+        memcpy(CMSG_DATA(head), &segment, sizeof segment);
     }
     send_request(r, op, &s->msg);
 }

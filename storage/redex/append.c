@@ -12,7 +12,7 @@ static int admit(struct redex *r, uint64_t heap, uint64_t count)
     if (dat->len > r->max_bytes || heap > r->max_bytes - dat->len || count > UINT64_MAX - r->next_seq)
         return NET_ERR_TOO_LARGE;
     if (r->mode == REDEX_DISK) {
-        uint64_t dirty = redex_unwritten(r);
+        uint64_t dirty = redex_unwritten_bytes(r);
         if (dirty && dirty + heap + count * (RECORD_SIZE + STAMP_SIZE) > r->max_dirty)
             return NET_ERR_AGAIN; /* alone, an append of any size is let in */
         if (r->next_seq + count > r->reservation.reserved) {

@@ -25,7 +25,7 @@ static void close_step(struct redex *r)
     if (r->writes > 0 || r->syncs > 0 || r->reservation.busy)
         return;
     if (r->mode == REDEX_DISK && r->error == NET_OK) {
-        if (redex_unwritten(r) > 0) {
+        if (redex_unwritten_bytes(r) > 0) {
             redex_write_start(r);
             return;
         }

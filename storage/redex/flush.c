@@ -21,7 +21,7 @@ static void flushed(struct redex *r)
         if (r->error != NET_ERR_POISONED)
             r->error = NET_OK;
         r->written_seq = r->flush_seq;
-        if (redex_unwritten(r) > 0)
+        if (redex_unwritten_bytes(r) > 0)
             redex_mark_dirty(r);
         redex_sync_start(r);
     }
@@ -61,7 +61,7 @@ static void submit_write(struct redex_file *f)
 
 void redex_write_start(struct redex *r)
 {
-    if (r->writes > 0 || redex_unwritten(r) == 0)
+    if (r->writes > 0 || redex_unwritten_bytes(r) == 0)
         return;
     r->flush_seq = r->next_seq;
     r->write_error = NET_OK;

@@ -81,6 +81,14 @@ uint64_t redex_bytes(const struct redex *r)
     return r->payload_bytes;
 }
 
+uint64_t redex_unwritten_bytes(const struct redex *r)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < PARTS && r->mode == REDEX_DISK; i++)
+        sum += r->file[i].len - r->file[i].written;
+    return sum;
+}
+
 uint64_t redex_damaged(const struct redex *r)
 {
     return r->damaged;

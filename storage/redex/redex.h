@@ -81,6 +81,9 @@ size_t redex_read(struct redex *, uint64_t *seq, uint64_t end, struct redex_even
 /* Events that the open left out, because of their checksum or because their payload was missing. */
 uint64_t redex_damaged(const struct redex *);
 
+/* Bytes of all three files appended but not yet written: what max_dirty bounds. 0 in memory mode. */
+uint64_t redex_unwritten_bytes(const struct redex *);
+
 /* Submits the writes of what was appended, unless writes are in flight, and leaves the dirty list. After a failed write
  * the log stays in the list and tries again 100 ms (io_now) later: while the list is not empty, let turns come that
  * often. */

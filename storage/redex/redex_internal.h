@@ -114,12 +114,6 @@ static inline uint64_t redex_last_seq(const struct redex *r)
 {
     return load_le64(r->file[PART_IDX].memory.base + (r->count - 1) * RECORD_SIZE);
 }
-/* Bytes appended and not yet written. */
-static inline uint64_t redex_unwritten(const struct redex *r)
-{
-    return r->file[PART_DAT].len - r->file[PART_DAT].written + r->file[PART_IDX].len - r->file[PART_IDX].written +
-           r->file[PART_TS].len - r->file[PART_TS].written;
-}
 /* Starts to write whatever is not written, in spite of an error. flush.c */
 void redex_write_start(struct redex *);
 /* Starts a sync if one is wanted and possible. flush.c */

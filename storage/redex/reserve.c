@@ -165,7 +165,7 @@ static void on_synced(struct io_op *op, int32_t res)
         s->slot = (s->slot + 1) % SLOTS;
         s->reserved = s->pending;
         s->clean = s->marking_clean;
-        if (r->error != NET_ERR_POISONED && redex_unwritten(r) == 0)
+        if (r->error != NET_ERR_POISONED && redex_unwritten_bytes(r) == 0)
             r->error = NET_OK;
     }
     redex_settled(r);
