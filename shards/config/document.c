@@ -94,8 +94,8 @@ int document_fail(struct document *d, const yaml_node_t *node, const char *key, 
 {
     char found[CONFIG_TEXT_MAX];
     describe(node, found);
-    return config_fail(d->error, "%s:%zu: %s: found %s, allowed: %s", d->file, node->start_mark.line + 1, key, found,
-                       allowed);
+    return config_fail(d->error, "%s:%zu: %s%sfound %s, allowed: %s", d->file, node->start_mark.line + 1, key,
+                       *key ? ": " : "", found, allowed);
 }
 
 int document_check_mapping(struct document *d, const yaml_node_t *node, const char *key)
