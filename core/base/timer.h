@@ -15,18 +15,18 @@ typedef void timer_fn(struct timer *, uint64_t now_ns);
 
 struct timer {
     struct list link;
-    uint64_t    deadline; /* ns; meaningful while armed */
-    timer_fn   *fire;
+    uint64_t deadline; /* ns; meaningful while armed */
+    timer_fn *fire;
 };
 
 #define TIMER_LEVELS 8
-#define TIMER_SLOTS  64
+#define TIMER_SLOTS 64
 
-struct timer_wheel { /* holds lists: stays where it was initialised */
-    uint64_t    tick;    /* of the last advance */
-    uint64_t    soonest; /* no deadline within this tick is earlier, ns */
-    uint32_t    count;   /* armed timers */
-    uint64_t    occupied[TIMER_LEVELS]; /* bit i: slots[level][i] is not empty */
+struct timer_wheel {                 /* holds lists: stays where it was initialised */
+    uint64_t tick;                   /* of the last advance */
+    uint64_t soonest;                /* no deadline within this tick is earlier, ns */
+    uint32_t count;                  /* armed timers */
+    uint64_t occupied[TIMER_LEVELS]; /* bit i: slots[level][i] is not empty */
     struct list slots[TIMER_LEVELS][TIMER_SLOTS];
 };
 
@@ -37,7 +37,8 @@ void timer_init(struct timer *, timer_fn *);
 void timer_arm(struct timer_wheel *, struct timer *, uint64_t deadline_ns);
 void timer_cancel(struct timer_wheel *, struct timer *); /* no-op when not armed */
 bool timer_armed(const struct timer *);
-/* Fires what is due, each disarmed before its call; a callback may arm and cancel any timer. `now_ns` never goes back. */
+/* Fires what is due, each disarmed before its call; a callback may arm and cancel any timer. `now_ns` never goes back.
+ */
 void timer_wheel_advance(struct timer_wheel *, uint64_t now_ns);
 /* When to advance next, ns: never later than the next deadline; earlier a few times in the life of a timer, when it
  * changes levels, never twice for nothing. UINT64_MAX when nothing is armed. O(1). */

@@ -13,11 +13,11 @@
 struct credit_tx {
     uint32_t window; /* 0 = unlimited */
     uint32_t remaining;
-    uint64_t sent;          /* admitted minus refunded */
-    uint64_t max_consumed;  /* highest total seen, clamped, with what was written off */
-    uint64_t written_off;   /* taken as lost by credit_tx_recover, and not seen to have arrived since */
-    uint64_t last_grant_ns; /* of the last grant that brought anything */
-    uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
+    uint64_t sent;                 /* admitted minus refunded */
+    uint64_t max_consumed;         /* highest total seen, clamped, with what was written off */
+    uint64_t written_off;          /* taken as lost by credit_tx_recover, and not seen to have arrived since */
+    uint64_t last_grant_ns;        /* of the last grant that brought anything */
+    uint64_t exhausted_ns;         /* first refusal since then; UINT64_MAX: none */
     uint64_t backpressure, grants; /* statistics: refusals, grants received */
 };
 
@@ -33,7 +33,7 @@ void credit_tx_refund(struct credit_tx *, uint32_t bytes); /* the packet never l
 void credit_tx_grant(struct credit_tx *, uint64_t total, uint64_t now);
 /* streams.md 13.4: refused, and nothing granted for max(4 x rtt, 200 ms): the unreported bytes are lost, the window is
  * whole again. True if it acted; not before credit_tx_deadline(), UINT64_MAX when nothing was refused. */
-bool     credit_tx_recover(struct credit_tx *, uint64_t now, uint64_t rtt_ns);
+bool credit_tx_recover(struct credit_tx *, uint64_t now, uint64_t rtt_ns);
 uint64_t credit_tx_deadline(const struct credit_tx *, uint64_t rtt_ns);
 
 struct credit_rx {
@@ -51,6 +51,6 @@ void credit_rx_granted(struct credit_rx *); /* a grant with total = consumed was
 
 enum { CREDIT_MESSAGE = 16 };
 void credit_encode(uint64_t stream_id, uint64_t total, uint8_t out[CREDIT_MESSAGE]);
-int  credit_decode(struct cspan event, uint64_t *stream_id, uint64_t *total); /* NET_ERR_FORMAT unless 16 bytes */
+int credit_decode(struct cspan event, uint64_t *stream_id, uint64_t *total); /* NET_ERR_FORMAT unless 16 bytes */
 
 #endif
