@@ -30,22 +30,22 @@ enum role { SENDER, RECEIVER };
 
 struct shared { /* between the two processes */
     _Atomic uint64_t received, bytes, first_ns, last_ns, cpu_ns[2];
-    atomic_bool      subscribed, stop;
+    atomic_bool subscribed, stop;
 };
 
 struct bench {
-    enum role      role;
-    bool           latency, durable;
-    uint32_t       size;
-    double         seconds;
-    uint32_t       rounds, round;
+    enum role role;
+    bool latency, durable;
+    uint32_t size;
+    double seconds;
+    uint32_t rounds, round;
     struct shared *shared;
     struct netmesh *nm;
-    uint8_t       *batch;
-    size_t         batch_len;
-    uint32_t       batch_count;
-    uint64_t       started, sent_at, dropped;
-    uint32_t      *samples;
+    uint8_t *batch;
+    size_t batch_len;
+    uint32_t batch_count;
+    uint64_t started, sent_at, dropped;
+    uint32_t *samples;
 };
 
 static uint64_t now_ns(void)
@@ -104,12 +104,13 @@ static bool send_turn(void *ctx, struct netmesh_shard *face)
 static void count_events(void *ctx, struct netmesh_shard *face, const struct netmesh_events *e)
 {
     (void)face;
-    struct bench  *b = ctx;
+    struct bench *b = ctx;
     struct shared *s = b->shared;
-    uint64_t       now = io_now(face->shard->io);
+    uint64_t now = io_now(face->shard->io);
     if (atomic_load_explicit(&s->received, memory_order_relaxed) == 0)
         atomic_store_explicit(&s->first_ns, now, memory_order_relaxed);
-    atomic_store_explicit(&s->received, atomic_load_explicit(&s->received, memory_order_relaxed) + e->count, memory_order_relaxed);
+    atomic_store_explicit(&s->received, atomic_load_explicit(&s->received, memory_order_relaxed) + e->count,
+                          memory_order_relaxed);
     atomic_store_explicit(&s->last_ns, now, memory_order_relaxed);
 }
 
@@ -132,7 +133,7 @@ static bool ping_turn(void *ctx, struct netmesh_shard *face)
 static bool pong_turn(void *ctx, struct netmesh_shard *face)
 {
     struct bench *b = ctx;
-    struct log   *log = log_find(face->shard, (struct log_key){0, channel_hash(BACK, strlen(BACK))});
+    struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(BACK, strlen(BACK))});
     if (log && log->view && !list_empty(&log->view->cursors))
         atomic_store(&b->shared->subscribed, true);
     return false;
@@ -161,9 +162,10 @@ static void make_dir(const char *dir, const char *psk_from, uint16_t port, uint1
     snprintf(listen, sizeof listen, "listen=127.0.0.1:%u", port);
     snprintf(admin_listen, sizeof admin_listen, "admin.listen=127.0.0.1:%u", admin);
     snprintf(psk, sizeof psk, "%s/psk", psk_from ? psk_from : "");
-    const char          *overrides[] = {listen, admin_listen};
-    struct node_dir_init init = {.dir = dir, .psk_file = psk_from ? psk : NULL, .overrides = overrides, .override_count = 2};
-    struct config_error  e;
+    const char *overrides[] = {listen, admin_listen};
+    struct node_dir_init init = {
+        .dir = dir, .psk_file = psk_from ? psk : NULL, .overrides = overrides, .override_count = 2};
+    struct config_error e;
     if (node_dir_create(&init, &e) != NET_OK) {
         fprintf(stderr, "bench_mesh: %s\n", e.text);
         exit(1);
@@ -172,16 +174,16 @@ static void make_dir(const char *dir, const char *psk_from, uint16_t port, uint1
 
 struct known {
     uint64_t node_id;
-    uint8_t  public_key[32];
+    uint8_t public_key[32];
 };
 
 static struct known know(const char *dir)
 {
-    struct known        k;
+    struct known k;
     struct node_secrets secrets;
     struct config_error e;
-    struct crypto      *crypto;
-    struct identity     id;
+    struct crypto *crypto;
+    struct identity id;
     assert(node_dir_load_secrets(dir, &secrets, &e) == NET_OK && crypto_init(&crypto, NULL) == NET_OK);
     assert(identity_init(&id, crypto, secrets.seed) == NET_OK);
     k.node_id = id.ids.node_id;
@@ -194,17 +196,17 @@ static struct known know(const char *dir)
 
 static void introduce(const char *dir, const char *other, uint16_t port, const char *channel)
 {
-    struct known              k = know(other);
-    struct peer_entry         peer = {.name = "other", .node_id = k.node_id, .has_addr = true, .has_key = true};
+    struct known k = know(other);
+    struct peer_entry peer = {.name = "other", .node_id = k.node_id, .has_addr = true, .has_key = true};
     struct subscription_entry sub = {.peer = k.node_id};
-    char                      addr[64], path[4200];
+    char addr[64], path[4200];
     snprintf(addr, sizeof addr, "127.0.0.1:%u", port);
     assert(config_parse_addr(addr, &peer.addr) == NET_OK);
     memcpy(peer.public_key, k.public_key, 32);
     snprintf(sub.channel, sizeof sub.channel, "%s", channel ? channel : "");
     struct peers_file f = {&peer, 1, &sub, channel ? 1 : 0};
-    size_t            len;
-    char             *text = peers_file_render(&f, &len);
+    size_t len;
+    char *text = peers_file_render(&f, &len);
     snprintf(path, sizeof path, "%s/peers.yaml", dir);
     FILE *out = fopen(path, "w");
     assert(out && fwrite(text, 1, len, out) == len && fclose(out) == 0);
@@ -231,14 +233,18 @@ static void pin_to(unsigned cpu)
 
 static int run_node(struct bench *b, const char *dir, const char *log, bool spin)
 {
-    char        log_setting[64], error[1024], spin_setting[64];
+    char log_setting[64], error[1024], spin_setting[64];
     snprintf(log_setting, sizeof log_setting, "channels.log=%s", log);
     snprintf(spin_setting, sizeof spin_setting, "shards.spin=%s", spin ? "1h" : "0s");
     const char *overrides[] = {log_setting, "shards.count=1", spin_setting};
     struct netmesh_hooks hooks = {
         .ctx = b,
-        .on_events = b->latency ? on_ping : b->role == RECEIVER ? count_events : NULL,
-        .on_turn = b->latency ? (b->role == SENDER ? ping_turn : pong_turn) : b->role == SENDER ? send_turn : NULL,
+        .on_events = b->latency            ? on_ping
+                     : b->role == RECEIVER ? count_events
+                                           : NULL,
+        .on_turn = b->latency          ? (b->role == SENDER ? ping_turn : pong_turn)
+                   : b->role == SENDER ? send_turn
+                                       : NULL,
     };
     pin_to(b->role == SENDER ? 0 : 1);
     int err = netmesh_open(&b->nm, dir, overrides, 3, &hooks, error, sizeof error);
@@ -288,8 +294,8 @@ static void measure_throughput(struct bench *b, const char *mode)
     uint64_t from = atomic_load(&s->received), t0 = now_ns();
     usleep((useconds_t)(b->seconds * 1e6));
     uint64_t events = atomic_load(&s->received) - from, ns = now_ns() - t0;
-    printf("{\"bench\":\"throughput\",\"size\":%u,\"redex\":\"%s\",\"events_per_s\":%.0f,\"gbit_per_s\":%.3f}\n", b->size, mode,
-           (double)events * 1e9 / (double)ns, (double)events * b->size * 8 / (double)ns);
+    printf("{\"bench\":\"throughput\",\"size\":%u,\"redex\":\"%s\",\"events_per_s\":%.0f,\"gbit_per_s\":%.3f}\n",
+           b->size, mode, (double)events * 1e9 / (double)ns, (double)events * b->size * 8 / (double)ns);
     fflush(stdout);
     atomic_store(&s->stop, true);
 }
@@ -326,8 +332,8 @@ int main(int argc, char **argv)
     introduce(dir_b, dir_a, PORT_A, FORTH);
 
     const char *log = strcmp(mode, "off") == 0 ? "none" : "disk";
-    bool        spin = b.latency && strcmp(argv[2], "spin") == 0;
-    pid_t       receiver = start(&b, RECEIVER, dir_b, log, spin), sender = start(&b, SENDER, dir_a, log, spin);
+    bool spin = b.latency && strcmp(argv[2], "spin") == 0;
+    pid_t receiver = start(&b, RECEIVER, dir_b, log, spin), sender = start(&b, SENDER, dir_a, log, spin);
     if (b.latency)
         for (int i = 0; i < 6000 && !atomic_load(&b.shared->stop); i++)
             usleep(10000);
@@ -341,5 +347,6 @@ int main(int argc, char **argv)
     snprintf(command, sizeof command, "rm -rf %s", root);
     if (system(command) != 0)
         fprintf(stderr, "bench_mesh: cannot remove %s\n", root);
-    return WIFEXITED(status_a) && WEXITSTATUS(status_a) == 0 && WIFEXITED(status_b) && WEXITSTATUS(status_b) == 0 ? 0 : 1;
+    return WIFEXITED(status_a) && WEXITSTATUS(status_a) == 0 && WIFEXITED(status_b) && WEXITSTATUS(status_b) == 0 ? 0
+                                                                                                                  : 1;
 }

@@ -55,8 +55,7 @@ static int grow(struct map *m)
         *m = old;
         return NET_ERR_NO_MEMORY;
     }
-    map_each (&old, slot)
-        m->slots[probe(m, slot->key)] = *slot;
+    map_each(&old, slot) m->slots[probe(m, slot->key)] = *slot;
     free(old.slots);
     return NET_OK;
 }
@@ -80,7 +79,7 @@ void *map_remove(struct map *m, uint64_t key)
     if (m->capacity == 0)
         return NULL;
     size_t hole = probe(m, key), mask = m->capacity - 1;
-    void  *value = m->slots[hole].value;
+    void *value = m->slots[hole].value;
     if (!value)
         return NULL;
     m->count--;

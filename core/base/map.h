@@ -1,5 +1,6 @@
 /* Open-addressed map from a 64-bit key to a pointer: sessions by id, peers by node id, logs by hash. Linear probing,
- * deletion by shifting back, so no tombstones. The keys come from outside, so the hash is seeded from `env` randomness. */
+ * deletion by shifting back, so no tombstones. The keys come from outside, so the hash is seeded from `env` randomness.
+ */
 #ifndef NM_CORE_BASE_MAP_H
 #define NM_CORE_BASE_MAP_H
 
@@ -9,14 +10,14 @@
 
 struct map_slot {
     uint64_t key;
-    void    *value; /* NULL: free */
+    void *value; /* NULL: free */
 };
 
 struct map {
     struct map_slot *slots;
-    size_t           capacity; /* power of two, or 0 */
-    size_t           count;
-    uint64_t         seed;
+    size_t capacity; /* power of two, or 0 */
+    size_t count;
+    uint64_t seed;
 };
 
 void map_init(struct map *, uint64_t seed);

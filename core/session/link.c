@@ -66,7 +66,8 @@ static bool loses_simultaneous_open(const struct link *l, const struct session_p
     return params->initiator != we_are_smaller;
 }
 
-bool link_install(struct link *l, struct crypto *crypto, const struct session_params *params, uint64_t now, bool *promoted)
+bool link_install(struct link *l, struct crypto *crypto, const struct session_params *params, uint64_t now,
+                  bool *promoted)
 {
     *promoted = false;
     if (loses_simultaneous_open(l, params))

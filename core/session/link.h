@@ -15,31 +15,32 @@ struct link_config {
 
 struct link_slot {
     struct session session;
-    bool           used;
-    uint64_t       until; /* when an unconfirmed or previous session is given up */
+    bool used;
+    uint64_t until; /* when an unconfirmed or previous session is given up */
 };
 
 struct link {
     const struct link_config *config;
-    uint64_t         self_id, peer_id;
+    uint64_t self_id, peer_id;
     struct link_slot current, next, previous;
     uint64_t current_since;
-    uint64_t last_rx;      /* when anything last authenticated */
-    uint64_t last_tx;      /* when anything was last sent */
+    uint64_t last_rx;             /* when anything last authenticated */
+    uint64_t last_tx;             /* when anything was last sent */
     uint64_t first_unanswered_tx; /* 0: the peer answered since we last sent */
-    uint64_t heartbeat_at; /* next one under `current` */
-    uint64_t confirm_at;   /* next one under `next`, initiator only; UINT64_MAX none */
-    uint64_t redial_at;    /* not before: the owner was asked for a new handshake */
-    bool     answer;       /* a session was just confirmed by the initiator: owe it a heartbeat */
-    bool     failed;       /* silent for 3 x session_timeout */
+    uint64_t heartbeat_at;        /* next one under `current` */
+    uint64_t confirm_at;          /* next one under `next`, initiator only; UINT64_MAX none */
+    uint64_t redial_at;           /* not before: the owner was asked for a new handshake */
+    bool answer;                  /* a session was just confirmed by the initiator: owe it a heartbeat */
+    bool failed;                  /* silent for 3 x session_timeout */
 };
 
 void link_init(struct link *, const struct link_config *, uint64_t self_id, uint64_t peer_id, uint64_t now);
 void link_deinit(struct link *, struct crypto *);
 
 /*
- * A handshake ended. The session waits in `next` until a packet authenticates under it; a v0.19.0 session that we dialled,
- * or that replaces nothing, is in use at once. False: it lost a simultaneous open (the smaller node id stays initiator).
+ * A handshake ended. The session waits in `next` until a packet authenticates under it; a v0.19.0 session that we
+ * dialled, or that replaces nothing, is in use at once. False: it lost a simultaneous open (the smaller node id stays
+ * initiator).
  */
 bool link_install(struct link *, struct crypto *, const struct session_params *, uint64_t now, bool *promoted);
 
@@ -49,12 +50,18 @@ struct session *link_find(struct link *, uint64_t rx_id);
 enum link_event { LINK_NOTHING, LINK_PROMOTED, LINK_RECOVERED };
 /* A packet authenticated under `s` (from link_find). LINK_PROMOTED: `next` became `current`. */
 enum link_event link_on_authenticated(struct link *, struct crypto *, struct session *s, uint64_t now);
-void            link_on_sent(struct link *, uint64_t now);
+void link_on_sent(struct link *, uint64_t now);
 
 /* The session to send under, or NULL. */
 struct session *link_tx(struct link *);
 
-enum link_want { LINK_WANT_NOTHING = 0, LINK_WANT_HEARTBEAT = 1, LINK_WANT_CONFIRM = 2, LINK_WANT_REDIAL = 4, LINK_WANT_FAIL = 8 };
+enum link_want {
+    LINK_WANT_NOTHING = 0,
+    LINK_WANT_HEARTBEAT = 1,
+    LINK_WANT_CONFIRM = 2,
+    LINK_WANT_REDIAL = 4,
+    LINK_WANT_FAIL = 8
+};
 /* What is due now; each is reported once per period. HEARTBEAT: under link_tx(). CONFIRM: under link->next. */
 unsigned link_on_tick(struct link *, struct crypto *, uint64_t now);
 uint64_t link_deadline(const struct link *);

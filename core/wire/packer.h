@@ -45,14 +45,14 @@ static inline bool packer_add(struct packer *p, struct cspan event)
 }
 
 /*
- * Appends as many whole frames as fit from the front of `frames` (events already length-prefixed), in one copy. Returns
- * how many; *taken is their bytes, where the caller goes on. 0 with frames left means: no room, or, in an empty packer,
- * a frame that no packet of this cap can hold or that runs past the end of `frames`.
+ * Appends whole frames (events already length-prefixed) from the front of `frames`, at most `most`, as many as fit, in
+ * one copy. Returns how many; the caller goes on behind the bytes by which p->len grew. 0 with frames left means: no
+ * room, or, in an empty packer, a frame that no packet of this cap can hold or that runs past the end of `frames`.
  */
-static inline uint32_t packer_add_frames(struct packer *p, struct cspan frames, size_t *taken)
+static inline uint32_t packer_add_frames(struct packer *p, struct cspan frames, uint32_t most)
 {
     size_t room = p->cap - p->len < frames.len ? p->cap - p->len : frames.len;
-    uint32_t limit = WIRE_MAX_EVENTS - p->count, n = 0;
+    uint32_t limit = most < WIRE_MAX_EVENTS - p->count ? most : WIRE_MAX_EVENTS - p->count, n = 0;
     size_t at = 0;
     while (n < limit && room - at >= WIRE_FRAME_HEAD) {
         size_t len = load_le32(frames.data + at);
@@ -65,7 +65,6 @@ static inline uint32_t packer_add_frames(struct packer *p, struct cspan frames, 
         memcpy(p->out + p->len, frames.data, at);
     p->len += at;
     p->count += n;
-    *taken = at;
     return n;
 }
 

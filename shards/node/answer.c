@@ -17,7 +17,8 @@ static bool at_addr(const struct contact *c, const struct io_addr *from)
     return c->entry->has_addr && c->entry->addr.port == from->port && memcmp(c->entry->addr.ip, from->ip, 16) == 0;
 }
 
-/* A v0.19.0 entry that a direct msg1 from `from` may come from: the one at that address, or one that is inbound only. */
+/* A v0.19.0 entry that a direct msg1 from `from` may come from: the one at that address, or one that is inbound only.
+ */
 static bool direct_candidate(const struct contact *c, const struct io_addr *from)
 {
     return contact_is_compat(c) && (at_addr(c, from) || (!c->entry->has_addr && c->entry->mode == PEER_MODE_DIRECT));
@@ -42,8 +43,7 @@ static int read_direct(struct contacts *cs, const struct handshake_hello *hello,
     struct shard *s = cs->shard;
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
         const struct contact *c = container_of(n, struct contact, in_all);
-        if (direct_candidate(c, from) &&
-            handshake_read(s->crypto, &s->node->local, hello, c->node_id, claim) == NET_OK)
+        if (direct_candidate(c, from) && handshake_read(s->crypto, &s->node->local, hello, c->node_id, claim) == NET_OK)
             return NET_OK;
     }
     return NET_ERR_AUTH;
@@ -52,9 +52,9 @@ static int read_direct(struct contacts *cs, const struct handshake_hello *hello,
 /* Who may have a session here, and of which kind. */
 static bool claim_allowed(struct contacts *cs, const struct handshake_claim *claim)
 {
-    const struct config  *config = &cs->shard->node->config;
+    const struct config *config = &cs->shard->node->config;
     const struct contact *c = contact_find(cs, claim->node_id);
-    bool                  listed = c && c->entry;
+    bool listed = c && c->entry;
     if (claim->node_id == cs->shard->node->identity.ids.node_id || claim->node_id == 0)
         return false;
     if (!listed && config->peers == PEERS_LISTED)
@@ -67,7 +67,7 @@ static bool claim_allowed(struct contacts *cs, const struct handshake_claim *cla
 
 static bool passes_guards(struct contacts *cs, const struct handshake_hello *hello, const struct io_addr *from)
 {
-    struct shard        *s = cs->shard;
+    struct shard *s = cs->shard;
     const struct config *config = &s->node->config;
     if (!hello->gated && !(hello->gate_zero && ungated_allowed(cs, hello, from))) {
         COUNT(s, drop_gate);
@@ -90,16 +90,16 @@ static bool passes_guards(struct contacts *cs, const struct handshake_hello *hel
 
 static void answer(struct contacts *cs, const struct handshake_claim *claim, const struct io_addr *from, bool relayed)
 {
-    struct shard   *s = cs->shard;
-    int             err;
+    struct shard *s = cs->shard;
+    int err;
     struct contact *c = contact_get(cs, claim->node_id, &err);
     if (!c) {
         COUNT(s, drop_handshake_limit);
         return;
     }
     struct handshake_offer offer;
-    struct session_params  params;
-    uint8_t                ephemeral[32], datagram[HANDSHAKE_MAX_DATAGRAM];
+    struct session_params params;
+    uint8_t ephemeral[32], datagram[HANDSHAKE_MAX_DATAGRAM];
     contact_offer(c, &offer);
     io_random(s->io, ephemeral, sizeof ephemeral);
     int len = handshake_answer(s->crypto, &s->node->local, claim, &offer, ephemeral, datagram, &params);
@@ -116,10 +116,10 @@ static void answer(struct contacts *cs, const struct handshake_claim *claim, con
 
 void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct io_addr *from)
 {
-    struct shard          *s = cs->shard;
+    struct shard *s = cs->shard;
     struct handshake_hello hello;
     struct handshake_claim claim;
-    struct wire_route      route;
+    struct wire_route route;
     int err = handshake_peek(s->crypto, &s->node->local, datagram, &hello);
     if (err) {
         if (err == NET_ERR_AUTH)
@@ -131,7 +131,8 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
     if (!passes_guards(cs, &hello, from))
         return;
     bool relayed = hello.routed && wire_route_decode(datagram, &route) == NET_OK && route.hop_count > 0;
-    err = hello.routed ? handshake_read(s->crypto, &s->node->local, &hello, 0, &claim) : read_direct(cs, &hello, from, &claim);
+    err = hello.routed ? handshake_read(s->crypto, &s->node->local, &hello, 0, &claim)
+                       : read_direct(cs, &hello, from, &claim);
     if (err) {
         COUNT(s, drop_handshake);
         return;

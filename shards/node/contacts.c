@@ -1,4 +1,5 @@
 /* Who we know: the table of contacts on shard 0, and what homes report of them. */
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 #include <assert.h>
@@ -101,7 +102,7 @@ void contact_offer(struct contact *c, struct handshake_offer *offer)
 void contact_session(struct contact *c, const struct session_params *params, const struct io_addr *addr, bool relayed,
                      uint64_t rtt_ns)
 {
-    struct shard      *s = c->owner->shard;
+    struct shard *s = c->owner->shard;
     struct msg_session m = {
         .params = *params,
         .addr = *addr,
@@ -132,7 +133,7 @@ static void broadcast_route(struct contacts *cs, const struct contact *c, bool u
 void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_peer_state *m)
 {
     struct contacts *cs = s->contacts;
-    struct contact  *c = contact_find(cs, m->node_id);
+    struct contact *c = contact_find(cs, m->node_id);
     if (!c || c->home != home)
         return; /* removed meanwhile */
     bool was_connected = c->state == PEER_CONNECTED;
@@ -193,11 +194,11 @@ static int add_from_file(struct contacts *cs, const struct peers_file *file)
     }
     for (size_t i = 0; i < file->subscription_count; i++) {
         const struct subscription_entry *e = &file->subscriptions[i];
-        struct channel_name              name;
+        struct channel_name name;
         if (channel_name_parse(e->channel, strlen(e->channel), &name) != CHANNEL_NAME_OK)
             continue; /* the file was checked when it was read */
         struct contact *c = contact_get(cs, e->peer, &err);
-        struct wanted  *w = c ? wanted_add(c, &name) : NULL;
+        struct wanted *w = c ? wanted_add(c, &name) : NULL;
         if (!w)
             return err ? err : NET_ERR_NO_MEMORY;
         wanted_tell_home(w, true);
@@ -229,8 +230,8 @@ int contacts_init(struct shard *s, struct config_error *error)
         return err;
     err = add_from_file(cs, &s->node->peers);
     if (err) {
-        snprintf(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir, net_err_text(err),
-                 err == NET_ERR_LIMIT ? " (limits.peers)" : "");
+        text_format(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir,
+                    net_err_text(err), err == NET_ERR_LIMIT ? " (limits.peers)" : "");
         return err;
     }
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next)

@@ -8,7 +8,8 @@ static bool can_dial(const struct contact *c)
     return c->entry && c->entry->has_addr && c->entry->has_key;
 }
 
-/* Every attempt has a new ephemeral. Early ones are short, so that a neighbour that starts a moment later is found soon. */
+/* Every attempt has a new ephemeral. Early ones are short, so that a neighbour that starts a moment later is found
+ * soon. */
 static uint64_t attempt_timeout(const struct contact *c)
 {
     uint64_t most = c->owner->shard->node->config.handshake_timeout_ns;
@@ -22,15 +23,15 @@ static uint64_t attempt_timeout(const struct contact *c)
 
 static void attempt(struct contact *c)
 {
-    struct shard           *s = c->owner->shard;
-    struct dial            *d = &c->dial;
+    struct shard *s = c->owner->shard;
+    struct dial *d = &c->dial;
     struct handshake_target target = {
         .node_id = c->node_id,
         .compat = contact_is_compat(c),
         .mode = contact_is_compat(c) && c->entry->mode == PEER_MODE_DIRECT ? HANDSHAKE_DIRECT : HANDSHAKE_ROUTED,
     };
     struct handshake_offer offer;
-    uint8_t                ephemeral[32], datagram[HANDSHAKE_MAX_DATAGRAM];
+    uint8_t ephemeral[32], datagram[HANDSHAKE_MAX_DATAGRAM];
     memcpy(target.static_public, c->entry->public_key, sizeof target.static_public);
     contact_offer(c, &offer);
     io_random(s->io, ephemeral, sizeof ephemeral);
@@ -87,7 +88,7 @@ bool dial_has_precedence(const struct contact *c)
 static struct contact *addressee(struct contacts *cs, struct cspan datagram, const struct io_addr *from, uint8_t *hops)
 {
     struct wire_route route;
-    bool              routed = wire_route_decode(datagram, &route) == NET_OK;
+    bool routed = wire_route_decode(datagram, &route) == NET_OK;
     *hops = routed ? route.hop_count : 0;
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
         struct contact *c = container_of(n, struct contact, in_all);
@@ -102,12 +103,12 @@ static struct contact *addressee(struct contacts *cs, struct cspan datagram, con
 
 bool dial_on_datagram(struct contacts *cs, struct cspan datagram, const struct io_addr *from)
 {
-    uint8_t         hops;
+    uint8_t hops;
     struct contact *c = addressee(cs, datagram, from, &hops);
     if (!c)
         return false;
     struct session_params params;
-    struct shard         *s = cs->shard;
+    struct shard *s = cs->shard;
     if (handshake_finish(&c->dial.handshake, s->crypto, &s->node->local, datagram, &params) != NET_OK)
         return false; /* forged, late, or a msg1: we keep waiting (session.md 18.4) */
     c->dial.sent = false;

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
-static const uint64_t STALL_NS = 1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
+static const uint64_t STALL_NS =
+    1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
 
 struct log *log_find(struct shard *s, struct log_key key)
 {
@@ -97,15 +99,15 @@ int log_touch(struct shard *s, struct log_key key, const struct channel_name *na
 static void log_base(const struct node *n, uint64_t origin, char *out, size_t size)
 {
     if (origin == 0)
-        snprintf(out, size, "%s/redex", n->dir);
+        text_format(out, size, "%s/redex", n->dir);
     else
-        snprintf(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
+        text_format(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
 }
 
 static int open_redex(struct log *log)
 {
     struct shard *s = log->shard;
-    char          base[CONFIG_PATH_MAX + 64];
+    char base[CONFIG_PATH_MAX + 64];
     log_base(s->node, log->key.origin, base, sizeof base);
     struct redex_options options = {
         .mode = log->kind == LOG_DISK ? REDEX_DISK : REDEX_MEMORY,
@@ -240,14 +242,14 @@ void log_tell(struct shard *s)
 /* ---- start: every log there is, of the channels this shard owns ---- */
 
 struct scan {
-    struct shard        *shard;
-    uint64_t             origin;
-    char                 path[CONFIG_PATH_MAX + 512];
-    size_t               base_len; /* of the part that is not the channel's name */
+    struct shard *shard;
+    uint64_t origin;
+    char path[CONFIG_PATH_MAX + 512];
+    size_t base_len; /* of the part that is not the channel's name */
     struct config_error *error;
-    int                  err; /* what ended the scan, 0 so far */
-    bool                 is_log;
-    int                  depth;
+    int err; /* what ended the scan, 0 so far */
+    bool is_log;
+    int depth;
 };
 
 enum { SCAN_GO_ON = 0, SCAN_STOP = 1, SCAN_DEPTH = 128 };
@@ -257,13 +259,13 @@ static int scan_directory(struct scan *);
 static int scan_failed(struct scan *sc, int err, const char *what, const char *why)
 {
     sc->err = err;
-    snprintf(sc->error->text, sizeof sc->error->text, "%s: %s: %s", sc->path, what, why);
+    text_format(sc->error->text, sizeof sc->error->text, "%s: %s: %s", sc->path, what, why);
     return SCAN_STOP;
 }
 
 static int open_found(struct scan *sc)
 {
-    const char         *name = sc->path + sc->base_len + 1;
+    const char *name = sc->path + sc->base_len + 1;
     struct channel_name channel;
     if (channel_name_parse(name, strlen(name), &channel) != CHANNEL_NAME_OK)
         return SCAN_GO_ON; /* a stranger's directory: not ours to touch */
@@ -271,7 +273,7 @@ static int open_found(struct scan *sc)
     if (log_owner(sc->shard->node, hash) != sc->shard->index)
         return SCAN_GO_ON;
     struct log *log;
-    int         err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
+    int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
     if (err == NET_ERR_LIMIT)
         return scan_failed(sc, err, "cannot open the log", "more logs than limits.channels allows");
     return err ? scan_failed(sc, err, "cannot open the log", net_err_text(err)) : SCAN_GO_ON;
@@ -338,7 +340,7 @@ int log_open_all(struct shard *s, struct config_error *error)
     sc->error = error;
     if (scan_base(sc, 0) == SCAN_GO_ON) {
         char from[CONFIG_PATH_MAX + 16];
-        snprintf(from, sizeof from, "%s/redex-from", s->node->dir);
+        text_format(from, sizeof from, "%s/redex-from", s->node->dir);
         int res = s->io->plain->list(s->io, from, on_origin, sc);
         if (res < 0 && res != -ENOENT)
             scan_failed(sc, NET_ERR_IO, "cannot list redex-from", strerror(-res));

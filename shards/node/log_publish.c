@@ -4,10 +4,10 @@
 #include "shards/node/node_internal.h"
 
 struct waiting_publish { /* found no room; bounded by the publisher's window */
-    struct list        link;
+    struct list link;
     struct msg_publish m;
-    size_t             len;
-    uint8_t            frames[];
+    size_t len;
+    uint8_t frames[];
 };
 
 static void answer(struct shard *s, uint32_t publisher, uint32_t count, uint64_t first, uint64_t bytes, int err)
@@ -42,9 +42,9 @@ static void answer_stored(struct log *log, struct list *pending)
 /* 0, NET_ERR_AGAIN (not taken) or another error (answered). */
 static int append(struct owner_publisher *op, const struct msg_publish *m, struct cspan frames)
 {
-    struct log   *log = op->log;
+    struct log *log = op->log;
     struct shard *s = log->shard;
-    uint64_t      first, bytes = frames.len - 4 * (uint64_t)m->count;
+    uint64_t first, bytes = frames.len - 4 * (uint64_t)m->count;
     struct pending_publish *p = malloc(sizeof *p);
     int err = p ? log_append(log, frames, m->count, &first) : NET_ERR_NO_MEMORY;
     if (err) {
@@ -152,7 +152,7 @@ void log_on_publish_open(struct shard *s, const struct msg_publish_open *m)
         return;
     }
     struct log *log;
-    int         err = log_open(s, (struct log_key){0, channel_hash(m->channel.text, m->channel.len)}, &m->channel, &log);
+    int err = log_open(s, (struct log_key){0, channel_hash(m->channel.text, m->channel.len)}, &m->channel, &log);
     if (err == NET_OK && !(op = calloc(1, sizeof *op)))
         err = NET_ERR_NO_MEMORY;
     if (err == NET_OK && (err = map_put(&s->owner_publishers, m->publisher, op)) != NET_OK)
@@ -184,12 +184,11 @@ void log_publishers_free(struct shard *s)
 {
     while (s->owner_publishers.count) {
         struct owner_publisher *any = NULL;
-        map_each (&s->owner_publishers, slot)
-            any = slot->value;
+        map_each(&s->owner_publishers, slot) any = slot->value;
         publisher_free(s, any);
     }
     for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
-        struct log  *log = container_of(n, struct log, in_shard);
+        struct log *log = container_of(n, struct log, in_shard);
         struct list *p;
         while ((p = list_pop(&log->pending)) || (p = list_pop(&log->pending_durable)))
             free(container_of(p, struct pending_publish, link));

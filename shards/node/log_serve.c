@@ -38,13 +38,14 @@ static uint8_t *put_row(uint8_t *at, const struct redex_event *e)
 }
 
 /* Rows into one record, as many as were asked for, fit, and are there. */
-static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at, const uint8_t *end, uint64_t *next, uint8_t **stop)
+static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at, const uint8_t *end, uint64_t *next,
+                         uint8_t **stop)
 {
     uint32_t count = 0;
     *next = m->from;
     while (count < DATA_EVENTS_MAX && *next < m->end) {
         struct redex_event e;
-        uint64_t           seq = *next;
+        uint64_t seq = *next;
         if (log_read(log, &seq, m->end, &e, 1) == 0) {
             *next = seq;
             break;
@@ -73,7 +74,7 @@ void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
         return;
     }
     struct msg_data d = {.key = m->key, .from = m->from};
-    uint8_t        *stop;
+    uint8_t *stop;
     d.count = put_rows(log, m, r->body + sizeof d, r->body + room, &d.next, &stop);
     log_heads(log, &d.heads);
     if (d.next < d.heads.first && d.count == 0)
@@ -91,7 +92,7 @@ void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
 void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
     struct log *log;
-    uint64_t    hash = channel_hash(m->channel.text, m->channel.len);
+    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
     if (log_open(s, (struct log_key){m->node_id, hash}, &m->channel, &log) != NET_OK)
         COUNT(s, drop_log_full);
 }
@@ -99,7 +100,7 @@ void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 static void give_credit(struct shard *s, unsigned home, const struct msg_credit *m, struct log *log)
 {
     if (home == s->index) {
-        struct peer   *p = peer_find(s, m->node_id);
+        struct peer *p = peer_find(s, m->node_id);
         struct stream *st = p ? map_get(&p->streams, m->stream_id) : NULL;
         if (st)
             stream_consumed(p, st, m->credit);
@@ -125,7 +126,7 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
         return;
     }
     uint64_t first;
-    int      err = log_append(log, frames, m->count, &first);
+    int err = log_append(log, frames, m->count, &first);
     if (err)
         COUNT_N(s, drop_log_full, m->count);
     else
@@ -150,7 +151,7 @@ static enum membership_reason authorize(struct shard *s, const struct msg_subscr
 static enum membership_reason subscribe(struct shard *s, unsigned home, const struct msg_subscribe *m, uint64_t hash)
 {
     enum membership_reason reason = authorize(s, m);
-    struct log            *log;
+    struct log *log;
     if (reason == REASON_NONE && log_touch(s, (struct log_key){0, hash}, &m->channel, &log) != NET_OK)
         reason = REASON_TOO_MANY_CHANNELS;
     if (reason == REASON_NONE && roster_add(&s->roster, &m->channel, m->node_id, home) < 0)
@@ -166,7 +167,7 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
 
 void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_subscribe *m)
 {
-    uint64_t          hash = channel_hash(m->channel.text, m->channel.len);
+    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
     struct msg_answer a = {.node_id = m->node_id, .nonce = m->nonce, .hash = hash, .subscribe = add, .accepted = true};
     if (add) {
         a.reason = (uint8_t)subscribe(s, from, m, hash);
@@ -199,7 +200,7 @@ void log_on_peer_gone(struct shard *s, uint64_t node_id)
 void log_on_list(struct shard *s, unsigned from, uint64_t request)
 {
     for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
-        struct log      *log = container_of(n, struct log, in_shard);
+        struct log *log = container_of(n, struct log, in_shard);
         struct log_heads heads;
         log_heads(log, &heads);
         uint32_t subscribers = log->key.origin == 0 ? roster_count(&s->roster, &log->name) : 0;

@@ -37,8 +37,8 @@ size_t mailbox_room(struct shard *s, unsigned to)
     return list_empty(&s->parked[to]) ? spsc_room(ring_to(s, to)) : 0;
 }
 
-bool mailbox_try(struct shard *s, unsigned to, enum message_kind kind, uint16_t aux, uint64_t arg, const void *body, size_t len,
-                 const void *tail, size_t tail_len)
+bool mailbox_try(struct shard *s, unsigned to, enum message_kind kind, uint16_t aux, uint64_t arg, const void *body,
+                 size_t len, const void *tail, size_t tail_len)
 {
     struct spsc_record *r = mailbox_reserve(s, to, len + tail_len);
     if (!r)
@@ -52,7 +52,8 @@ bool mailbox_try(struct shard *s, unsigned to, enum message_kind kind, uint16_t 
     return true;
 }
 
-void mailbox_send(struct shard *s, unsigned to, enum message_kind kind, uint16_t aux, uint64_t arg, const void *body, size_t len)
+void mailbox_send(struct shard *s, unsigned to, enum message_kind kind, uint16_t aux, uint64_t arg, const void *body,
+                  size_t len)
 {
     if (mailbox_try(s, to, kind, aux, arg, body, len, NULL, 0))
         return;
@@ -74,7 +75,7 @@ static bool unpark(struct shard *s, unsigned to)
     struct list *first;
     while ((first = list_first(&s->parked[to]))) {
         struct parked_message *m = container_of(first, struct parked_message, link);
-        struct spsc_record    *r = spsc_reserve(ring_to(s, to), m->head.len);
+        struct spsc_record *r = spsc_reserve(ring_to(s, to), m->head.len);
         if (!r)
             return false;
         fill(r, m->head.kind, m->head.aux, m->head.arg);
@@ -105,9 +106,9 @@ void mailbox_drain(struct shard *s)
 {
     unsigned n = s->node->shard_count;
     for (unsigned i = 0; i < n; i++) {
-        unsigned     from = (s->index + i) % n;
+        unsigned from = (s->index + i) % n;
         struct spsc *ring = &s->node->rings[from * n + s->index];
-        int          budget = RECORDS_PER_RING;
+        int budget = RECORDS_PER_RING;
         struct spsc_record *r;
         while (budget-- > 0 && (r = spsc_peek(ring))) {
             shard_on_message(s, from, r);
@@ -224,7 +225,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
 
 static void on_credit(struct shard *s, const struct msg_credit *m)
 {
-    struct peer   *p = peer_find(s, m->node_id);
+    struct peer *p = peer_find(s, m->node_id);
     struct stream *st = p ? map_get(&p->streams, m->stream_id) : NULL;
     if (st)
         stream_consumed(p, st, m->credit);

@@ -14,7 +14,7 @@ static void queue_message(struct peer *p, const struct membership *m)
         return;
     }
     struct control_message *slot = &p->control[(p->control_head + p->control_count) % CONTROL_QUEUE];
-    int                     len = membership_encode(m, slot->bytes, sizeof slot->bytes);
+    int len = membership_encode(m, slot->bytes, sizeof slot->bytes);
     if (len < 0)
         return;
     slot->len = (uint16_t)len;
@@ -76,7 +76,7 @@ static void open_copy(struct peer *p, struct subscription *sub)
         return;
     sub->opened = true;
     struct msg_subscribe m = {.node_id = p->node_id, .channel = sub->channel};
-    unsigned             owner = log_owner(p->shard->node, sub->hash);
+    unsigned owner = log_owner(p->shard->node, sub->hash);
     if (owner == p->shard->index)
         log_on_receive_open(p->shard, &m);
     else
@@ -85,7 +85,7 @@ static void open_copy(struct peer *p, struct subscription *sub)
 
 struct subscription *membership_find(struct peer *p, uint64_t stream_id)
 {
-    struct stream       *st = map_get(&p->streams, stream_id);
+    struct stream *st = map_get(&p->streams, stream_id);
     struct subscription *sub = st ? st->subscription : NULL;
     for (struct list *n = p->subscriptions.next; !sub && n != &p->subscriptions; n = n->next) {
         struct subscription *each = container_of(n, struct subscription, in_peer);
@@ -222,9 +222,9 @@ static void on_ack(struct peer *p, const struct membership *m)
 
 static void forward(struct peer *p, const struct membership *m, bool add)
 {
-    struct shard        *s = p->shard;
+    struct shard *s = p->shard;
     struct msg_subscribe body = {.node_id = p->node_id, .nonce = m->nonce, .channel = m->channel};
-    unsigned             owner = log_owner(s->node, channel_hash(m->channel.text, m->channel.len));
+    unsigned owner = log_owner(s->node, channel_hash(m->channel.text, m->channel.len));
     if (!mailbox_try(s, owner, MSG_ROSTER, add, 0, &body, sizeof body, NULL, 0))
         COUNT(s, drop_ring_full);
 }
@@ -232,7 +232,7 @@ static void forward(struct peer *p, const struct membership *m, bool add)
 void membership_on_packet(struct peer *p, struct cspan plaintext, uint32_t count)
 {
     struct wire_frames walk = wire_frames(plaintext, count);
-    struct cspan       event;
+    struct cspan event;
     while (wire_frames_next(&walk, &event)) {
         struct membership m;
         if (membership_decode(event, &m) != NET_OK) {

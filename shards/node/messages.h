@@ -42,36 +42,36 @@ enum message_kind {
 
 struct msg_session {
     struct session_params params;
-    struct io_addr        addr;
-    uint64_t              rtt_ns; /* of the handshake; 0 unknown */
-    uint32_t              rx_window;
-    bool                  relayed;
+    struct io_addr addr;
+    uint64_t rtt_ns; /* of the handshake; 0 unknown */
+    uint32_t rx_window;
+    bool relayed;
 };
 
 struct msg_route {
-    uint64_t       node_id;
+    uint64_t node_id;
     struct io_addr addr;
-    bool           up;
+    bool up;
 };
 
 struct msg_peer_state {
-    uint64_t        node_id, features, rtt_ns;
-    struct io_addr  addr;
+    uint64_t node_id, features, rtt_ns;
+    struct io_addr addr;
     enum peer_state state;
-    bool            restarted; /* another INSTANCE than before */
-    bool            failed;    /* silent for 3 x session_timeout */
-    bool            relayed;
+    bool restarted; /* another INSTANCE than before */
+    bool failed;    /* silent for 3 x session_timeout */
+    bool relayed;
 };
 
 struct msg_subscribe { /* MSG_SUBSCRIBE, MSG_RECEIVE_OPEN, MSG_ROSTER */
-    uint64_t            node_id, nonce;
+    uint64_t node_id, nonce;
     struct channel_name channel;
 };
 
 struct msg_answer { /* MSG_SUBSCRIBED, MSG_ROSTER_ACK */
     uint64_t node_id, nonce, hash;
-    bool     subscribe, accepted;
-    uint8_t  reason;
+    bool subscribe, accepted;
+    uint8_t reason;
 };
 
 struct msg_received { /* followed by frames */
@@ -95,36 +95,36 @@ struct log_key {
 };
 
 struct msg_watch {
-    struct log_key      key;
+    struct log_key key;
     struct channel_name channel;
 };
 
 struct log_heads {
-    bool     exists;
+    bool exists;
     uint64_t first, live, written; /* first retained; visible below live; in the file below written */
 };
 
 struct msg_head {
-    struct log_key   key;
+    struct log_key key;
     struct log_heads heads;
 };
 
 struct msg_read {
     struct log_key key;
-    uint64_t       from, end; /* events with from <= seq < end */
+    uint64_t from, end; /* events with from <= seq < end */
 };
 
 struct msg_data { /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
-    struct log_key   key;
+    struct log_key key;
     struct log_heads heads;
-    uint64_t         from, next; /* what was asked, where to go on */
-    uint32_t         count;
+    uint64_t from, next; /* what was asked, where to go on */
+    uint32_t count;
 };
 
 struct msg_publish_open {
     struct channel_name channel;
-    uint32_t            publisher;
-    bool                durable;
+    uint32_t publisher;
+    bool durable;
 };
 
 struct msg_publish { /* followed by frames */
@@ -136,16 +136,16 @@ struct msg_published {
     uint32_t publisher, count;
     uint64_t first_seq;
     uint64_t bytes; /* of payload */
-    int32_t  err;
+    int32_t err;
 };
 
 struct msg_list_row {
     struct channel_name channel;
-    uint64_t            origin, first_seq, next_seq, bytes;
-    uint32_t            subscribers;
-    int32_t             error;
-    enum config_log     log;
-    bool                exists;
+    uint64_t origin, first_seq, next_seq, bytes;
+    uint32_t subscribers;
+    int32_t error;
+    enum config_log log;
+    bool exists;
 };
 
 #endif

@@ -15,7 +15,7 @@ struct writer {
 
 __attribute__((format(printf, 2, 3))) static void write_text(struct writer *w, const char *format, ...)
 {
-    char    text[512];
+    char text[512];
     va_list args;
     va_start(args, format);
     int len = vsnprintf(text, sizeof text, format, args);
@@ -25,7 +25,7 @@ __attribute__((format(printf, 2, 3))) static void write_text(struct writer *w, c
 }
 
 struct row {
-    size_t      offset;
+    size_t offset;
     const char *name, *labels, *help;
 };
 
@@ -37,7 +37,8 @@ static const struct row counters[] = {
 
 static const struct row gauges[] = {
     {offsetof(struct shard_metrics, gauge_peers), "peers", "", "Peers that have or had a session here"},
-    {offsetof(struct shard_metrics, gauge_sessions), "sessions", "", "Sessions, unconfirmed and previous ones included"},
+    {offsetof(struct shard_metrics, gauge_sessions), "sessions", "",
+     "Sessions, unconfirmed and previous ones included"},
     {offsetof(struct shard_metrics, gauge_logs), "logs", "", "Logs open"},
 };
 
@@ -45,8 +46,10 @@ static const struct row reactor_rows[] = {
     {offsetof(struct reactor_stats, enters), "io_enters_total", "", "Calls of io_uring_enter"},
     {offsetof(struct reactor_stats, sqes), "io_submissions_total", "", "Operations submitted"},
     {offsetof(struct reactor_stats, cqes), "io_completions_total", "", "Completions taken"},
-    {offsetof(struct reactor_stats, recv_batches), "io_receive_batches_total", "", "Arrivals, several datagrams each with GRO"},
-    {offsetof(struct reactor_stats, send_batches), "io_send_batches_total", "", "Sends, several datagrams each with GSO"},
+    {offsetof(struct reactor_stats, recv_batches), "io_receive_batches_total", "",
+     "Arrivals, several datagrams each with GRO"},
+    {offsetof(struct reactor_stats, send_batches), "io_send_batches_total", "",
+     "Sends, several datagrams each with GSO"},
     {offsetof(struct reactor_stats, gso_fallbacks), "io_gso_fallbacks_total", "", "Sends the kernel would not segment"},
     {offsetof(struct reactor_stats, no_buffers), "io_no_buffers_total", "", "Times the receive pool was empty"},
     {offsetof(struct reactor_stats, doorbells), "io_doorbells_total", "", "Sleeping shards woken"},
@@ -91,13 +94,17 @@ static void write_reactor(struct writer *w, struct node *n)
 void node_render_metrics(struct node *n, void (*put)(void *ctx, const char *text, size_t len), void *ctx)
 {
     struct writer w = {put, ctx};
-    write_text(&w, "# HELP netmesh_build_info What runs\n# TYPE netmesh_build_info gauge\nnetmesh_build_info{version=\"%s\"} 1\n",
-               NM_VERSION);
-    write_text(&w, "# HELP netmesh_uptime_seconds Since the node was ready\n# TYPE netmesh_uptime_seconds gauge\n"
-                   "netmesh_uptime_seconds %.3f\n",
+    write_text(
+        &w,
+        "# HELP netmesh_build_info What runs\n# TYPE netmesh_build_info gauge\nnetmesh_build_info{version=\"%s\"} 1\n",
+        NM_VERSION);
+    write_text(&w,
+               "# HELP netmesh_uptime_seconds Since the node was ready\n# TYPE netmesh_uptime_seconds gauge\n"
+               "netmesh_uptime_seconds %.3f\n",
                (double)(n->shards[0]->now - n->started_ns) / 1e9);
-    write_text(&w, "# HELP netmesh_socket_buffer_bytes Receive buffer the kernel gave each socket\n"
-                   "# TYPE netmesh_socket_buffer_bytes gauge\nnetmesh_socket_buffer_bytes %u\n",
+    write_text(&w,
+               "# HELP netmesh_socket_buffer_bytes Receive buffer the kernel gave each socket\n"
+               "# TYPE netmesh_socket_buffer_bytes gauge\nnetmesh_socket_buffer_bytes %u\n",
                n->options.socket_buffer);
     write_table(&w, n, counters, sizeof counters / sizeof counters[0], "counter");
     write_table(&w, n, gauges, sizeof gauges / sizeof gauges[0], "gauge");

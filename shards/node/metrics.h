@@ -25,7 +25,8 @@
     X(compat_sessions, "compat_sessions_total", "", "Sessions without the secure extension (v0.19.0 peers)")           \
     X(grants_sent, "credit_grants_total", "dir=\"sent\"", "Credit grants")                                             \
     X(grants_received, "credit_grants_total", "dir=\"received\"", "")                                                  \
-    X(credit_written_off, "credit_written_off_bytes_total", "", "Bytes in flight assumed lost after a silence of the receiver") \
+    X(credit_written_off, "credit_written_off_bytes_total", "",                                                        \
+      "Bytes in flight assumed lost after a silence of the receiver")                                                  \
     X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
     X(drop_truncated, "drops_total", "reason=\"truncated\"", "What was dropped, by reason")                            \
     X(drop_class, "drops_total", "reason=\"not_a_packet\"", "")                                                        \
@@ -66,7 +67,7 @@ struct shard_metrics {
     counter gauge_peers, gauge_sessions, gauge_logs;
 };
 
-#define COUNT(shard, field)       counter_add(&(shard)->metrics.field, 1)
-#define COUNT_N(shard, field, n)  counter_add(&(shard)->metrics.field, (n))
+#define COUNT(shard, field) counter_add(&(shard)->metrics.field, 1)
+#define COUNT_N(shard, field, n) counter_add(&(shard)->metrics.field, (n))
 
 #endif

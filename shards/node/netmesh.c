@@ -18,33 +18,34 @@
 
 #include "core/base/err.h"
 #include "shards/admin/admin.h"
+#include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
 struct worker {
-    struct netmesh     *nm;
-    unsigned            index;
-    pthread_t           thread;
-    bool                started;
-    int                 err;
+    struct netmesh *nm;
+    unsigned index;
+    pthread_t thread;
+    bool started;
+    int err;
     struct config_error error;
 };
 
 struct netmesh {
-    char                  dir[CONFIG_PATH_MAX];
-    struct config         config;
-    struct node_secrets   secrets;
-    struct peers_file     peers;
-    bool                  peers_taken;
-    struct netmesh_hooks  hooks;
-    struct node          *node;
+    char dir[CONFIG_PATH_MAX];
+    struct config config;
+    struct node_secrets secrets;
+    struct peers_file peers;
+    bool peers_taken;
+    struct netmesh_hooks hooks;
+    struct node *node;
     struct reactor_group *group;
-    struct admin         *admin;
-    struct worker        *workers;
-    sem_t                 started; /* a worker runs, or failed */
-    int                   lock_fd;
-    bool                  admin_stopped, handle_signals;
-    struct io_op          signal_op;
-    sigset_t              signals;
+    struct admin *admin;
+    struct worker *workers;
+    sem_t started; /* a worker runs, or failed */
+    int lock_fd;
+    bool admin_stopped, handle_signals;
+    struct io_op signal_op;
+    sigset_t signals;
 };
 
 __attribute__((format(printf, 3, 4))) static int fail(char *error, size_t len, const char *format, ...)
@@ -78,7 +79,7 @@ static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
     char path[CONFIG_PATH_MAX + sizeof nm->config.admin.path];
     if (!nm->config.admin.is_unix || nm->config.admin.path[0] == '/')
         return NET_OK;
-    snprintf(path, sizeof path, "%s/%s", nm->dir, nm->config.admin.path);
+    text_format(path, sizeof path, "%s/%s", nm->dir, nm->config.admin.path);
     if (strlen(path) >= sizeof nm->config.admin.path) {
         fail(error, len, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
              sizeof nm->config.admin.path - 1);
@@ -91,7 +92,7 @@ static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
 static int load(struct netmesh *nm, const char *const *overrides, size_t count, char *error, size_t len)
 {
     struct config_error e = {{0}};
-    int                 err = config_load(nm->dir, overrides, count, &nm->config, &e);
+    int err = config_load(nm->dir, overrides, count, &nm->config, &e);
     if (!err)
         err = node_dir_load_secrets(nm->dir, &nm->secrets, &e);
     if (!err)
@@ -148,7 +149,7 @@ void netmesh_close(struct netmesh *nm)
 static int lock_directory(struct netmesh *nm, char *error, size_t len)
 {
     char path[CONFIG_PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s/lock", nm->dir);
+    text_format(path, sizeof path, "%s/lock", nm->dir);
     nm->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (nm->lock_fd < 0)
         return fail(error, len, "%s: cannot open: %s", path, strerror(errno));
@@ -166,7 +167,7 @@ static void lock_memory(const struct config *c)
 
 static int make_group(struct netmesh *nm, struct reactor_features *features, char *error, size_t len)
 {
-    const struct config         *c = &nm->config;
+    const struct config *c = &nm->config;
     struct reactor_group_options options = {
         .listen = c->listen,
         .shards = c->shards,
@@ -217,8 +218,8 @@ static void pin(const struct config *c, unsigned index)
     CPU_ZERO(&set);
     CPU_SET(c->cpus[index % c->cpu_count], &set);
     if (sched_setaffinity(0, sizeof set, &set) != 0)
-        fprintf(stderr, "net-mesh: shards.pin: cannot pin shard %u to CPU %u (%s)\n", index, c->cpus[index % c->cpu_count],
-                strerror(errno));
+        fprintf(stderr, "net-mesh: shards.pin: cannot pin shard %u to CPU %u (%s)\n", index,
+                c->cpus[index % c->cpu_count], strerror(errno));
 }
 
 /* Makes the shard's reactor and starts the shard on it. */
@@ -248,7 +249,7 @@ static void end_reactor(struct reactor *r)
 
 static void *worker_main(void *arg)
 {
-    struct worker  *w = arg;
+    struct worker *w = arg;
     struct reactor *r = NULL;
     w->err = start_shard(w->nm, w->index, &r, &w->error);
     sem_post(&w->nm->started);
@@ -324,11 +325,12 @@ static void say_ready(struct netmesh *nm, void (*ready)(void *, const char *), v
     char listen[64], admin[128], line[512];
     config_format_addr(&nm->config.listen, listen);
     if (nm->config.admin.is_unix)
-        snprintf(admin, sizeof admin, "unix:%s", nm->config.admin.path);
+        text_format(admin, sizeof admin, "unix:%s", nm->config.admin.path);
     else
         config_format_addr(&nm->config.admin.addr, admin);
-    snprintf(line, sizeof line, "{\"event\":\"ready\",\"node_id\":\"0x%016" PRIx64 "\",\"listen\":\"%s\",\"admin\":\"%s\"}",
-             nm->node->identity.ids.node_id, listen, admin);
+    text_format(line, sizeof line,
+                "{\"event\":\"ready\",\"node_id\":\"0x%016" PRIx64 "\",\"listen\":\"%s\",\"admin\":\"%s\"}",
+                nm->node->identity.ids.node_id, listen, admin);
     ready(ctx, line);
 }
 
@@ -340,7 +342,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 static int control_loop(struct netmesh *nm, struct reactor *r)
 {
     struct shard *s = node_shard(nm->node, 0);
-    struct io    *io = reactor_io(r);
+    struct io *io = reactor_io(r);
     for (;;) {
         uint64_t deadline = shard_turn(s);
         if (shard_done(s))
@@ -360,8 +362,8 @@ static int control_loop(struct netmesh *nm, struct reactor *r)
 static int run_control(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx, char *error, size_t len)
 {
     struct config_error e = {{0}};
-    struct reactor     *r = NULL;
-    int                 err = start_shard(nm, 0, &r, &e);
+    struct reactor *r = NULL;
+    int err = start_shard(nm, 0, &r, &e);
     if (err)
         fail(error, len, "%s", e.text);
     else if ((err = start_control(nm, reactor_io(r), error, len)) == NET_OK) {
@@ -409,11 +411,11 @@ static int run_shards(struct netmesh *nm, void (*ready)(void *, const char *), v
     return err;
 }
 
-int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx, const char *json_line), void *ctx, char *error,
-                size_t error_len)
+int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx, const char *json_line), void *ctx,
+                char *error, size_t error_len)
 {
     struct reactor_features features;
-    sigset_t                before;
+    sigset_t before;
     nm->handle_signals = handle_signals;
     sigemptyset(&nm->signals);
     sigaddset(&nm->signals, SIGINT);
@@ -452,11 +454,12 @@ unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
 
 int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8_t *frames, size_t len, uint32_t count)
 {
-    struct shard       *s = face->shard;
+    struct shard *s = face->shard;
     struct channel_name name;
-    struct log         *log;
-    uint64_t            first;
-    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK || netmesh_owner(face, channel) != s->index)
+    struct log *log;
+    uint64_t first;
+    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK ||
+        netmesh_owner(face, channel) != s->index)
         return NET_ERR_INVALID;
     int err = log_open(s, (struct log_key){0, channel_hash(name.text, name.len)}, &name, &log);
     if (!err)

@@ -1,4 +1,5 @@
 /* Making and ending a node: what its shards share before they run. */
+#include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
 #include <stdio.h>
@@ -12,7 +13,8 @@ static uint64_t offered_features(const struct config *c)
     return features;
 }
 
-/* All windows together stay below half of the socket buffer that was got (X4); there are few streams that carry much. */
+/* All windows together stay below half of the socket buffer that was got (X4); there are few streams that carry much.
+ */
 static uint32_t receive_window(const struct config *c, uint32_t socket_buffer)
 {
     uint32_t most = socket_buffer / 4, least = 65536;
@@ -23,25 +25,22 @@ static uint32_t receive_window(const struct config *c, uint32_t socket_buffer)
 static int load_identity(struct node *n, const struct node_secrets *secrets, struct config_error *error)
 {
     struct crypto *crypto;
-    int            err = crypto_init(&crypto, NULL);
+    int err = crypto_init(&crypto, NULL);
     if (err) {
-        snprintf(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
-        return err;
-    }
-    err = identity_init(&n->identity, crypto, secrets->seed);
-    if (err) {
-        crypto_deinit(crypto);
-        snprintf(error->text, sizeof error->text, "%s/identity: this identity cannot be used on the wire; make another node", n->dir);
+        text_format(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
         return err;
     }
     n->local.identity = &n->identity;
     memcpy(n->local.static_secret, secrets->static_secret, 32);
     memcpy(n->local.psk, secrets->psk, 32);
     n->local.features = offered_features(&n->config);
-    n->local.allow_compat = n->config.sessions == SESSIONS_COMPAT;
     handshake_local_init(&n->local, crypto);
+    err = identity_init(&n->identity, crypto, secrets->seed);
     crypto_deinit(crypto);
-    return NET_OK;
+    if (err)
+        text_format(error->text, sizeof error->text,
+                    "%s/identity: this identity cannot be used on the wire; make another node", n->dir);
+    return err;
 }
 
 static int make_shards(struct node *n)
@@ -72,7 +71,7 @@ int node_create(struct node **out, const struct node_options *options, struct co
     n->config = *options->config;
     n->peers = options->peers;
     n->shard_count = options->config->shards;
-    snprintf(n->dir, sizeof n->dir, "%s", options->dir);
+    text_format(n->dir, sizeof n->dir, "%s", options->dir);
     n->link_config = (struct link_config){
         .heartbeat_interval_ns = n->config.heartbeat_interval_ns,
         .session_timeout_ns = n->config.session_timeout_ns,
@@ -82,7 +81,7 @@ int node_create(struct node **out, const struct node_options *options, struct co
     n->rx_window = receive_window(&n->config, options->socket_buffer);
     int err = load_identity(n, options->secrets, error);
     if (!err && (err = make_shards(n)) != NET_OK)
-        snprintf(error->text, sizeof error->text, "cannot make %u shards: %s", n->shard_count, net_err_text(err));
+        text_format(error->text, sizeof error->text, "cannot make %u shards: %s", n->shard_count, net_err_text(err));
     if (err) {
         node_destroy(n);
         *out = NULL;

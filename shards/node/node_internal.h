@@ -33,82 +33,82 @@ struct contacts;
 struct shard;
 
 struct node {
-    struct config          config;
-    struct node_options    options; /* pointers inside are not used after node_create, but dir */
-    char                   dir[CONFIG_PATH_MAX];
-    struct identity        identity;
+    struct config config;
+    struct node_options options; /* pointers inside are not used after node_create, but dir */
+    char dir[CONFIG_PATH_MAX];
+    struct identity identity;
     struct handshake_local local;
-    struct link_config     link_config;
-    struct peers_file      peers;     /* as it was at the start; contacts hold what is true since */
-    uint32_t               rx_window; /* credit we grant per stream to our own kind */
-    unsigned               shard_count;
-    struct shard         **shards;
-    struct spsc           *rings; /* [from * shard_count + to] */
-    atomic_bool            stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
+    struct link_config link_config;
+    struct peers_file peers; /* as it was at the start; contacts hold what is true since */
+    uint32_t rx_window;      /* credit we grant per stream to our own kind */
+    unsigned shard_count;
+    struct shard **shards;
+    struct spsc *rings;                  /* [from * shard_count + to] */
+    atomic_bool stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
-    uint64_t               started_ns;
+    uint64_t started_ns;
 };
 
 /* A control message waiting for room in a ring: never lost, bounded. */
 struct parked_message {
-    struct list        link;
+    struct list link;
     struct spsc_record head;
 };
 
 /* ---- transmit buffers ---- */
 
-enum { TX_LARGE = 65024, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 };
+enum { TX_LARGE = 64960, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 };
 
 struct tx_buffer {
-    struct list   link; /* free list, or blocked list */
-    struct io_op  op;
-    struct iovec  iov;
+    struct list link; /* free list, or blocked list */
+    struct io_op op;
+    struct iovec iov;
     struct shard *shard;
-    uint32_t      size;
-    uint32_t      packets;
-    int64_t       held; /* receive buffer this one sends from (relay), or -1 */
-    uint8_t      *data;
+    uint32_t size;
+    uint32_t packets;
+    int64_t held; /* receive buffer this one sends from (relay), or -1 */
+    uint8_t *data;
 };
 
 /* ---- logs, on the shard that owns the channel ---- */
 
 struct pending_publish { /* appended, not yet stored as far as the publisher wants it */
     struct list link;
-    uint64_t    end_seq, first_seq, bytes;
-    uint32_t    publisher, count;
-    bool        durable;
+    uint64_t end_seq, first_seq, bytes;
+    uint32_t publisher, count;
+    bool durable;
 };
 
 struct owner_publisher { /* a publisher as the owner of its channel sees it */
-    uint32_t    id;
-    bool        durable;
+    uint32_t id;
+    bool durable;
     struct log *log;
     struct list waiting; /* copies of what found no room: bounded by the publisher's window */
     struct list link;    /* in log->publishers while waiting is not empty */
 };
 
 struct log {
-    struct log_key      key;
+    struct log_key key;
     struct channel_name name;
-    struct shard       *shard;
-    enum config_log     kind;
-    bool                open; /* has storage: redex or ring */
-    struct redex       *redex;
-    struct event_ring   ring;
-    struct list         in_shard; /* shard->log_list */
-    struct list         growing;  /* shard->grown_logs while watchers must be told */
-    struct list         starving; /* shard->starved_logs while a `none` channel has publishers without room */
-    struct list         pending, pending_durable; /* pending_publish, in order of end_seq */
-    struct list         publishers; /* owner_publishers with waiting data */
+    struct shard *shard;
+    enum config_log kind;
+    bool open; /* has storage: redex or ring */
+    struct redex *redex;
+    struct event_ring ring;
+    struct list in_shard;                 /* shard->log_list */
+    struct list growing;                  /* shard->grown_logs while watchers must be told */
+    struct list starving;                 /* shard->starved_logs while a `none` channel has publishers without room */
+    struct list pending, pending_durable; /* pending_publish, in order of end_seq */
+    struct list publishers;               /* owner_publishers with waiting data */
     /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
-    uint32_t            held_credit;
-    unsigned            held_home;
-    uint64_t            held_stream;
-    uint64_t            watchers; /* bit per shard that watches */
-    struct log_reader  *readers;  /* by shard: how far those that watch have come */
-    struct log_view    *view;     /* this shard's own view, or NULL */
-    bool                closing;
+    uint32_t held_credit;
+    unsigned held_home;
+    uint64_t held_stream;
+    uint64_t watchers;          /* bit per shard that watches */
+    struct log_reader *readers; /* by shard: how far those that watch have come */
+    struct log_view *view;      /* this shard's own view, or NULL */
+    bool closing;
 };
 
 /* Where another shard last read; `at` is when it last moved, or stood at the end. */
@@ -119,123 +119,123 @@ struct log_reader {
 /* ---- views: a log as a reader's shard sees it ---- */
 
 struct log_view {
-    struct log_key      key;
+    struct log_key key;
     struct channel_name name;
-    struct shard       *shard;
-    struct log         *log; /* when this shard owns it */
-    struct log_heads    heads;
-    struct list         cursors; /* struct cursor, by `in_view` */
-    struct list         tails;   /* struct tail, by node.link */
-    bool                reading;     /* a MSG_READ is under way */
-    bool                heads_known; /* the owner said how far the log is, or that there is none */
+    struct shard *shard;
+    struct log *log; /* when this shard owns it */
+    struct log_heads heads;
+    struct list cursors; /* struct cursor, by `in_view` */
+    struct list tails;   /* struct tail, by node.link */
+    bool reading;        /* a MSG_READ is under way */
+    bool heads_known;    /* the owner said how far the log is, or that there is none */
 };
 
 /* ---- peers, on their home shard ---- */
 
 struct stream {
-    uint64_t             id;
-    uint64_t             tx_seq, rx_next;
-    struct credit_tx     tx;
-    struct credit_rx     rx;
+    uint64_t id;
+    uint64_t tx_seq, rx_next;
+    struct credit_tx tx;
+    struct credit_rx rx;
     struct subscription *subscription; /* ours, for what arrives; NULL */
-    struct list          grant;        /* in peer->grants while a grant is owed */
-    uint64_t             last_active;
+    struct list grant;                 /* in peer->grants while a grant is owed */
+    uint64_t last_active;
 };
 
 struct cursor { /* a peer's place in a log it subscribes to */
-    struct list      in_view, in_peer;
-    struct peer     *peer;
+    struct list in_view, in_peer;
+    struct peer *peer;
     struct log_view *view;
-    struct stream   *stream;
-    uint64_t         next;
-    uint64_t         moved_at;
+    struct stream *stream;
+    uint64_t next;
+    uint64_t moved_at;
 };
 
 enum subscription_state { SUBSCRIPTION_ASKING, SUBSCRIPTION_ACTIVE, SUBSCRIPTION_REFUSED, SUBSCRIPTION_LEAVING };
 
 struct subscription { /* ours, at this peer */
-    struct list             in_peer;
-    struct channel_name     channel;
-    uint64_t                hash, nonce;
+    struct list in_peer;
+    struct channel_name channel;
+    uint64_t hash, nonce;
     enum subscription_state state;
-    uint64_t                ask_at; /* next time to (re)send; UINT64_MAX none */
-    uint32_t                attempts;
-    bool                    opened; /* the owner of our copy was told */
+    uint64_t ask_at; /* next time to (re)send; UINT64_MAX none */
+    uint32_t attempts;
+    bool opened; /* the owner of our copy was told */
 };
 
 struct control_message { /* a membership message waiting to be sent */
     uint16_t len;
-    uint8_t  bytes[MEMBERSHIP_MAX_SENT];
+    uint8_t bytes[MEMBERSHIP_MAX_SENT];
 };
 enum { CONTROL_QUEUE = 32 };
 
 struct peer {
-    struct shard  *shard;
-    uint64_t       node_id;
-    struct link    link;
+    struct shard *shard;
+    uint64_t node_id;
+    struct link link;
     struct io_addr addr;
-    bool           relayed; /* every packet travels with a routing header */
+    bool relayed;             /* every packet travels with a routing header */
     struct io_addr next_addr; /* where an unconfirmed session's other end is */
-    bool           next_relayed;
-    bool           reported_connected;
-    uint64_t       instance; /* the peer's, of the current state */
-    uint64_t       features, rtt_ns;
-    uint16_t       plaintext_path; /* fits the path unfragmented */
-    uint16_t       plaintext_max;  /* the peer takes */
-    uint32_t       rx_window;      /* we granted per stream */
-    struct map     streams;        /* id -> struct stream */
-    uint64_t       control_seq;    /* of credit packets */
-    struct list    cursors, subscriptions, grants;
-    struct list    tx;    /* in shard->tx_peers while it wants to send */
-    struct timer   timer; /* link, grants, credit recovery, subscriptions: whatever is next */
-    struct list    in_shard;
-    uint32_t       control_head, control_count;
+    bool next_relayed;
+    bool reported_connected;
+    uint64_t instance; /* the peer's, of the current state */
+    uint64_t features, rtt_ns;
+    uint16_t plaintext_path; /* fits the path unfragmented */
+    uint16_t plaintext_max;  /* the peer takes */
+    uint32_t rx_window;      /* we granted per stream */
+    struct map streams;      /* id -> struct stream */
+    uint64_t control_seq;    /* of credit packets */
+    struct list cursors, subscriptions, grants;
+    struct list tx;     /* in shard->tx_peers while it wants to send */
+    struct timer timer; /* link, grants, credit recovery, subscriptions: whatever is next */
+    struct list in_shard;
+    uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];
-    bool           confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
+    bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
 };
 
 /* ---- a shard ---- */
 
 struct shard {
-    struct node       *node;
-    unsigned           index;
-    struct io         *io;
-    struct crypto     *crypto;
+    struct node *node;
+    unsigned index;
+    struct io *io;
+    struct crypto *crypto;
     struct timer_wheel timers;
-    uint64_t           now;
+    uint64_t now;
     struct shard_metrics metrics;
     const struct reactor_stats *reactor_stats;
 
     struct list *parked; /* per destination */
-    uint32_t     parked_count;
-    uint64_t     rung;   /* bit per shard that got records in this turn and may need its doorbell */
+    uint32_t parked_count;
+    uint64_t rung; /* bit per shard that got records in this turn and may need its doorbell */
 
     struct io_op recv;
-    bool         receiving;
+    bool receiving;
 
-    struct map  sessions; /* rx id -> struct peer */
-    struct map  foreign;  /* v0.19 rx id that steers here -> (shard number + 1) as a pointer */
-    struct map  peers;    /* node id -> struct peer */
+    struct map sessions; /* rx id -> struct peer */
+    struct map foreign;  /* v0.19 rx id that steers here -> (shard number + 1) as a pointer */
+    struct map peers;    /* node id -> struct peer */
     struct list peer_list, tx_peers;
-    struct map  routes;   /* node id -> struct route */
+    struct map routes; /* node id -> struct route */
 
     struct tx_buffer *tx_buffers;
-    uint8_t          *tx_memory;
-    struct list       tx_large, tx_small, tx_blocked;
-    uint32_t          tx_in_flight;
+    uint8_t *tx_memory;
+    struct list tx_large, tx_small, tx_blocked;
+    uint32_t tx_in_flight;
 
-    struct map  logs;  /* mixed key -> struct log */
+    struct map logs; /* mixed key -> struct log */
     struct list log_list, grown_logs, dirty_logs, starved_logs;
-    struct map  views; /* mixed key -> struct log_view */
-    struct map  owner_publishers;
+    struct map views; /* mixed key -> struct log_view */
+    struct map owner_publishers;
     struct roster roster;
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;
-    enum stop_phase  stopping;
-    atomic_bool      abandoned;
-    uint32_t         logs_closing;
-    bool             busy; /* wants another turn at once */
+    enum stop_phase stopping;
+    atomic_bool abandoned;
+    uint32_t logs_closing;
+    bool busy; /* wants another turn at once */
 };
 
 /* What netmesh.h calls a shard. */
@@ -244,7 +244,7 @@ struct netmesh_shard {
 };
 
 /* shard.c */
-int  shard_create(struct node *, unsigned index);
+int shard_create(struct node *, unsigned index);
 void shard_destroy(struct shard *);
 
 /* One key for the maps of logs and views: origin and hash mixed. */
@@ -256,15 +256,16 @@ static inline unsigned log_owner(const struct node *n, uint64_t hash)
 
 /* mailbox.c */
 /* Waits for room if it must: for what may not be lost and is bounded by what it speaks of (peers, logs, requests). */
-void mailbox_send(struct shard *, unsigned to, enum message_kind, uint16_t aux, uint64_t arg, const void *body, size_t len);
+void mailbox_send(struct shard *, unsigned to, enum message_kind, uint16_t aux, uint64_t arg, const void *body,
+                  size_t len);
 /* For what may be lost, or comes again: false when there is no room. */
-bool mailbox_try(struct shard *, unsigned to, enum message_kind, uint16_t aux, uint64_t arg, const void *body, size_t len,
-                 const void *tail, size_t tail_len);
+bool mailbox_try(struct shard *, unsigned to, enum message_kind, uint16_t aux, uint64_t arg, const void *body,
+                 size_t len, const void *tail, size_t tail_len);
 struct spsc_record *mailbox_reserve(struct shard *, unsigned to, size_t len); /* NULL: no room */
 void mailbox_commit(struct shard *, unsigned to, struct spsc_record *, size_t len);
 size_t mailbox_room(struct shard *, unsigned to);
 void mailbox_drain(struct shard *);
-void mailbox_flush(struct shard *); /* parked messages, then doorbells */
+void mailbox_flush(struct shard *);   /* parked messages, then doorbells */
 void mailbox_discard(struct shard *); /* frees what is parked */
 void shard_on_message(struct shard *, unsigned from, struct spsc_record *);
 
@@ -276,19 +277,22 @@ bool relay_forward(struct shard *, struct io_arrival *, size_t offset, size_t le
 void relay_on_route(struct shard *, const struct msg_route *);
 
 /* transmit.c */
-int  transmit_init(struct shard *);
+int transmit_init(struct shard *);
 void transmit_deinit(struct shard *);
 struct tx_buffer *transmit_get(struct shard *, bool large); /* NULL: all in flight */
-void transmit_send(struct shard *, struct tx_buffer *, const struct io_addr *to, size_t len, size_t segment, uint32_t packets);
+void transmit_send(struct shard *, struct tx_buffer *, const struct io_addr *to, size_t len, size_t segment,
+                   uint32_t packets);
 void transmit_release(struct shard *, struct tx_buffer *);
 void transmit_retry(struct shard *);
-/* Seals one packet standing at `at` (routing header space included when routed) and returns its full length, 0 on failure. */
+/* Seals one packet standing at `at` (routing header space included when routed) and returns its full length, 0 on
+ * failure. */
 size_t transmit_seal(struct peer *, struct session *, struct wire_header *, uint8_t *at);
 
 /* peer.c */
 struct peer *peer_find(struct shard *, uint64_t node_id);
 void peer_on_session(struct shard *, const struct msg_session *);
-void peer_on_authenticated(struct peer *, struct session *, const struct wire_header *, const struct io_addr *from, bool routed);
+void peer_on_authenticated(struct peer *, struct session *, const struct wire_header *, const struct io_addr *from,
+                           bool routed);
 void peer_forget(struct peer *);
 void peer_schedule(struct peer *); /* something changed: recompute the timer */
 void peer_wants_tx(struct peer *);
@@ -299,7 +303,7 @@ void peer_control(struct peer *, const struct membership *); /* queues a members
 bool peer_pull(struct peer *); /* true: more to send, no buffer or budget now */
 /* stream.c */
 struct stream *stream_get(struct peer *, uint64_t id); /* creates; NULL: limit or memory */
-void streams_reset(struct peer *, bool all); /* after a restart of the peer, or a new v0.19 session */
+void streams_reset(struct peer *, bool all);           /* after a restart of the peer, or a new v0.19 session */
 void streams_free(struct peer *);
 void stream_consumed(struct peer *, struct stream *, uint32_t bytes);
 void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
@@ -328,14 +332,16 @@ void view_on_data(struct shard *, const struct spsc_record *);
 void view_read(struct log_view *, uint64_t from, uint64_t end);
 /* log.c */
 struct log *log_find(struct shard *, struct log_key);
-int  log_open(struct shard *, struct log_key, const struct channel_name *, struct log **); /* finds or opens with storage */
-int  log_touch(struct shard *, struct log_key, const struct channel_name *, struct log **); /* finds or makes, no storage yet */
-int  log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
+int log_open(struct shard *, struct log_key, const struct channel_name *,
+             struct log **); /* finds or opens with storage */
+int log_touch(struct shard *, struct log_key, const struct channel_name *,
+              struct log **); /* finds or makes, no storage yet */
+int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
 void log_heads(const struct log *, struct log_heads *);
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
 void log_tell(struct shard *); /* heads of grown logs to their watchers; once a turn */
-int  log_open_all(struct shard *, struct config_error *);
+int log_open_all(struct shard *, struct config_error *);
 void log_close_all(struct shard *);
 void log_free_all(struct shard *);
 /* log_serve.c: what other shards ask of a log's owner */
@@ -356,7 +362,7 @@ void log_publishers_retry(struct shard *); /* once a turn: channels without a lo
 void log_publishers_free(struct shard *);
 
 /* contacts.c and the other files of shard 0 */
-int  contacts_init(struct shard *, struct config_error *);
+int contacts_init(struct shard *, struct config_error *);
 void contacts_deinit(struct shard *);
 void contacts_on_handshake(struct shard *, struct cspan datagram, const struct io_addr *from);
 void contacts_on_peer_state(struct shard *, unsigned home, const struct msg_peer_state *);

@@ -77,7 +77,7 @@ static uint16_t clamp_plaintext(int payload, bool relayed)
 static void learn_sizes(struct peer *p, uint16_t peer_max_datagram)
 {
     struct io *io = p->shard->io;
-    int        path = p->shard->node->config.max_datagram;
+    int path = p->shard->node->config.max_datagram;
     if (path == 0)
         path = io->plain->path_payload(io, &p->addr);
     if (path < 1200)
@@ -107,9 +107,9 @@ static void leave_rosters(struct peer *p)
 static void on_promoted(struct peer *p)
 {
     const struct session_params *sp = &p->link.current.session.p;
-    bool                         secure = session_secure(&p->link.current.session);
-    bool                         first = p->instance == 0 && p->features == 0 && !p->reported_connected;
-    bool                         restarted = secure && p->instance != 0 && p->instance != sp->peer_instance;
+    bool secure = session_secure(&p->link.current.session);
+    bool first = p->instance == 0 && p->features == 0 && !p->reported_connected;
+    bool restarted = secure && p->instance != 0 && p->instance != sp->peer_instance;
     p->features = sp->features;
     p->instance = sp->peer_instance;
     learn_sizes(p, sp->peer_max_datagram);
@@ -133,7 +133,7 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
         return;
     }
     uint64_t before[3], after[3];
-    bool     promoted;
+    bool promoted;
     ids_of(p, before);
     if (!link_install(&p->link, s->crypto, &m->params, s->now, &promoted))
         return;
@@ -156,11 +156,12 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
     peer_schedule(p);
 }
 
-void peer_on_authenticated(struct peer *p, struct session *session, const struct wire_header *h, const struct io_addr *from,
-                           bool routed)
+void peer_on_authenticated(struct peer *p, struct session *session, const struct wire_header *h,
+                           const struct io_addr *from, bool routed)
 {
     struct shard *s = p->shard;
-    /* Roaming (X1): the address follows the newest authenticated packet of the session; a relayed peer is where it is. */
+    /* Roaming (X1): the address follows the newest authenticated packet of the session; a relayed peer is where it is.
+     */
     bool newest = session->replay.next == h->counter + 1;
     bool confirms = session == &p->link.next.session;
     bool was_silent = link_silent(&p->link, s->now);
@@ -225,7 +226,7 @@ static void on_failed(struct peer *p)
 static void on_timer(struct timer *t, uint64_t now)
 {
     struct peer *p = container_of(t, struct peer, timer);
-    uint64_t     before[3], after[3];
+    uint64_t before[3], after[3];
     ids_of(p, before);
     unsigned want = link_on_tick(&p->link, p->shard->crypto, now);
     ids_of(p, after);
@@ -248,7 +249,7 @@ static void on_timer(struct timer *t, uint64_t now)
 void peer_forget(struct peer *p)
 {
     struct shard *s = p->shard;
-    uint64_t      before[3], none[3] = {0};
+    uint64_t before[3], none[3] = {0};
     ids_of(p, before);
     leave_rosters(p);
     sync_ids(p, before, none);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 static void next_step(struct io_op *op, int32_t res);
@@ -12,7 +13,7 @@ static void next_step(struct io_op *op, int32_t res);
 static char *render(struct contacts *cs, size_t *len)
 {
     struct peers_file f = {0};
-    size_t            wanted = 0, entries = 0;
+    size_t wanted = 0, entries = 0;
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
         struct contact *c = container_of(n, struct contact, in_all);
         entries += c->entry != NULL;
@@ -71,7 +72,7 @@ static void submit(struct contacts *cs, enum io_kind kind)
 static void start(struct contacts *cs)
 {
     struct store *st = &cs->store;
-    struct list  *n;
+    struct list *n;
     while ((n = list_pop(&st->waiting)))
         list_push_back(&st->saving, n);
     free(st->text);
@@ -86,7 +87,7 @@ static void start(struct contacts *cs)
 static void finish(struct contacts *cs)
 {
     struct store *st = &cs->store;
-    struct list   saved, *n;
+    struct list saved, *n;
     list_init(&saved);
     while ((n = list_pop(&st->saving)))
         list_push_back(&saved, n);
@@ -126,7 +127,7 @@ static void on_written(struct contacts *cs, int32_t res)
 static void next_step(struct io_op *op, int32_t res)
 {
     struct contacts *cs = container_of(op, struct contacts, store.op);
-    struct store    *st = &cs->store;
+    struct store *st = &cs->store;
     switch (st->step) {
     case STORE_OPEN:
         on_opened(cs, res);
@@ -179,9 +180,9 @@ void store_init(struct contacts *cs)
     struct store *st = &cs->store;
     list_init(&st->waiting);
     list_init(&st->saving);
-    snprintf(st->dir, sizeof st->dir, "%s", cs->shard->node->dir);
-    snprintf(st->path, sizeof st->path, "%s/peers.yaml", cs->shard->node->dir);
-    snprintf(st->temporary, sizeof st->temporary, "%s/peers.yaml.tmp", cs->shard->node->dir);
+    text_format(st->dir, sizeof st->dir, "%s", cs->shard->node->dir);
+    text_format(st->path, sizeof st->path, "%s/peers.yaml", cs->shard->node->dir);
+    text_format(st->temporary, sizeof st->temporary, "%s/peers.yaml.tmp", cs->shard->node->dir);
 }
 
 void store_save(struct contacts *cs, struct control_request *r)

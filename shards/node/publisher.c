@@ -37,7 +37,7 @@ static void arm(struct contacts *cs, struct publisher *p)
 void publishers_on_timer(struct timer *t, uint64_t now)
 {
     struct contacts *cs = container_of(t, struct contacts, publish_timer);
-    uint64_t         next = UINT64_MAX;
+    uint64_t next = UINT64_MAX;
     for (struct list *n = cs->publisher_list.next, *after; n != &cs->publisher_list; n = after) {
         struct publisher *p = container_of(n, struct publisher, node.link);
         after = n->next;
@@ -78,9 +78,9 @@ int node_publish_open(struct node *node, struct publisher *p, const struct chann
 
 int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
 {
-    struct contacts   *cs = node->shards[0]->contacts;
+    struct contacts *cs = node->shards[0]->contacts;
     struct msg_publish m = {p->node.hash, p->node.id, count};
-    unsigned           owner = log_owner(node, p->node.hash);
+    unsigned owner = log_owner(node, p->node.hash);
     assert(count > 0 && count <= WIRE_MAX_EVENTS && frames.len <= 60000);
     if (cs->phase != STOP_NONE)
         return NET_ERR_STATE;
@@ -128,7 +128,7 @@ static void account(struct publisher *p, const struct msg_published *m)
 
 void contacts_on_published(struct shard *s, const struct msg_published *m)
 {
-    struct contacts  *cs = s->contacts;
+    struct contacts *cs = s->contacts;
     struct publisher *p = map_get(&cs->publishers, m->publisher);
     if (!p)
         return; /* its client went away */

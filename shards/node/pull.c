@@ -6,7 +6,7 @@ enum { GRANTS_PER_PACKET = 64, PACKET_BUDGET = 4 };
 /* One packet of its own; `plaintext` is copied. False: no buffer now. */
 static bool send_single(struct peer *p, struct session *session, struct wire_header *h, const uint8_t *plaintext)
 {
-    struct shard     *s = p->shard;
+    struct shard *s = p->shard;
     struct tx_buffer *b = transmit_get(s, false);
     if (!b)
         return false;
@@ -34,7 +34,7 @@ static bool send_heartbeat(struct peer *p, struct session *session)
 static bool send_confirm(struct peer *p)
 {
     struct io_addr addr = p->addr;
-    bool           relayed = p->relayed;
+    bool relayed = p->relayed;
     p->addr = p->next_addr;
     p->relayed = p->next_relayed;
     bool sent = send_heartbeat(p, &p->link.next.session);
@@ -62,7 +62,7 @@ static bool pull_control(struct peer *p, struct session *session)
         if (!st)
             return true;
         struct control_message *m = &p->control[p->control_head];
-        uint8_t                 frame[4 + MEMBERSHIP_MAX_SENT];
+        uint8_t frame[4 + MEMBERSHIP_MAX_SENT];
         store_le32(frame, m->len);
         memcpy(frame + 4, m->bytes, m->len);
         struct wire_header h = {
@@ -86,16 +86,16 @@ static bool pull_control(struct peer *p, struct session *session)
 static bool pull_grants(struct peer *p, struct session *session)
 {
     uint64_t now = p->shard->now;
-    bool     due = false;
+    bool due = false;
     for (struct list *n = p->grants.next; n != &p->grants && !due; n = n->next)
         due = credit_rx_due(&container_of(n, struct stream, grant)->rx, now);
     while (due && !list_empty(&p->grants)) {
-        uint8_t        plaintext[GRANTS_PER_PACKET * (4 + CREDIT_MESSAGE)];
-        uint16_t       count = 0;
+        uint8_t plaintext[GRANTS_PER_PACKET * (4 + CREDIT_MESSAGE)];
+        uint16_t count = 0;
         struct stream *in_packet[GRANTS_PER_PACKET];
         for (struct list *n = p->grants.next; n != &p->grants && count < GRANTS_PER_PACKET; n = n->next) {
             struct stream *st = container_of(n, struct stream, grant);
-            uint8_t       *frame = plaintext + count * (4 + CREDIT_MESSAGE);
+            uint8_t *frame = plaintext + count * (4 + CREDIT_MESSAGE);
             store_le32(frame, CREDIT_MESSAGE);
             credit_encode(st->id, st->rx.consumed, frame + 4);
             in_packet[count++] = st;

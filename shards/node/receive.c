@@ -10,11 +10,11 @@ static struct peer *peer_of(struct shard *s, uint64_t session_id)
 }
 
 /* Not ours: to the shard the id steers to, or that a v0.19 session was announced for. */
-static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagram, size_t len, const struct io_addr *from,
-                    bool forwarded)
+static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagram, size_t len,
+                    const struct io_addr *from, bool forwarded)
 {
     uintptr_t foreign = (uintptr_t)map_get(&s->foreign, session_id);
-    unsigned  to = foreign ? (unsigned)(foreign - 1) : wire_steer_id(session_id, s->node->shard_count);
+    unsigned to = foreign ? (unsigned)(foreign - 1) : wire_steer_id(session_id, s->node->shard_count);
     if (to == s->index || (forwarded && !foreign)) {
         COUNT(s, drop_session);
         return;
@@ -28,7 +28,7 @@ static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagra
 /* Plain events of a channel we subscribe to: to the hooks and to the owner of the channel's log. */
 static void on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
-    struct shard        *s = p->shard;
+    struct shard *s = p->shard;
     struct subscription *sub = membership_find(p, h->stream_id);
     if (!sub) {
         COUNT(s, drop_unsubscribed);
@@ -46,12 +46,12 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
     st->last_active = s->now;
 
     struct wire_frames walk = wire_frames(plaintext, h->event_count);
-    struct cspan       event;
-    uint32_t           count = 0;
+    struct cspan event;
+    uint32_t count = 0;
     while (wire_frames_next(&walk, &event))
         count++;
     struct cspan frames = {plaintext.data, plaintext.len - walk.rest.len};
-    uint32_t     credit = h->payload_len + (uint32_t)WIRE_OVERHEAD;
+    uint32_t credit = h->payload_len + (uint32_t)WIRE_OVERHEAD;
     if (count < h->event_count)
         COUNT(s, drop_frames);
     if (count == 0) {
@@ -65,7 +65,7 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
         hooks->on_events(hooks->ctx, s->face, &e);
     }
     struct msg_received m = {p->node_id, sub->hash, h->stream_id, credit, count};
-    unsigned            owner = log_owner(s->node, sub->hash);
+    unsigned owner = log_owner(s->node, sub->hash);
     if (owner == s->index)
         log_on_received(s, s->index, &m, frames);
     else if (!mailbox_try(s, owner, MSG_RECEIVED, 0, 0, &m, sizeof m, frames.data, frames.len))
@@ -104,8 +104,9 @@ static void count_open_failure(struct shard *s, int err)
 }
 
 /* A Net packet that is not a handshake; `packet` is what follows the routing header, if there was one. */
-static void on_packet(struct shard *s, const struct wire_header *h, uint8_t *packet, size_t len, const struct io_addr *from,
-                      bool routed, const uint8_t *datagram, size_t datagram_len, bool forwarded)
+static void on_packet(struct shard *s, const struct wire_header *h, uint8_t *packet, size_t len,
+                      const struct io_addr *from, bool routed, const uint8_t *datagram, size_t datagram_len,
+                      bool forwarded)
 {
     struct peer *p = peer_of(s, h->session_id);
     if (!p && !forwarded) { /* its session may stand in a ring that is not drained yet */
@@ -141,10 +142,11 @@ static void on_packet(struct shard *s, const struct wire_header *h, uint8_t *pac
         dispatch(p, h, (struct cspan){packet + WIRE_HEADER, h->payload_len});
 }
 
-static void on_net(struct shard *s, uint8_t *datagram, size_t len, size_t offset, const struct io_addr *from, bool forwarded)
+static void on_net(struct shard *s, uint8_t *datagram, size_t len, size_t offset, const struct io_addr *from,
+                   bool forwarded)
 {
     struct wire_header h;
-    uint8_t           *packet = datagram + offset;
+    uint8_t *packet = datagram + offset;
     if (wire_header_decode((struct cspan){packet, len - offset}, &h) != NET_OK) {
         COUNT(s, drop_header);
         return;
@@ -189,10 +191,10 @@ void receive_datagram(struct shard *s, uint8_t *datagram, size_t len, const stru
 static void on_segment(struct shard *s, struct io_arrival *a, size_t offset, size_t len)
 {
     struct wire_route route;
-    uint8_t          *d = a->data + offset;
+    uint8_t *d = a->data + offset;
     COUNT(s, rx_datagrams);
-    if (wire_classify((struct cspan){d, len}) == WIRE_CLASS_ROUTED && wire_route_decode((struct cspan){d, len}, &route) == NET_OK &&
-        route.dest_id != s->node->identity.ids.node_id)
+    if (wire_classify((struct cspan){d, len}) == WIRE_CLASS_ROUTED &&
+        wire_route_decode((struct cspan){d, len}, &route) == NET_OK && route.dest_id != s->node->identity.ids.node_id)
         relay_forward(s, a, offset, len, route.dest_id);
     else
         receive_datagram(s, d, len, &a->from, false);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 /* node.a of a control_request; node.b is its time limit, node.p its struct wanted. */
@@ -37,7 +38,7 @@ static struct control_request *overdue(struct contacts *cs, uint64_t now)
 
 static void on_timer(struct timer *t, uint64_t now)
 {
-    struct contacts        *cs = container_of(t, struct contacts, request_timer);
+    struct contacts *cs = container_of(t, struct contacts, request_timer);
     struct control_request *r;
     while ((r = overdue(cs, now))) {
         struct wanted *w = r->node.p;
@@ -47,9 +48,11 @@ static void on_timer(struct timer *t, uint64_t now)
                 wanted_free(w);
             r->done(r, NET_OK, ""); /* it is gone here; the peer was told as often as it took */
         } else if (w->contact->state == PEER_CONNECTED) {
-            r->done(r, NET_ERR_TIMEOUT, "the peer did not answer in time; the subscription stays and is asked for again");
+            r->done(r, NET_ERR_TIMEOUT,
+                    "the peer did not answer in time; the subscription stays and is asked for again");
         } else {
-            r->done(r, NET_ERR_UNREACHABLE, "the peer is not connected; the subscription stays and is asked for when it is");
+            r->done(r, NET_ERR_UNREACHABLE,
+                    "the peer is not connected; the subscription stays and is asked for when it is");
         }
     }
     arm(cs);
@@ -125,7 +128,7 @@ static struct control_request *take(struct contacts *cs, const struct wanted *w)
 /* Requests that still wait for it are answered: its peer, or the subscription, was removed. */
 void wanted_free(struct wanted *w)
 {
-    struct contacts        *cs = w->contact->owner;
+    struct contacts *cs = w->contact->owner;
     struct control_request *r;
     detach(&cs->store.waiting, w);
     detach(&cs->store.saving, w);
@@ -145,7 +148,7 @@ void request_answered(struct contacts *cs, struct wanted *w, bool accepted, enum
 {
     char text[256] = "";
     if (!accepted)
-        snprintf(text, sizeof text, "the peer refused: %s", membership_reason_text(reason));
+        text_format(text, sizeof text, "the peer refused: %s", membership_reason_text(reason));
     w->active = accepted && !w->leaving;
     bool leaving = w->leaving;
     struct control_request *r;
@@ -162,7 +165,7 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
 {
     char text[512];
     if (err) {
-        snprintf(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
+        text_format(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
         r->done(r, err, text);
         return;
     }
@@ -184,7 +187,8 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
         wanted_tell_home(w, r->node.a == REQUEST_SUBSCRIBE);
 }
 
-static void save(struct contacts *cs, struct control_request *r, enum request_kind kind, uint64_t timeout, struct wanted *w)
+static void save(struct contacts *cs, struct control_request *r, enum request_kind kind, uint64_t timeout,
+                 struct wanted *w)
 {
     list_init(&r->link);
     r->node.a = kind;
@@ -195,10 +199,10 @@ static void save(struct contacts *cs, struct control_request *r, enum request_ki
 
 /* Refusals come through the callback too, but never from inside the call: at the next tick. */
 struct refusal {
-    struct timer            timer;
+    struct timer timer;
     struct control_request *request;
-    int                     err;
-    char                    message[sizeof((struct config_error *)0)->text];
+    int err;
+    char message[sizeof((struct config_error *)0)->text];
 };
 
 static void on_refusal(struct timer *t, uint64_t now)
@@ -219,7 +223,7 @@ static void refuse(struct contacts *cs, struct control_request *r, int err, cons
     r->node.a = UINT64_MAX;
     f->request = r;
     f->err = err;
-    snprintf(f->message, sizeof f->message, "%s", message);
+    text_format(f->message, sizeof f->message, "%s", message);
     timer_init(&f->timer, on_refusal);
     timer_arm(&cs->shard->timers, &f->timer, cs->shard->now);
 }
@@ -228,9 +232,9 @@ static void refuse(struct contacts *cs, struct control_request *r, int err, cons
 
 void node_peer_add(struct node *node, const struct peer_entry *entry, struct control_request *r)
 {
-    struct contacts    *cs = node->shards[0]->contacts;
+    struct contacts *cs = node->shards[0]->contacts;
     struct config_error error = {{0}};
-    int                 err = peer_entry_check(entry, &error);
+    int err = peer_entry_check(entry, &error);
     if (err) {
         refuse(cs, r, err, error.text);
         return;
@@ -241,7 +245,8 @@ void node_peer_add(struct node *node, const struct peer_entry *entry, struct con
     } else if ((c && c->entry) || contact_by_name(cs, entry->name)) {
         refuse(cs, r, NET_ERR_EXISTS, c && c->entry ? "a peer with this node_id exists" : "a peer of this name exists");
     } else if (!(c = contact_get(cs, entry->node_id, &err)) || !(c->entry = malloc(sizeof *c->entry))) {
-        refuse(cs, r, err ? err : NET_ERR_NO_MEMORY, err == NET_ERR_LIMIT ? "limits.peers is reached" : "out of memory");
+        refuse(cs, r, err ? err : NET_ERR_NO_MEMORY,
+               err == NET_ERR_LIMIT ? "limits.peers is reached" : "out of memory");
     } else {
         *c->entry = *entry;
         cs->entries++;
@@ -254,7 +259,7 @@ void node_peer_add(struct node *node, const struct peer_entry *entry, struct con
 void node_peer_remove(struct node *node, const char *name, struct control_request *r)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    struct contact  *c = contact_by_name(cs, name);
+    struct contact *c = contact_by_name(cs, name);
     if (!c) {
         refuse(cs, r, NET_ERR_NOT_FOUND, "no peer of this name");
         return;
@@ -267,7 +272,7 @@ void node_subscribe(struct node *node, const struct channel_name *name, uint64_t
                     struct control_request *r)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    struct contact  *c = contact_find(cs, peer);
+    struct contact *c = contact_find(cs, peer);
     if (!c) {
         refuse(cs, r, NET_ERR_NOT_FOUND, "no such peer");
     } else if (node->config.log == LOG_DISK && !channel_name_storable(name)) {
@@ -285,8 +290,8 @@ void node_unsubscribe(struct node *node, const struct channel_name *name, uint64
                       struct control_request *r)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    struct contact  *c = contact_find(cs, peer);
-    struct wanted   *w = c ? wanted_find(c, name) : NULL;
+    struct contact *c = contact_find(cs, peer);
+    struct wanted *w = c ? wanted_find(c, name) : NULL;
     if (!w) {
         refuse(cs, r, NET_ERR_NOT_FOUND, c ? "not subscribed to this channel" : "no such peer");
         return;
@@ -328,14 +333,15 @@ void node_each_peer(struct node *node, void (*row)(void *, const struct peer_row
             struct contact *c = container_of(n, struct contact, in_all);
             if ((c->entry != NULL) != listed)
                 continue;
-            bool            entry_addr = c->entry && c->entry->has_addr && !c->has_addr;
+            bool entry_addr = c->entry && c->entry->has_addr && !c->has_addr;
             struct peer_row r = {
                 .name = c->entry ? c->entry->name : NULL,
                 .node_id = c->node_id,
                 .has_addr = c->has_addr || entry_addr,
                 .addr = entry_addr ? c->entry->addr : c->addr,
                 .state = c->state,
-                .compat = contact_is_compat(c) || (c->state == PEER_CONNECTED && c->compat_session) ? PEER_V019 : PEER_OURS,
+                .compat =
+                    contact_is_compat(c) || (c->state == PEER_CONNECTED && c->compat_session) ? PEER_V019 : PEER_OURS,
                 .features = c->state == PEER_CONNECTED ? c->features : 0,
                 .has_rtt = c->state == PEER_CONNECTED && c->rtt_ns != 0,
                 .rtt_ns = c->rtt_ns,
@@ -348,7 +354,7 @@ void node_each_peer(struct node *node, void (*row)(void *, const struct peer_row
 int node_resolve_peer(struct node *node, const char *text, uint64_t *node_id)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    struct contact  *c = contact_by_name(cs, text);
+    struct contact *c = contact_by_name(cs, text);
     if (!c && config_parse_id(text, node_id) == NET_OK)
         c = contact_find(cs, *node_id);
     if (!c)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/text.h"
 #include "shards/node/contacts.h"
 
 enum { ROSTER_CHANNELS = 65536 };
@@ -24,7 +25,8 @@ int shard_create(struct node *n, unsigned index)
     s->face->shard = s;
     for (unsigned i = 0; i < n->shard_count; i++)
         list_init(&s->parked[i]);
-    struct list *lists[] = {&s->peer_list, &s->tx_peers, &s->log_list, &s->grown_logs, &s->dirty_logs, &s->starved_logs};
+    struct list *lists[] = {&s->peer_list,  &s->tx_peers,   &s->log_list,
+                            &s->grown_logs, &s->dirty_logs, &s->starved_logs};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     return transmit_init(s);
@@ -59,7 +61,7 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
         err = contacts_init(s, error);
     if (err) {
         if (!error->text[0])
-            snprintf(error->text, sizeof error->text, "shard %u: %s", index, net_err_text(err));
+            text_format(error->text, sizeof error->text, "shard %u: %s", index, net_err_text(err));
         return err;
     }
     if (index == 0) {
@@ -74,14 +76,12 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
 
 static void free_routes(struct shard *s)
 {
-    map_each (&s->routes, slot)
-        free(slot->value);
+    map_each(&s->routes, slot) free(slot->value);
 }
 
 static void free_views(struct shard *s)
 {
-    map_each (&s->views, slot)
-        free(slot->value);
+    map_each(&s->views, slot) free(slot->value);
 }
 
 void shard_destroy(struct shard *s)
@@ -98,7 +98,8 @@ void shard_destroy(struct shard *s)
         free_routes(s);
         roster_deinit(&s->roster);
         crypto_deinit(s->crypto);
-        struct map *maps[] = {&s->sessions, &s->foreign, &s->peers, &s->routes, &s->logs, &s->views, &s->owner_publishers};
+        struct map *maps[] = {&s->sessions, &s->foreign, &s->peers,           &s->routes,
+                              &s->logs,     &s->views,   &s->owner_publishers};
         for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
             map_deinit(maps[i]);
     }
@@ -123,16 +124,6 @@ static void pull_all(struct shard *s)
     }
     if (!list_empty(&s->tx_peers) && !list_empty(&s->tx_large) && !list_empty(&s->tx_small))
         s->busy = true; /* a share was used up, not the buffers */
-}
-
-static void flush_logs(struct shard *s)
-{
-    struct list dirty, *n;
-    list_init(&dirty);
-    while ((n = list_pop(&s->dirty_logs)))
-        list_push_back(&dirty, n);
-    while ((n = list_first(&dirty)))
-        redex_flush_linked(n);
 }
 
 static uint64_t next_deadline(struct shard *s)
@@ -176,7 +167,7 @@ uint64_t shard_turn(struct shard *s)
     transmit_retry(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
-    flush_logs(s);
+    redex_flush_all(&s->dirty_logs);
     mailbox_flush(s);
     publish_gauges(s);
     return next_deadline(s);
@@ -185,7 +176,7 @@ uint64_t shard_turn(struct shard *s)
 bool shard_idle(void *shard)
 {
     struct shard *s = shard;
-    unsigned      n = s->node->shard_count;
+    unsigned n = s->node->shard_count;
     for (unsigned from = 0; from < n; from++)
         if (!spsc_empty(&s->node->rings[from * n + s->index]))
             return false;

@@ -1,4 +1,5 @@
-/* The orderly stop: publishers end, logs are written, synced and closed, the admin port says goodbye, receiving ends. */
+/* The orderly stop: publishers end, logs are written, synced and closed, the admin port says goodbye, receiving ends.
+ */
 #include <assert.h>
 
 #include "shards/node/contacts.h"
@@ -17,7 +18,7 @@ static void broadcast(struct contacts *cs, enum stop_phase phase)
 static void on_stop_timer(struct timer *t, uint64_t now)
 {
     struct contacts *cs = container_of(t, struct contacts, stop_timer);
-    bool             waiting = !list_empty(&cs->publisher_list) || store_busy(cs);
+    bool waiting = !list_empty(&cs->publisher_list) || store_busy(cs);
     if (waiting && now < cs->stop_deadline)
         timer_arm(&cs->shard->timers, t, now + 10000000);
     else

@@ -41,7 +41,8 @@ struct stream *stream_get(struct peer *p, uint64_t id)
 
 void streams_reset(struct peer *p, bool all)
 {
-    map_each (&p->streams, slot) {
+    map_each(&p->streams, slot)
+    {
         struct stream *st = slot->value;
         if (all) { /* the other end starts at sequence 0 and with a full window: so do we, both ways */
             st->tx_seq = st->rx_next = 0;
@@ -57,8 +58,7 @@ void streams_reset(struct peer *p, bool all)
 
 void streams_free(struct peer *p)
 {
-    map_each (&p->streams, slot)
-        free(slot->value);
+    map_each(&p->streams, slot) free(slot->value);
     map_deinit(&p->streams);
 }
 
@@ -76,7 +76,7 @@ void stream_consumed(struct peer *p, struct stream *st, uint32_t bytes)
 void stream_on_credit(struct peer *p, struct cspan plaintext, uint32_t count)
 {
     struct wire_frames walk = wire_frames(plaintext, count);
-    struct cspan       event;
+    struct cspan event;
     while (wire_frames_next(&walk, &event)) {
         uint64_t id, total;
         if (credit_decode(event, &id, &total) != NET_OK) {
@@ -101,14 +101,15 @@ uint64_t streams_deadline(const struct peer *p)
     }
     for (const struct list *n = p->cursors.next; n != &p->cursors && peer_usable(p); n = n->next) {
         const struct cursor *c = container_of(n, struct cursor, in_peer);
-        uint64_t             recover = c->stream ? credit_tx_deadline(&c->stream->tx, p->rtt_ns) : UINT64_MAX;
+        uint64_t recover = c->stream ? credit_tx_deadline(&c->stream->tx, p->rtt_ns) : UINT64_MAX;
         if (recover < at)
             at = recover;
     }
     return at;
 }
 
-/* What a quiet receiver never granted is taken as lost (streams.md 13.4); held while the peer does not answer at all. */
+/* What a quiet receiver never granted is taken as lost (streams.md 13.4); held while the peer does not answer at all.
+ */
 void streams_tick(struct peer *p, uint64_t now)
 {
     if (!peer_usable(p))

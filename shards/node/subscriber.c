@@ -1,4 +1,5 @@
-/* A subscriber is a cursor in a log, moved as credit and buffers allow (design "Logs"). Here packets of events are made. */
+/* A subscriber is a cursor in a log, moved as credit and buffers allow (design "Logs"). Here packets of events are
+ * made. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -6,16 +7,34 @@
 
 enum { READ_BATCH = 256, GSO_SEGMENTS = 60, BATCHES_PER_PULL = 4 };
 
-/* What a cursor can read right now: a ring of frames on this shard, or events one by one. */
+/* What a cursor can read right now: a ring of frames or a log on this shard, or events that another shard sent. */
 struct source {
-    const struct event_ring  *ring;
+    const struct event_ring *ring;
+    struct log *log;            /* read in batches into `buffer`, up to `end` */
+    struct redex_event *buffer; /* READ_BATCH of them */
+    uint64_t end;
     const struct redex_event *events;
-    size_t                    count, at;
+    size_t count, at;
 };
 
-static bool source_has(const struct source *src, const struct cursor *c)
+static bool source_refill(struct source *src, struct cursor *c)
 {
-    return src->ring ? c->next < src->ring->next_seq : src->at < src->count;
+    if (!src->log || c->next >= src->end)
+        return false;
+    uint64_t next = c->next;
+    src->count = log_read(src->log, &next, src->end, src->buffer, READ_BATCH);
+    src->events = src->buffer;
+    src->at = 0;
+    if (src->count == 0)
+        c->next = next; /* nothing but sequences that are not there */
+    return src->count > 0;
+}
+
+static bool source_has(struct source *src, struct cursor *c)
+{
+    if (src->ring)
+        return c->next < src->ring->next_seq;
+    return src->at < src->count || source_refill(src, c);
 }
 
 static uint32_t source_peek(const struct source *src, const struct cursor *c)
@@ -25,18 +44,34 @@ static uint32_t source_peek(const struct source *src, const struct cursor *c)
     return (uint32_t)src->events[src->at].data.len;
 }
 
+static void fill_from_ring(const struct event_ring *ring, struct cursor *c, struct packer *packer)
+{
+    while (c->next < ring->next_seq) {
+        struct cspan run = event_ring_frames(ring, c->next);
+        size_t before = packer->len;
+        c->next += packer_add_frames(packer, run, UINT32_MAX);
+        if (packer->len - before < run.len)
+            return; /* full; else the ring wrapped here: go on at its start */
+    }
+}
+
 /* Moves whole events into the packet until it is full or the source is empty. */
 static void source_fill(struct source *src, struct cursor *c, struct packer *packer)
 {
-    while (src->ring && c->next < src->ring->next_seq) {
-        struct cspan run = event_ring_frames(src->ring, c->next);
-        size_t       taken;
-        c->next += packer_add_frames(packer, run, &taken);
-        if (taken < run.len)
-            return; /* full; else the ring wrapped here: go on at its start */
+    if (src->ring) {
+        fill_from_ring(src->ring, c, packer);
+        return;
     }
-    while (src->at < src->count && packer_add(packer, src->events[src->at].data))
+    while (source_has(src, c) && packer_add(packer, src->events[src->at].data))
         c->next = src->events[src->at++].seq + 1;
+}
+
+/* The packet was not sent: the cursor stands where it stood, and what was read ahead is forgotten. */
+static void source_rewind(struct source *src, struct cursor *c, uint64_t next)
+{
+    c->next = next;
+    src->at = src->count = 0;
+    src->log = NULL;
 }
 
 static void source_skip(struct source *src, struct cursor *c)
@@ -47,13 +82,13 @@ static void source_skip(struct source *src, struct cursor *c)
 
 /* Packets of one cursor in one transmit buffer: all but the last of one size, so that GSO carries them. */
 struct batch {
-    struct cursor    *cursor;
+    struct cursor *cursor;
     struct tx_buffer *buffer;
-    struct packer     packer;
-    size_t            offset; /* of the packet under construction */
-    uint16_t          limit;  /* plaintext bytes of every packet but the last */
-    uint32_t          packets, events;
-    bool              no_credit; /* or the session can seal no more */
+    struct packer packer;
+    size_t offset;  /* of the packet under construction */
+    uint16_t limit; /* plaintext bytes of every packet but the last */
+    uint32_t packets, events;
+    bool no_credit; /* or the session can seal no more */
 };
 
 static size_t route_len(const struct peer *p)
@@ -70,8 +105,8 @@ static size_t segment_len(const struct batch *b)
 static bool packet_seal(struct batch *b, size_t plaintext)
 {
     struct cursor *c = b->cursor;
-    struct peer   *p = c->peer;
-    uint32_t       cost = (uint32_t)plaintext + WIRE_OVERHEAD;
+    struct peer *p = c->peer;
+    uint32_t cost = (uint32_t)plaintext + WIRE_OVERHEAD;
     if (!credit_tx_acquire(&c->stream->tx, cost, p->shard->now))
         return false;
     struct wire_header h = {
@@ -97,8 +132,8 @@ static bool packet_seal(struct batch *b, size_t plaintext)
 
 /*
  * How long the packet becomes when more follows it. Almost full: padded to the size of all (bytes behind the announced
- * frames are ignored by every receiver, wire.md 6.1). The first of a batch, otherwise: it sets the size of all. Any other
- * is the short last one. Returns true when another packet may follow.
+ * frames are ignored by every receiver, wire.md 6.1). The first of a batch, otherwise: it sets the size of all. Any
+ * other is the short last one. Returns true when another packet may follow.
  */
 static bool packet_shape(struct batch *b, bool more, size_t *plaintext)
 {
@@ -122,15 +157,14 @@ static void batch_fill(struct batch *b, struct source *src)
     struct cursor *c = b->cursor;
     for (bool more = true; more;) {
         uint64_t next = c->next;
-        size_t   at = src->at, plaintext;
+        size_t plaintext;
         packer_init(&b->packer, b->buffer->data + b->offset + route_len(c->peer) + WIRE_HEADER, b->limit);
         source_fill(src, c, &b->packer);
         if (b->packer.count == 0)
             return; /* the next event fits no packet of this batch */
         more = packet_shape(b, source_has(src, c), &plaintext);
         if (!packet_seal(b, plaintext)) {
-            c->next = next;
-            src->at = at;
+            source_rewind(src, c, next);
             b->no_credit = true;
             return;
         }
@@ -141,7 +175,7 @@ static void batch_fill(struct batch *b, struct source *src)
 
 static void batch_send(struct batch *b)
 {
-    struct peer  *p = b->cursor->peer;
+    struct peer *p = b->cursor->peer;
     struct shard *s = p->shard;
     if (b->packets == 0) {
         transmit_release(s, b->buffer);
@@ -153,7 +187,8 @@ static void batch_send(struct batch *b)
     b->cursor->moved_at = b->cursor->stream->last_active = s->now;
 }
 
-/* The plaintext limit for what comes next: the path's, or for an event above it what the peer takes: IP fragments it. */
+/* The plaintext limit for what comes next: the path's, or for an event above it what the peer takes: IP fragments it.
+ */
 static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
 {
     const struct peer *p = c->peer;
@@ -186,8 +221,8 @@ static bool pump(struct cursor *c, struct source *src)
 static void skip_lag(struct cursor *c)
 {
     const struct log_heads *heads = &c->view->heads;
-    uint64_t                lag = c->peer->shard->node->config.max_lag;
-    uint64_t                from = heads->first;
+    uint64_t lag = c->peer->shard->node->config.max_lag;
+    uint64_t from = heads->first;
     if (lag && heads->live > lag && heads->live - lag > from)
         from = heads->live - lag;
     if (c->next < from) {
@@ -219,22 +254,20 @@ bool cursor_pull(struct cursor *c)
         view_read(v, c->next, v->heads.live);
         return false;
     }
+    struct redex_event buffer[READ_BATCH];
+    struct source src = {.end = v->heads.live, .buffer = buffer};
     if (v->log->kind == LOG_NONE)
-        return pump(c, &(struct source){.ring = &v->log->ring});
-    struct redex_event events[READ_BATCH];
-    uint64_t           next = c->next;
-    size_t             n = log_read(v->log, &next, v->heads.live, events, READ_BATCH);
-    struct source      src = {.events = events, .count = n};
-    if (pump(c, &src) || src.at < n)
-        return src.at == n || list_empty(&c->peer->shard->tx_large);
-    c->next = next; /* behind sequences that are not there, too */
-    return c->next < v->heads.live;
+        src.ring = &v->log->ring;
+    else
+        src.log = v->log;
+    return pump(c, &src);
 }
 
+/* False: not all of them, for want of credit or buffers; the rest is asked for again. */
 bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n)
 {
     struct source src = {.events = events, .count = n};
-    return ready(c) && !pump(c, &src) && src.at == n;
+    return ready(c) && !pump(c, &src) && src.count == n && src.at == n;
 }
 
 void cursor_free(struct cursor *c)
@@ -258,7 +291,7 @@ static struct cursor *cursor_find(struct peer *p, uint64_t hash)
 
 void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
 {
-    struct peer   *p = peer_find(s, m->node_id);
+    struct peer *p = peer_find(s, m->node_id);
     struct cursor *c = p ? cursor_find(p, m->hash) : NULL;
     if (!start) {
         if (c)

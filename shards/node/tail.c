@@ -1,4 +1,5 @@
-/* Reading a log from a position and on, for the admin port (shard 0): through a view, local or of another shard's log. */
+/* Reading a log from a position and on, for the admin port (shard 0): through a view, local or of another shard's log.
+ */
 #include <assert.h>
 
 #include "shards/node/contacts.h"
@@ -79,8 +80,8 @@ static bool step(struct log_view *v, struct tail *t)
             return true;
         }
         struct redex_event events[TAIL_BATCH];
-        uint64_t           next = t->node.next;
-        size_t             n = log_read(v->log, &next, end, events, TAIL_BATCH);
+        uint64_t next = t->node.next;
+        size_t n = log_read(v->log, &next, end, events, TAIL_BATCH);
         t->node.paused = !deliver(t, events, n, next);
     }
     if (at_end(t)) {

@@ -17,7 +17,7 @@ int transmit_init(struct shard *s)
     uint8_t *memory = s->tx_memory;
     for (int i = 0; i < COUNT_ALL; i++) {
         struct tx_buffer *b = &s->tx_buffers[i];
-        bool              large = i < TX_LARGE_COUNT;
+        bool large = i < TX_LARGE_COUNT;
         b->shard = s;
         b->size = large ? TX_LARGE : TX_SMALL;
         b->data = memory;
@@ -62,7 +62,7 @@ static void submit(struct shard *s, struct tx_buffer *b)
 static void on_sent(struct io_op *op, int32_t res)
 {
     struct tx_buffer *b = container_of(op, struct tx_buffer, op);
-    struct shard     *s = b->shard;
+    struct shard *s = b->shard;
     s->tx_in_flight--;
     if ((res == -EAGAIN || res == -ENOBUFS) && s->stopping < STOP_IO) {
         list_push_back(&s->tx_blocked, &b->link); /* the socket is full: the same bytes again next turn, in order */
@@ -77,7 +77,8 @@ static void on_sent(struct io_op *op, int32_t res)
     transmit_release(s, b);
 }
 
-void transmit_send(struct shard *s, struct tx_buffer *b, const struct io_addr *to, size_t len, size_t segment, uint32_t packets)
+void transmit_send(struct shard *s, struct tx_buffer *b, const struct io_addr *to, size_t len, size_t segment,
+                   uint32_t packets)
 {
     b->iov.iov_len = len;
     b->packets = packets;

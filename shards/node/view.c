@@ -90,7 +90,7 @@ static size_t parse_rows(struct cspan rows, struct redex_event *out, size_t max)
     size_t n = 0;
     while (rows.len >= 24 && n < max) {
         uint32_t len = load_le32(rows.data + 16);
-        size_t   step = 24 + (((size_t)len + 7) & ~(size_t)7);
+        size_t step = 24 + (((size_t)len + 7) & ~(size_t)7);
         assert(step <= rows.len);
         out[n++] = (struct redex_event){
             .seq = load_le64(rows.data),

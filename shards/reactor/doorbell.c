@@ -4,6 +4,7 @@
  * sees "sleeping", or the sleeper, which comes later, sees all that the ringer wrote before (it looks at its rings once
  * more).
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ static struct bell *own_bell(struct reactor *r)
 
 int doorbell_init(struct reactor *r)
 {
+    assert(own_bell(r)->ring < 0); /* a shard's ring is made once in the life of its group */
     int fd = fcntl(r->ring.ring_fd, F_DUPFD_CLOEXEC, 0);
     own_bell(r)->ring = fd;
     return fd < 0 ? -errno : 0;

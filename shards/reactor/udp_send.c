@@ -17,10 +17,7 @@ enum { GSO_MAX_SEGMENTS = 64, GSO_MAX_BYTES = 65000 };
 struct send_state {
     struct msghdr msg;
     union socket_addr to;
-    union {
-        struct cmsghdr head;
-        char bytes[CMSG_SPACE(sizeof(uint16_t))];
-    } control;
+    _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t))];
     uint32_t len;      /* of all datagrams */
     uint32_t requests; /* in the ring: one, or one per datagram of a split send */
     uint32_t sent;
@@ -100,7 +97,8 @@ static bool slice(struct udp_send *u, const struct io_op *op, struct cursor *at,
     return true;
 }
 
-/* One request per datagram, in order. A whole iovec fits into the empty scratch, so the loop ends. */
+/* One request per datagram, in order; completions are dispatched later. A whole iovec fits into the empty scratch, so
+ * the loop ends. */
 static void send_split(struct reactor *r, struct io_op *op)
 {
     struct udp_send *u = &r->send;
@@ -108,7 +106,6 @@ static void send_split(struct reactor *r, struct io_op *op)
     struct cursor at = {0};
     s->split = true;
     counter_add(&r->stats.gso_fallbacks, 1);
-    s->requests++; /* ours, so that nothing completes the operation before all are queued */
     for (size_t left = s->len; left > 0;) {
         size_t len = left < op->udp.segment ? left : op->udp.segment;
         struct msghdr msg = {.msg_name = &s->to, .msg_namelen = s->msg.msg_namelen};
@@ -120,7 +117,6 @@ static void send_split(struct reactor *r, struct io_op *op)
         send_request(r, op, &u->message[u->messages++]);
         left -= len;
     }
-    s->requests--;
 }
 
 static void start(struct reactor *r, struct io_op *op)
@@ -144,11 +140,11 @@ static void start(struct reactor *r, struct io_op *op)
             return;
         }
         s->gso = true;
-        s->control.head =
-            (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof segment), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
-        memcpy(CMSG_DATA(&s->control.head), &segment, sizeof segment);
-        s->msg.msg_control = &s->control;
+        s->msg.msg_control = s->control;
         s->msg.msg_controllen = sizeof s->control;
+        struct cmsghdr *head = CMSG_FIRSTHDR(&s->msg);
+        *head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof segment), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
+        memcpy(CMSG_DATA(head), &segment, sizeof segment);
     }
     send_request(r, op, &s->msg);
 }
