@@ -58,7 +58,7 @@ struct parked_message {
 
 /* ---- transmit buffers ---- */
 
-enum { TX_LARGE = 65024, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 };
+enum { TX_LARGE = 64960, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 };
 
 struct tx_buffer {
     struct list link; /* free list, or blocked list */
