@@ -290,6 +290,7 @@ size_t transmit_seal(struct peer *, struct session *, struct wire_header *, uint
 
 /* peer.c */
 struct peer *peer_find(struct shard *, uint64_t node_id);
+struct peer *peer_get(struct shard *, uint64_t node_id); /* creates, without a session; NULL: memory */
 void peer_on_session(struct shard *, const struct msg_session *);
 void peer_on_authenticated(struct peer *, struct session *, const struct wire_header *, const struct io_addr *from,
                            bool routed);
