@@ -29,7 +29,7 @@ static void complete(struct framer *f, size_t payload)
 /* Appends to the event being put together. `at` counts from the start of its frame. */
 static int append(struct framer *f, size_t at, const uint8_t *data, size_t len)
 {
-    if (len > FRAMER_MAX_BYTES - f->whole - at)
+    if (f->whole + at + len > FRAMER_MAX_BYTES)
         return NET_ERR_AGAIN;
     if (len)
         memcpy(f->data + f->whole + at, data, len);
