@@ -66,6 +66,7 @@ struct request {
     char target[TARGET_BYTES];
     size_t target_len;
     bool target_overflow;
+    bool malformed; /* a header's name */
     char name[HEADER_NAME_BYTES]; /* of the header being read */
     size_t name_len;
     int header; /* the one being read, HEADER_COUNT: none of ours */
