@@ -5,7 +5,6 @@
  *
  *   bench_limits [--json] [--seconds S] [--sizes N,N,…] [--cpus A,B] [--recv-buffers N] [--rounds N]
  */
-#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/udp.h>
@@ -16,10 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "core/base/span.h"
+#include "bench/measure.h"
 #include "shards/reactor/reactor.h"
 
 enum {
@@ -28,9 +26,9 @@ enum {
     GSO_BYTES = 65000,
     GSO_SEGMENTS = 64,
     SOCKET_BUFFER = 4 << 20,
-    SENDS_IN_FLIGHT = 4
+    SENDS_IN_FLIGHT = 4,
+    SLICES = 4
 };
-#define NS_PER_S 1000000000u
 
 static const struct io_addr loopback = {.ip = {[10] = 0xff, 0xff, 127, 0, 0, 1}};
 
@@ -50,39 +48,27 @@ struct end {
     struct sockaddr_in to;
     struct reactor_group *group; /* reactor */
     struct io_addr peer;
+    io_done_fn *on_arrival;
     uint16_t size;
-    bool spin;
+    bool spin, ping;
     atomic_bool *stop;
     atomic_uint *ready;
     uint64_t datagrams, bytes, elapsed; /* counted where they arrive; ns from the first to the last */
     uint32_t *samples;                  /* ns, of the end that pings */
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
-static void check(bool ok, const char *what)
-{
-    if (ok)
-        return;
-    fprintf(stderr, "bench_limits: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
 /* Both ends begin together, each on its core. */
 static void begin(struct end *e)
 {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(e->cpu, &set);
-    check(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0, "pinning to a CPU");
+    pin_to(e->cpu);
     atomic_fetch_add(e->ready, 1);
     while (atomic_load(e->ready) < 2)
         sched_yield();
+}
+
+static bool stopped(const struct end *e)
+{
+    return atomic_load_explicit(e->stop, memory_order_relaxed);
 }
 
 static void count(struct end *e, size_t len, size_t segment, uint64_t *first)
@@ -136,7 +122,7 @@ static void *raw_flood_send(void *arg)
                          .msg_control = &control,
                          .msg_controllen = sizeof control};
     begin(e);
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed))
+    while (!stopped(e))
         check(sendmsg(e->fd, &msg, 0) >= 0 || errno == EAGAIN || errno == ENOBUFS, "sendmsg");
     return NULL;
 }
@@ -158,7 +144,7 @@ static void *raw_flood_recv(void *arg)
     uint64_t first = 0;
     struct iovec iov = {payload, sizeof payload};
     begin(e);
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed)) {
+    while (!stopped(e)) {
         struct sockaddr_in from;
         struct msghdr msg = {.msg_name = &from,
                              .msg_namelen = sizeof from,
@@ -177,7 +163,7 @@ static bool raw_recv(struct end *e, uint8_t *buffer)
 {
     struct sockaddr_in from;
     socklen_t len = sizeof from;
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed))
+    while (!stopped(e))
         if (recvfrom(e->fd, buffer, PING_BYTES, e->spin ? MSG_DONTWAIT : 0, (struct sockaddr *)&from, &len) ==
             PING_BYTES)
             return true;
@@ -226,7 +212,6 @@ struct driver {
     struct end *end;
     uint64_t first, started;
     unsigned round;
-    bool ping;
 };
 
 static bool always_idle(void *ctx)
@@ -260,7 +245,7 @@ static void on_ball(struct io_op *op, int32_t res)
     struct driver *d = (struct driver *)(void *)op;
     if (res < 0)
         return;
-    if (d->ping) {
+    if (d->end->ping) {
         uint64_t now = now_ns();
         d->end->samples[d->round++] = (uint32_t)(now - d->started);
         if (d->round == d->end->options->rounds) {
@@ -274,14 +259,11 @@ static void on_ball(struct io_op *op, int32_t res)
 
 static struct reactor *start_reactor(struct end *e, struct driver *d, uint8_t *payload, uint16_t segment, size_t len)
 {
-    char why[256];
+    char why[256] = "";
     struct reactor *r;
     struct reactor_options o = {.spin_ns = e->spin ? NS_PER_S : 0, .recv_buffers = e->options->recv_buffers};
     begin(e);
-    if (reactor_create(&r, e->group, &o, why, sizeof why) != 0) {
-        fprintf(stderr, "bench_limits: %s\n", why);
-        exit(1);
-    }
+    check(reactor_create(&r, e->group, &o, why, sizeof why) == 0, why);
     d->io = reactor_io(r);
     d->end = e;
     d->iov = (struct iovec){payload, len};
@@ -301,19 +283,13 @@ static void end_reactor(struct reactor *r)
     reactor_destroy(r);
 }
 
-static void run(struct reactor *r, struct end *e)
-{
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed))
-        check(reactor_turn(r, io_now(reactor_io(r)) + NS_PER_S / 20, always_idle, NULL) >= 0, "reactor turn");
-}
-
 static void *reactor_flood_send(void *arg)
 {
     struct end *e = arg;
     static uint8_t payload[GSO_BYTES];
     struct driver d = {0};
     struct reactor *r = start_reactor(e, &d, payload, e->size, batch_bytes(e->size));
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed)) {
+    while (!stopped(e)) {
         for (unsigned i = 0; i < SENDS_IN_FLIGHT; i++)
             send_one(&d, i);
         check(reactor_turn(r, 0, NULL, NULL) >= 0, "reactor turn");
@@ -322,35 +298,23 @@ static void *reactor_flood_send(void *arg)
     return NULL;
 }
 
-static void *reactor_receive(void *arg, io_done_fn *done, bool ping)
+static void *reactor_receive(void *arg)
 {
     struct end *e = arg;
     uint8_t payload[PING_BYTES] = {0};
-    struct driver d = {.ping = ping};
+    struct driver d = {0};
     struct reactor *r = start_reactor(e, &d, payload, 0, PING_BYTES);
-    d.recv = (struct io_op){.kind = IO_UDP_RECV, .done = done, .handle = d.io->udp};
+    d.recv = (struct io_op){.kind = IO_UDP_RECV, .done = e->on_arrival, .handle = d.io->udp};
     io_submit(d.io, &d.recv);
-    if (ping) {
+    if (e->ping) {
         reactor_turn(r, now_ns() + NS_PER_S / 20, NULL, NULL); /* let the other end begin to listen */
         d.started = now_ns();
         send_one(&d, 0);
     }
-    run(r, e);
+    while (!stopped(e))
+        check(reactor_turn(r, io_now(d.io) + NS_PER_S / 20, always_idle, NULL) >= 0, "reactor turn");
     end_reactor(r);
     return NULL;
-}
-
-static void *reactor_flood_recv(void *arg)
-{
-    return reactor_receive(arg, on_flood, false);
-}
-static void *reactor_pong(void *arg)
-{
-    return reactor_receive(arg, on_ball, false);
-}
-static void *reactor_ping(void *arg)
-{
-    return reactor_receive(arg, on_ball, true);
 }
 
 /* Measurements. */
@@ -393,11 +357,8 @@ static struct reactor_group *make_group(struct io_addr *at)
         .listen = loopback, .shards = 1, .socket_buffer = SOCKET_BUFFER, .gso = true, .gro = true, .no_admin = true};
     struct reactor_features f;
     struct reactor_group *g;
-    char why[256];
-    if (reactor_group_create(&g, &o, why, sizeof why) != 0) {
-        fprintf(stderr, "bench_limits: %s\n", why);
-        exit(1);
-    }
+    char why[256] = "";
+    check(reactor_group_create(&g, &o, why, sizeof why) == 0, why);
     reactor_group_features(g, &f);
     *at = f.listen;
     return g;
@@ -413,43 +374,48 @@ static void measure_reactor(struct pair *p, void *(*a)(void *), void *(*b)(void 
 }
 
 struct rate {
-    double datagrams, bytes; /* per second */
+    double datagrams, bytes, seconds;
 };
 
-static struct rate measure_rate(const struct options *o, uint16_t size, bool reactor)
+static void measure_rate(struct rate *sum, const struct options *o, uint16_t size, bool reactor)
 {
-    struct pair p = {.a = {.options = o, .size = size}, .b = {.options = o, .size = size}};
+    struct pair p = {.a = {.options = o, .size = size}, .b = {.options = o, .size = size, .on_arrival = on_flood}};
     if (reactor)
-        measure_reactor(&p, reactor_flood_send, reactor_flood_recv, o->seconds);
+        measure_reactor(&p, reactor_flood_send, reactor_receive, o->seconds / SLICES);
     else
-        measure_raw(&p, raw_flood_send, raw_flood_recv, o->seconds);
-    double seconds = p.b.elapsed ? (double)p.b.elapsed / NS_PER_S : 1;
-    return (struct rate){(double)p.b.datagrams / seconds, (double)p.b.bytes / seconds};
+        measure_raw(&p, raw_flood_send, raw_flood_recv, o->seconds / SLICES);
+    sum->datagrams += (double)p.b.datagrams;
+    sum->bytes += (double)p.b.bytes;
+    sum->seconds += (double)p.b.elapsed / NS_PER_S;
 }
 
-struct latency {
-    double p50, p99, p999; /* microseconds, there and back */
-};
-
-static int by_value(const void *a, const void *b)
+/* In turns, so that both see the same neighbours on a shared machine. Per second, as received; [0] raw, [1] reactor. */
+static void measure_rates(struct rate rates[2], const struct options *o, uint16_t size)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
+    memset(rates, 0, 2 * sizeof rates[0]);
+    for (unsigned i = 0; i < 2 * SLICES; i++)
+        measure_rate(&rates[i % 2], o, size, i % 2);
+    for (unsigned i = 0; i < 2; i++) {
+        check(rates[i].seconds > 0, "nothing arrived");
+        rates[i].datagrams /= rates[i].seconds;
+        rates[i].bytes /= rates[i].seconds;
+    }
 }
 
 static struct latency measure_latency(const struct options *o, bool reactor, bool spin)
 {
     uint32_t *samples = calloc(o->rounds, sizeof *samples);
     check(samples != NULL, "memory");
-    struct pair p = {.a = {.options = o, .spin = spin, .samples = samples}, .b = {.options = o, .spin = spin}};
+    struct end end = {.options = o, .spin = spin, .on_arrival = on_ball};
+    struct pair p = {.a = end, .b = end};
+    p.a.ping = true;
+    p.a.samples = samples;
     if (reactor)
-        measure_reactor(&p, reactor_ping, reactor_pong, 0);
+        measure_reactor(&p, reactor_receive, reactor_receive, 0);
     else
         measure_raw(&p, raw_ping, raw_pong, 0);
-    unsigned warm = o->rounds / 10, n = o->rounds - warm; /* the first tenth warms up */
-    qsort(samples + warm, n, sizeof *samples, by_value);
-    const uint32_t *sorted = samples + warm;
-    struct latency l = {sorted[n / 2] / 1e3, sorted[(size_t)n * 99 / 100] / 1e3, sorted[(size_t)n * 999 / 1000] / 1e3};
+    unsigned warm = o->rounds / 10; /* the first tenth warms up */
+    struct latency l = latency_of(samples + warm, o->rounds - warm);
     free(samples);
     return l;
 }
@@ -459,15 +425,17 @@ static void report_rates(const struct options *o)
     if (!o->json)
         printf("%-10s %14s %10s %14s %10s %7s\n", "one way", "raw dgram/s", "MB/s", "reactor dgram/s", "MB/s", "ratio");
     for (unsigned i = 0; i < o->size_count; i++) {
-        struct rate raw = measure_rate(o, o->sizes[i], false), own = measure_rate(o, o->sizes[i], true);
+        struct rate rates[2], *raw = &rates[0], *own = &rates[1];
+        measure_rates(rates, o, o->sizes[i]);
+        double ratio = own->datagrams / raw->datagrams;
         if (o->json)
             printf("%s{\"size\":%u,\"raw_datagrams_s\":%.0f,\"raw_bytes_s\":%.0f,\"reactor_datagrams_s\":%.0f,"
                    "\"reactor_bytes_s\":%.0f,\"ratio\":%.3f}",
-                   i ? "," : "\"rates\":[", o->sizes[i], raw.datagrams, raw.bytes, own.datagrams, own.bytes,
-                   own.datagrams / raw.datagrams);
+                   i ? "," : "{\"rates\":[", o->sizes[i], raw->datagrams, raw->bytes, own->datagrams, own->bytes,
+                   ratio);
         else
-            printf("%6u B   %14.0f %10.0f %14.0f %11.0f %7.2f\n", o->sizes[i], raw.datagrams, raw.bytes / 1e6,
-                   own.datagrams, own.bytes / 1e6, own.datagrams / raw.datagrams);
+            printf("%6u B   %14.0f %10.0f %14.0f %11.0f %7.2f\n", o->sizes[i], raw->datagrams, raw->bytes / 1e6,
+                   own->datagrams, own->bytes / 1e6, ratio);
     }
 }
 
@@ -480,13 +448,19 @@ static void report_latencies(const struct options *o)
         struct latency raw = measure_latency(o, false, spin), own = measure_latency(o, true, spin);
         const char *name = spin ? "spinning" : "blocking";
         if (o->json)
-            printf("%s\"%s\":{\"raw_us\":[%.2f,%.2f,%.2f],\"reactor_us\":[%.2f,%.2f,%.2f],\"ratio_p50\":%.3f}",
+            printf("%s\"%s\":{\"raw_us\":[%.2f,%.2f,%.2f],\"reactor_us\":[%.2f,%.2f,%.2f],\"ratio_p50\":%.3f}%s",
                    spin ? "," : "],\"ping_pong\":{", name, raw.p50, raw.p99, raw.p999, own.p50, own.p99, own.p999,
-                   own.p50 / raw.p50);
+                   own.p50 / raw.p50, spin ? "}}\n" : "");
         else
             printf("%-10s %8.1f %8.1f %8.1f   %8.1f %8.1f %8.1f %10.2f   us\n", name, raw.p50, raw.p99, raw.p999,
                    own.p50, own.p99, own.p999, own.p50 / raw.p50);
     }
+}
+
+static void demand(bool ok, const char *what)
+{
+    errno = EINVAL;
+    check(ok, what);
 }
 
 static void parse_sizes(struct options *o, char *text)
@@ -494,22 +468,9 @@ static void parse_sizes(struct options *o, char *text)
     o->size_count = 0;
     for (char *save, *s = strtok_r(text, ",", &save); s && o->size_count < MAX_SIZES; s = strtok_r(NULL, ",", &save)) {
         long size = strtol(s, NULL, 10);
-        check(size >= 1 && size <= GSO_BYTES, "--sizes: 1 to 65000 bytes");
+        demand(size >= 1 && size <= GSO_BYTES, "--sizes: 1 to 65000 bytes");
         o->sizes[o->size_count++] = (uint16_t)size;
     }
-}
-
-/* The first two CPUs that this process may use. */
-static void choose_cpus(struct options *o)
-{
-    cpu_set_t set;
-    unsigned found = 0;
-    check(sched_getaffinity(0, sizeof set, &set) == 0, "sched_getaffinity");
-    for (unsigned i = 0; i < CPU_SETSIZE && found < 2; i++)
-        if (CPU_ISSET(i, &set))
-            o->cpus[found++] = i;
-    if (found == 1)
-        o->cpus[1] = o->cpus[0];
 }
 
 int main(int argc, char **argv)
@@ -518,7 +479,7 @@ int main(int argc, char **argv)
         {"json", 0, NULL, 'j'},         {"seconds", 1, NULL, 's'}, {"sizes", 1, NULL, 'z'}, {"cpus", 1, NULL, 'c'},
         {"recv-buffers", 1, NULL, 'b'}, {"rounds", 1, NULL, 'r'},  {NULL, 0, NULL, 0}};
     struct options o = {.seconds = 1, .sizes = {64, 256, 1024, 1392, 4096, 8192}, .size_count = 6, .rounds = 20000};
-    choose_cpus(&o);
+    choose_cpus(o.cpus);
     for (int c; (c = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (c == 'j')
             o.json = true;
@@ -527,7 +488,7 @@ int main(int argc, char **argv)
         else if (c == 'z')
             parse_sizes(&o, optarg);
         else if (c == 'c')
-            check(sscanf(optarg, "%u,%u", &o.cpus[0], &o.cpus[1]) == 2, "--cpus A,B");
+            demand(sscanf(optarg, "%u,%u", &o.cpus[0], &o.cpus[1]) == 2, "--cpus A,B");
         else if (c == 'b')
             o.recv_buffers = (uint32_t)strtoul(optarg, NULL, 10);
         else if (c == 'r')
@@ -535,12 +496,8 @@ int main(int argc, char **argv)
         else
             return 2;
     }
-    check(o.seconds > 0 && o.rounds >= 100, "--seconds above 0, --rounds of 100 and more");
-    if (o.json)
-        putchar('{');
+    demand(o.seconds > 0 && o.rounds >= 100, "--seconds above 0, --rounds of 100 and more");
     report_rates(&o);
     report_latencies(&o);
-    if (o.json)
-        puts("}}");
     return 0;
 }

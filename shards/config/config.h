@@ -78,13 +78,18 @@ void config_defaults(struct config *);
 /* Reads DIR/node.yaml, then applies `count` "key=value" overrides. 0 or NET_ERR_INVALID / NET_ERR_NOT_FOUND /
  * NET_ERR_IO with *error filled. Unknown key, duplicate key, wrong type, value out of range are all errors. */
 int config_load(const char *dir, const char *const *overrides, size_t count, struct config *, struct config_error *);
+/* The same from memory; `file` is the name messages give. */
+int config_parse(const char *text, size_t len, const char *file, const char *const *overrides, size_t count,
+                 struct config *, struct config_error *);
 /* The generated, commented node.yaml with `overrides` in place. Caller frees. NULL with *error on a bad override. */
 char *config_render(const char *const *overrides, size_t count, struct config_error *);
 
 /* Addresses as people write them: "A:P", "[v6]:P". Port 0 and names are refused. */
 int config_parse_addr(const char *text, struct io_addr *out);
 void config_format_addr(const struct io_addr *, char out[64]); /* v4-mapped as plain IPv4 */
+int config_parse_number(const char *text, uint64_t *out);      /* decimal digits alone */
 int config_parse_id(const char *text, uint64_t *out);          /* 0x hex or decimal, cli.md 2.2 */
+int config_parse_key(const char *text, uint8_t out[32]);       /* 64 hex digits */
 int config_parse_duration(const char *text, uint64_t *out_ns); /* cli.md 2.1 */
 int config_parse_size(const char *text, uint64_t *out);        /* 65536, 64KiB, 4MiB, 1GiB */
 
@@ -95,6 +100,9 @@ struct node_secrets {
     uint8_t psk[32];           /* psk */
     char admin_token[65];      /* admin.token, text */
 };
+/* A token alone, of DIR/admin.token or NET_MESH_TOKEN_FILE. As below. */
+int admin_token_load(const char *path, char token[65], struct config_error *);
+/* NET_ERR_NOT_FOUND, NET_ERR_IO; NET_ERR_INVALID for a file that others may read or that is not 64 hex digits. */
 int node_dir_load_secrets(const char *dir, struct node_secrets *, struct config_error *);
 void node_secrets_wipe(struct node_secrets *);
 
@@ -133,6 +141,7 @@ struct peers_file {
     size_t subscription_count;
 };
 int peers_file_load(const char *dir, struct peers_file *, struct config_error *); /* missing file: empty */
+int peers_file_parse(const char *text, size_t len, const char *file, struct peers_file *, struct config_error *);
 void peers_file_free(struct peers_file *);
 char *peers_file_render(const struct peers_file *, size_t *len); /* caller frees; written by the node, atomically */
 /* Checks one entry as the file and `peer add` do; text says what is wrong. 0 or NET_ERR_INVALID. */

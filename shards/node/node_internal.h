@@ -58,7 +58,7 @@ struct parked_message {
 
 /* ---- transmit buffers ---- */
 
-enum { TX_LARGE = 65024, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 };
+enum { TX_LARGE = 64960, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 };
 
 struct tx_buffer {
     struct list link; /* free list, or blocked list */
@@ -290,6 +290,7 @@ size_t transmit_seal(struct peer *, struct session *, struct wire_header *, uint
 
 /* peer.c */
 struct peer *peer_find(struct shard *, uint64_t node_id);
+struct peer *peer_get(struct shard *, uint64_t node_id); /* creates, without a session; NULL: memory */
 void peer_on_session(struct shard *, const struct msg_session *);
 void peer_on_authenticated(struct peer *, struct session *, const struct wire_header *, const struct io_addr *from,
                            bool routed);

@@ -7,16 +7,34 @@
 
 enum { READ_BATCH = 256, GSO_SEGMENTS = 60, BATCHES_PER_PULL = 4 };
 
-/* What a cursor can read right now: a ring of frames on this shard, or events one by one. */
+/* What a cursor can read right now: a ring of frames or a log on this shard, or events that another shard sent. */
 struct source {
     const struct event_ring *ring;
+    struct log *log;            /* read in batches into `buffer`, up to `end` */
+    struct redex_event *buffer; /* READ_BATCH of them */
+    uint64_t end;
     const struct redex_event *events;
     size_t count, at;
 };
 
-static bool source_has(const struct source *src, const struct cursor *c)
+static bool source_refill(struct source *src, struct cursor *c)
 {
-    return src->ring ? c->next < src->ring->next_seq : src->at < src->count;
+    if (!src->log || c->next >= src->end)
+        return false;
+    uint64_t next = c->next;
+    src->count = log_read(src->log, &next, src->end, src->buffer, READ_BATCH);
+    src->events = src->buffer;
+    src->at = 0;
+    if (src->count == 0)
+        c->next = next; /* nothing but sequences that are not there */
+    return src->count > 0;
+}
+
+static bool source_has(struct source *src, struct cursor *c)
+{
+    if (src->ring)
+        return c->next < src->ring->next_seq;
+    return src->at < src->count || source_refill(src, c);
 }
 
 static uint32_t source_peek(const struct source *src, const struct cursor *c)
@@ -26,18 +44,34 @@ static uint32_t source_peek(const struct source *src, const struct cursor *c)
     return (uint32_t)src->events[src->at].data.len;
 }
 
-/* Moves whole events into the packet until it is full or the source is empty. */
-static void source_fill(struct source *src, struct cursor *c, struct packer *packer)
+static void fill_from_ring(const struct event_ring *ring, struct cursor *c, struct packer *packer)
 {
-    while (src->ring && c->next < src->ring->next_seq) {
-        struct cspan run = event_ring_frames(src->ring, c->next);
+    while (c->next < ring->next_seq) {
+        struct cspan run = event_ring_frames(ring, c->next);
         size_t before = packer->len;
         c->next += packer_add_frames(packer, run, UINT32_MAX);
         if (packer->len - before < run.len)
             return; /* full; else the ring wrapped here: go on at its start */
     }
-    while (src->at < src->count && packer_add(packer, src->events[src->at].data))
+}
+
+/* Moves whole events into the packet until it is full or the source is empty. */
+static void source_fill(struct source *src, struct cursor *c, struct packer *packer)
+{
+    if (src->ring) {
+        fill_from_ring(src->ring, c, packer);
+        return;
+    }
+    while (source_has(src, c) && packer_add(packer, src->events[src->at].data))
         c->next = src->events[src->at++].seq + 1;
+}
+
+/* The packet was not sent: the cursor stands where it stood, and what was read ahead is forgotten. */
+static void source_rewind(struct source *src, struct cursor *c, uint64_t next)
+{
+    c->next = next;
+    src->at = src->count = 0;
+    src->log = NULL;
 }
 
 static void source_skip(struct source *src, struct cursor *c)
@@ -123,15 +157,14 @@ static void batch_fill(struct batch *b, struct source *src)
     struct cursor *c = b->cursor;
     for (bool more = true; more;) {
         uint64_t next = c->next;
-        size_t at = src->at, plaintext;
+        size_t plaintext;
         packer_init(&b->packer, b->buffer->data + b->offset + route_len(c->peer) + WIRE_HEADER, b->limit);
         source_fill(src, c, &b->packer);
         if (b->packer.count == 0)
             return; /* the next event fits no packet of this batch */
         more = packet_shape(b, source_has(src, c), &plaintext);
         if (!packet_seal(b, plaintext)) {
-            c->next = next;
-            src->at = at;
+            source_rewind(src, c, next);
             b->no_credit = true;
             return;
         }
@@ -221,22 +254,20 @@ bool cursor_pull(struct cursor *c)
         view_read(v, c->next, v->heads.live);
         return false;
     }
+    struct redex_event buffer[READ_BATCH];
+    struct source src = {.end = v->heads.live, .buffer = buffer};
     if (v->log->kind == LOG_NONE)
-        return pump(c, &(struct source){.ring = &v->log->ring});
-    struct redex_event events[READ_BATCH];
-    uint64_t next = c->next;
-    size_t n = log_read(v->log, &next, v->heads.live, events, READ_BATCH);
-    struct source src = {.events = events, .count = n};
-    if (pump(c, &src) || src.at < n)
-        return src.at == n || list_empty(&c->peer->shard->tx_large);
-    c->next = next; /* behind sequences that are not there, too */
-    return c->next < v->heads.live;
+        src.ring = &v->log->ring;
+    else
+        src.log = v->log;
+    return pump(c, &src);
 }
 
+/* False: not all of them, for want of credit or buffers; the rest is asked for again. */
 bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n)
 {
     struct source src = {.events = events, .count = n};
-    return ready(c) && !pump(c, &src) && src.at == n;
+    return ready(c) && !pump(c, &src) && src.count == n && src.at == n;
 }
 
 void cursor_free(struct cursor *c)

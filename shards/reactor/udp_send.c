@@ -97,7 +97,8 @@ static bool slice(struct udp_send *u, const struct io_op *op, struct cursor *at,
     return true;
 }
 
-/* One request per datagram, in order. A whole iovec fits into the empty scratch, so the loop ends. */
+/* One request per datagram, in order; completions are dispatched later. A whole iovec fits into the empty scratch, so
+ * the loop ends. */
 static void send_split(struct reactor *r, struct io_op *op)
 {
     struct udp_send *u = &r->send;
@@ -105,7 +106,6 @@ static void send_split(struct reactor *r, struct io_op *op)
     struct cursor at = {0};
     s->split = true;
     counter_add(&r->stats.gso_fallbacks, 1);
-    s->requests++; /* ours, so that nothing completes the operation before all are queued */
     for (size_t left = s->len; left > 0;) {
         size_t len = left < op->udp.segment ? left : op->udp.segment;
         struct msghdr msg = {.msg_name = &s->to, .msg_namelen = s->msg.msg_namelen};
@@ -117,7 +117,6 @@ static void send_split(struct reactor *r, struct io_op *op)
         send_request(r, op, &u->message[u->messages++]);
         left -= len;
     }
-    s->requests--;
 }
 
 static void start(struct reactor *r, struct io_op *op)

@@ -25,6 +25,7 @@ struct redex_options {
     const char *base;   /* directory; the log lives in base/<name>. Created as needed, parents synced */
     const char *name;   /* a storable channel name */
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
+    uint64_t max_bytes; /* payload bytes before appends get NET_ERR_TOO_LARGE; 0 = 3 GiB, the format's limit */
     struct list *dirty; /* the log links itself here when redex_flush has something to do */
     /* Called from completions when written or synced advanced, room came back, or the log failed. Never from append. */
     void (*progress)(void *ctx, struct redex *);
@@ -49,16 +50,18 @@ struct redex_event {
 
 /*
  * Opens (creates, recovers) a log with plain calls. Takes the directory lock: NET_ERR_BUSY when another process has it.
- * NET_ERR_INVALID (name), NET_ERR_IO, NET_ERR_NO_SPACE, NET_ERR_NO_MEMORY, NET_ERR_CORRUPT (only when opening would
- * destroy something that cannot be set aside). `report` may be NULL.
+ * NET_ERR_INVALID (name), NET_ERR_IO, NET_ERR_NO_SPACE, NET_ERR_NO_MEMORY, NET_ERR_TOO_LARGE (files beyond the format),
+ * NET_ERR_CORRUPT (repair needs a new generation and their numbers are used up). What recovery cuts off or rewrites is
+ * kept in the channel root, as idx~1 .. idx~4 and dat~1 .. dat~4, the newest first. `report` may be NULL.
  */
 int redex_open(struct redex **, struct io *, const struct redex_options *, struct redex_report *report);
 
 /*
  * Appends all or nothing. Frames are wire event frames (u32 LE length + bytes), `count` of them filling exactly `len`
  * bytes. *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN (max_dirty, or the next block
- * of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (3 GiB, u32 offsets), NET_ERR_POISONED,
- * NET_ERR_NO_SPACE, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len).
+ * of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (max_bytes, or the index is full: 2^28
+ * events), NET_ERR_NO_MEMORY, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len), and while redex_error() is set,
+ * that. count 0 appends nothing: *first_seq is the next sequence.
  */
 int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq);
 int redex_append(struct redex *, uint64_t ts_ns, struct cspan payload, uint64_t *seq);
@@ -72,24 +75,29 @@ uint64_t redex_count(const struct redex *);
 uint64_t redex_bytes(const struct redex *); /* payload bytes retained */
 int redex_error(const struct redex *); /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO: appends are refused */
 
-/* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified:
- * a damaged event is left out and counted in redex_damaged(). Missing sequences are simply not there. */
+/* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified at
+ * open, not here: reading is a pointer. Missing sequences are simply not there. */
 size_t redex_read(struct redex *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
+/* Events that the open left out, because of their checksum or because their payload was missing. */
 uint64_t redex_damaged(const struct redex *);
 
 /* Bytes of all three files appended but not yet written: what max_dirty bounds. 0 in memory mode. */
 uint64_t redex_unwritten_bytes(const struct redex *);
 
-/* Submits the writes of what was appended, unless writes are in flight. */
+/* Submits the writes of what was appended, unless writes are in flight, and leaves the dirty list. After a failed write
+ * the log stays in the list and tries again 100 ms (io_now) later: while the list is not empty, let turns come that
+ * often. */
 void redex_flush(struct redex *);
-/* The same for every log linked in `dirty`, each once; called once per turn. The list may hold logs again afterwards.
- */
+/* The flush of every log in the list, once per turn. Logs that have to come again are in it afterwards. */
 void redex_flush_all(struct list *dirty);
-/* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. */
+/* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. One
+ * sync at a time: who comes meanwhile shares the next one. A failed one poisons the log for good. */
 void redex_want_sync(struct redex *, uint64_t seq);
 
-/* Flushes, syncs, marks the stop as clean, releases everything; `closed` is called last, err 0 or what was lost.
- * No progress calls after this. Appends in the meantime get NET_ERR_CLOSED. */
+/* Flushes, syncs, marks the stop as clean, releases everything; `closed` is called last, err 0 or the reason why not
+ * all of it could be done (then what was not synced may be lost, and the stop is not clean). It is called from within
+ * if nothing has to be waited for (memory mode, a log that failed). No progress calls after this; appends get
+ * NET_ERR_CLOSED. */
 void redex_close(struct redex *, void (*closed)(void *ctx, int err), void *ctx);
 
 #endif

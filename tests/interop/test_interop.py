@@ -14,11 +14,13 @@ What a v0.19.0 node can do with a peer depends on who dialled whom, and how (ses
 The reference has no call that tells a peer's health. But it drops a peer that missed its heartbeats for three session
 timeouts from its rosters, and publish tells to how many it went; only heartbeats count there, not data.
 """
+import atexit
 import json
 import os
 import pathlib
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -128,6 +130,7 @@ class Ours:
         self.seed = (pathlib.Path(self.dir) / "identity").read_text().strip()
         self.log = open(f"{directory}.log", "wb")
         self.process = subprocess.Popen([NET_MESH, "node", "run", self.dir], stdout=subprocess.PIPE, stderr=self.log)
+        atexit.register(self.process.kill)  # also when a test is interrupted
         ready = json.loads(read_line(self.process.stdout, PATIENCE, "our node's ready line"))
         assert ready["event"] == "ready" and ready["listen"] == self.addr, ready
 
@@ -346,4 +349,5 @@ if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     NET_MESH = os.path.abspath(sys.argv.pop(1))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     unittest.main(verbosity=2)

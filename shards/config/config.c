@@ -1,0 +1,293 @@
+/* node.yaml and --set: reading, defaults, and the generated file. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "shards/config/config_internal.h"
+
+enum { CONFIG_FILE_MAX = 1 << 20, LINE_SET = -1 /* given by --set */ };
+
+struct loader {
+    struct config *config;
+    struct document document;
+    struct config_error *error;
+    long lines[CONFIG_KEY_COUNT];        /* where each key was given; 0: nowhere */
+    const char *texts[CONFIG_KEY_COUNT]; /* --set values, for rendering */
+};
+
+void config_defaults(struct config *c)
+{
+    memset(c, 0, sizeof *c);
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        int err = config_key_set(&config_keys[i], c, config_keys[i].initial);
+        assert(err == NET_OK);
+    }
+}
+
+/* ---- node.yaml ---- */
+
+/* The items of a list as one text, separated by commas. */
+static int join_items(struct document *d, const yaml_node_t *list, char out[4096])
+{
+    size_t n = 0;
+    out[0] = '\0';
+    for (const yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top; i++) {
+        const char *text = document_text(document_node(d, *i));
+        if (!text || strpbrk(text, ", ") || n + strlen(text) + 2 > 4096)
+            return NET_ERR_INVALID;
+        n += (size_t)snprintf(out + n, 4096 - n, "%s%s", n ? "," : "", *text ? text : "?");
+    }
+    return NET_OK;
+}
+
+static int take_value(struct loader *l, const struct config_key *key, const yaml_node_t *node)
+{
+    char allowed[CONFIG_TEXT_MAX], items[4096];
+    const char *text = document_text(node);
+    int err = NET_ERR_INVALID;
+    if (config_key_is_list(key)) {
+        if (node->type == YAML_SEQUENCE_NODE && join_items(&l->document, node, items) == NET_OK)
+            err = config_key_set(key, l->config, items);
+    } else if (text && !(document_is_quoted(node) && (key->type == KEY_BOOL || key->type == KEY_NUMBER)))
+        err = config_key_set(key, l->config, text);
+    if (err == NET_OK) {
+        l->lines[key - config_keys] = (long)node->start_mark.line + 1;
+        return NET_OK;
+    }
+    config_key_allowed(key, allowed);
+    return document_fail(&l->document, node, key->name, allowed);
+}
+
+/* What may stand in `section` ("" is the top), for messages. */
+static void list_names(const char *section, char out[512])
+{
+    size_t n = 0, len = strlen(section);
+    char last[64] = "";
+    out[0] = '\0';
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        const char *name = config_keys[i].name;
+        if (len) {
+            if (strncmp(name, section, len) != 0 || name[len] != '.')
+                continue;
+            name += len + 1;
+        }
+        int end = (int)strcspn(name, ".");
+        if ((int)strlen(last) == end && strncmp(last, name, (size_t)end) == 0)
+            continue;
+        snprintf(last, sizeof last, "%.*s", end, name);
+        n += (size_t)snprintf(out + n, 512 - n, "%s%s", n ? ", " : "", last);
+        assert(n < 512);
+    }
+}
+
+static bool is_section(const char *name)
+{
+    char names[512];
+    list_names(name, names);
+    return names[0] != '\0';
+}
+
+static int unknown_key(struct loader *l, const yaml_node_t *key, const char *section)
+{
+    char names[512], found[CONFIG_TEXT_MAX];
+    list_names(section, names);
+    config_quote(document_text(key), found);
+    return config_fail(l->error, "%s:%zu: %s%sfound the unknown key %s, allowed: %s", l->document.file,
+                       key->start_mark.line + 1, section, *section ? ": " : "", found, names);
+}
+
+static int take_mapping(struct loader *l, const yaml_node_t *mapping, const char *section)
+{
+    struct document *d = &l->document;
+    int err = document_check_mapping(d, mapping, section);
+    for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; !err && p < mapping->data.mapping.pairs.top;
+         p++) {
+        const yaml_node_t *key_node = document_node(d, p->key), *value = document_node(d, p->value);
+        const char *text = document_text(key_node);
+        char name[64];
+        bool fits = snprintf(name, sizeof name, "%s%s%s", section, *section ? "." : "", text) < (int)sizeof name;
+        const struct config_key *key = fits ? config_key_find(name) : NULL;
+        if (key && (*section || !strchr(text, '.')))
+            err = take_value(l, key, value);
+        else if (*section || !fits || strchr(text, '.') || !is_section(text))
+            err = unknown_key(l, key_node, section);
+        else if (!document_is_empty(value)) /* a section whose keys are all commented out is empty */
+            err = take_mapping(l, value, text);
+    }
+    return err;
+}
+
+static int take_text(struct loader *l, const char *text, size_t len, const char *file)
+{
+    int err = document_open(&l->document, text, len, file, l->error);
+    if (err)
+        return err;
+    const yaml_node_t *root = document_root(&l->document);
+    if (root && !document_is_empty(root))
+        err = take_mapping(l, root, "");
+    document_close(&l->document);
+    return err;
+}
+
+/* ---- --set ---- */
+
+static int take_override(struct loader *l, const char *text)
+{
+    char name[64], found[CONFIG_TEXT_MAX], allowed[CONFIG_TEXT_MAX], value[4096];
+    const char *equals = strchr(text, '=');
+    config_quote(text, found);
+    if (!equals)
+        return config_fail(l->error, "--set: found %s, allowed: KEY=VALUE", found);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    const struct config_key *key = equals - text < (long)sizeof name ? config_key_find(name) : NULL;
+    if (!key) {
+        config_quote(name, found);
+        return config_fail(
+            l->error, "--set: found the unknown key %s, allowed: the keys of node.yaml, as in shards.count=2", found);
+    }
+    bool fits = strlen(equals + 1) < sizeof value;
+    size_t n = (size_t)snprintf(value, sizeof value, "%s", equals + 1);
+    char *bare = value;
+    if (fits && config_key_is_list(key) && value[0] == '[' && value[n - 1] == ']') { /* [a, b] as in the file */
+        value[n - 1] = '\0';
+        bare++;
+    }
+    if (fits && config_key_set(key, l->config, bare) == NET_OK) {
+        l->lines[key - config_keys] = LINE_SET;
+        l->texts[key - config_keys] = equals + 1;
+        return NET_OK;
+    }
+    config_quote(equals + 1, found);
+    config_key_allowed(key, allowed);
+    return config_fail(l->error, "--set: %s: found %s, allowed: %s", name, found, allowed);
+}
+
+/* ---- what one key alone cannot tell ---- */
+
+static int check_together(struct loader *l, const char *file)
+{
+    const struct config_key *timeout = config_key_find("session.session_timeout");
+    const struct config_key *interval = config_key_find("session.heartbeat_interval");
+    const struct config *c = l->config;
+    char place[CONFIG_PATH_MAX + 32] = "--set";
+    if (c->session_timeout_ns > c->heartbeat_interval_ns)
+        return NET_OK;
+    long line = l->lines[timeout - config_keys] ? l->lines[timeout - config_keys] : l->lines[interval - config_keys];
+    if (line != LINE_SET)
+        snprintf(place, sizeof place, "%s:%ld", file, line);
+    return config_fail(l->error, "%s: %s: found %llums, allowed: more than %s (%llums)", place, timeout->name,
+                       (unsigned long long)c->session_timeout_ns / 1000000, interval->name,
+                       (unsigned long long)c->heartbeat_interval_ns / 1000000);
+}
+
+static int take_overrides(struct loader *l, const char *const *overrides, size_t count, const char *file)
+{
+    int err = NET_OK;
+    for (size_t i = 0; !err && i < count; i++)
+        err = take_override(l, overrides[i]);
+    return err ? err : check_together(l, file);
+}
+
+int config_parse(const char *text, size_t len, const char *file, const char *const *overrides, size_t count,
+                 struct config *c, struct config_error *error)
+{
+    struct loader l = {.config = c, .error = error};
+    config_defaults(c);
+    int err = take_text(&l, text, len, file);
+    return err ? err : take_overrides(&l, overrides, count, file);
+}
+
+int config_load(const char *dir, const char *const *overrides, size_t count, struct config *c,
+                struct config_error *error)
+{
+    char path[CONFIG_PATH_MAX], *text = NULL;
+    size_t len = 0;
+    int err = file_path(dir, "node.yaml", path, error);
+    if (!err)
+        err = file_read(path, CONFIG_FILE_MAX, &text, &len, error);
+    if (!err)
+        err = config_parse(text, len, path, overrides, count, c, error);
+    free(text);
+    return err;
+}
+
+/* ---- the generated file ---- */
+
+static bool is_plain(const char *text)
+{
+    return *text && text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")] == '\0';
+}
+
+static void put_comment(FILE *out, const char *indent, const char *doc)
+{
+    while (*doc) {
+        int n = (int)strcspn(doc, "\n");
+        fprintf(out, "%s# %.*s\n", indent, n, doc);
+        doc += n + (doc[n] == '\n');
+    }
+}
+
+static void put_value(FILE *out, const struct config_key *key, const char *text)
+{
+    if (config_key_is_list(key))
+        fprintf(out, text[0] == '[' ? "%s" : "[%s]", text);
+    else if (is_plain(text))
+        fputs(text, out);
+    else
+        yaml_put_quoted(out, text);
+}
+
+static void put_key(FILE *out, const struct config_key *key, const char *indent, const char *text)
+{
+    const char *dot = strchr(key->name, '.');
+    char allowed[CONFIG_TEXT_MAX];
+    config_key_allowed(key, allowed);
+    fputc('\n', out);
+    put_comment(out, indent, key->doc);
+    fprintf(out, "%s# Default: ", indent);
+    put_value(out, key, key->initial);
+    fprintf(out, ". Allowed: %s.\n%s%s: ", allowed, indent, dot ? dot + 1 : key->name);
+    put_value(out, key, text);
+    fputc('\n', out);
+}
+
+static void put_file(FILE *out, const struct loader *l)
+{
+    char section[64] = "";
+    fputs("# net-mesh node configuration: read when the node starts, never written by it. `net-mesh init --force` "
+          "makes it\n"
+          "# anew. Durations are numbers with ns, us, ms, s, m, h or d, as in 1h30m; sizes take KiB, MiB and GiB.\n",
+          out);
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+        const struct config_key *key = &config_keys[i];
+        const char *dot = strchr(key->name, '.');
+        size_t len = dot ? (size_t)(dot - key->name) : 0;
+        if (strlen(section) != len || strncmp(section, key->name, len) != 0) {
+            snprintf(section, sizeof section, "%.*s", (int)len, key->name);
+            fprintf(out, "\n%s:", section);
+            fputc('\n', out);
+        }
+        put_key(out, key, dot ? "  " : "", l->texts[i] ? l->texts[i] : key->initial);
+    }
+}
+
+char *config_render(const char *const *overrides, size_t count, struct config_error *error)
+{
+    struct config c;
+    struct loader l = {.config = &c, .error = error};
+    config_defaults(&c);
+    if (take_overrides(&l, overrides, count, "node.yaml") != NET_OK)
+        return NULL;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    if (out)
+        put_file(out, &l);
+    if (!out || fclose(out) != 0) {
+        config_fail(error, "out of memory");
+        free(text);
+        return NULL;
+    }
+    return text;
+}

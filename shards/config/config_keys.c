@@ -1,0 +1,339 @@
+/*
+ * Every key of node.yaml. The table drives defaults, parsing, messages and the generated file: a new key is a field in
+ * struct config and a row here.
+ */
+#include <assert.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/err.h"
+#include "shards/config/config_internal.h"
+
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define MS UINT64_C(1000000)
+#define S (1000 * MS)
+#define MIN (60 * S)
+#define HOUR (60 * MIN)
+#define DAY (24 * HOUR)
+
+static const char *const words_sessions[] = {"secure", "compat", NULL};
+static const char *const words_peers[] = {"any", "listed", NULL};
+static const char *const words_log[] = {"disk", "memory", "none", NULL};
+static const char *const words_level[] = {"error", "warn", "info", "debug", NULL};
+
+#define FIELD(member) .offset = offsetof(struct config, member), .size = sizeof(((struct config *)NULL)->member)
+#define RANGE(lo, hi) .min = (lo), .max = (hi)
+
+// clang-format off
+const struct config_key config_keys[CONFIG_KEY_COUNT] = {
+    {"listen", KEY_LISTEN, "[::]:20037", FIELD(listen),
+     .doc = "UDP address of the mesh. [::] serves IPv4, too."},
+
+    {"admin.listen", KEY_ADMIN, "127.0.0.1:20038", FIELD(admin),
+     .doc = "Where the admin port (HTTP) listens: a TCP address, or a unix socket of mode 0600.\n"
+            "A relative PATH is relative to this directory."},
+    {"admin.connections", KEY_NUMBER, "256", FIELD(admin_connections), RANGE(1, 65536),
+     .doc = "How many connections the admin port has open at a time."},
+    {"admin.idle_timeout", KEY_DURATION, "60s", FIELD(admin_idle_timeout_ns), RANGE(1 * S, DAY),
+     .doc = "An admin connection on which nothing happens for so long is closed."},
+    {"admin.header_bytes", KEY_SIZE, "16KiB", FIELD(admin_header_bytes), RANGE(1 * KIB, 64 * KIB),
+     .doc = "Longest head of an HTTP request, in bytes."},
+
+    {"shards.count", KEY_NUMBER, "auto", FIELD(shards), RANGE(1, CONFIG_MAX_SHARDS), .zero = "auto",
+     .doc = "How many shards (threads) the node has; auto is one per CPU."},
+    {"shards.cpus", KEY_CPUS, "", .max = UINT16_MAX,
+     .doc = "The CPUs shards run on, as in [0, 2]; [] is every CPU the process may use."},
+    {"shards.pin", KEY_BOOL, "false", FIELD(pin),
+     .doc = "Whether each shard stays on one CPU."},
+    {"shards.spin", KEY_DURATION, "0s", FIELD(spin_ns), RANGE(0, 1 * S),
+     .doc = "How long a shard looks for work before it sleeps. More is less latency for more CPU time."},
+    {"shards.ring_bytes", KEY_SIZE, "4MiB", FIELD(ring_bytes), RANGE(64 * KIB, 1 * GIB), .power_of_two = true,
+     .doc = "Size of the ring between each ordered pair of shards, in bytes."},
+
+    {"memory.lock", KEY_BOOL, "false", FIELD(memory_lock),
+     .doc = "Whether to keep memory from being swapped out. Where the system refuses, the node goes on without."},
+
+    {"security.sessions", KEY_WORD, "secure", FIELD(sessions), .words = words_sessions,
+     .doc = "secure: only peers that prove their entity get in, and v0.19 peers that peers.yaml names.\n"
+            "compat: v0.19 peers that nothing names get in, too."},
+    {"security.peers", KEY_WORD, "any", FIELD(peers), .words = words_peers,
+     .doc = "any: who holds the psk and proves an entity gets in. listed: only the peers of peers.yaml."},
+    {"security.ciphers", KEY_CIPHERS, "aes-256-gcm, chacha20-poly1305",
+     .doc = "What this node offers and accepts to encrypt packets."},
+
+    {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
+     .doc = "Largest UDP payload sent, in bytes; auto takes what the path to each peer carries in one piece."},
+    {"transport.window", KEY_SIZE, "1MiB", FIELD(window), RANGE(64 * KIB, 1 * GIB),
+     .doc = "How many bytes a peer may send on one stream before we have taken any."},
+    {"transport.socket_buffer", KEY_SIZE, "4MiB", FIELD(socket_buffer), RANGE(64 * KIB, 1 * GIB),
+     .doc = "Socket buffer asked of the kernel, each way, in bytes. net.core.rmem_max and wmem_max cap it."},
+    {"transport.gso", KEY_BOOL, "true", FIELD(gso),
+     .doc = "Whether to send many datagrams with one call, where the kernel can."},
+    {"transport.gro", KEY_BOOL, "true", FIELD(gro),
+     .doc = "Whether to receive many datagrams with one call, where the kernel can."},
+
+    {"session.heartbeat_interval", KEY_DURATION, "5s", FIELD(heartbeat_interval_ns), RANGE(10 * MS, HOUR),
+     .doc = "How often a heartbeat goes to each peer."},
+    {"session.session_timeout", KEY_DURATION, "30s", FIELD(session_timeout_ns), RANGE(20 * MS, DAY),
+     .doc = "A peer that is silent for so long is down. Longer than heartbeat_interval."},
+    {"session.handshake_timeout", KEY_DURATION, "5s", FIELD(handshake_timeout_ns), RANGE(10 * MS, HOUR),
+     .doc = "How long one attempt of a handshake waits for its answer."},
+    {"session.handshake_retries", KEY_NUMBER, "3", FIELD(handshake_retries), RANGE(0, 1024),
+     .doc = "Attempts of a handshake before it counts as failed; 0 acts as 1."},
+    {"session.rekey_interval", KEY_DURATION, "24h", FIELD(rekey_interval_ns), RANGE(1 * S, 30 * DAY),
+     .doc = "How often a session gets new keys."},
+
+    {"limits.peers", KEY_NUMBER, "4096", FIELD(max_peers), RANGE(1, 1048576),
+     .doc = "How many peers the node knows at a time."},
+    {"limits.pending_handshakes", KEY_NUMBER, "256", FIELD(max_pending_handshakes), RANGE(1, 65536),
+     .doc = "How many handshakes are under way at a time."},
+    {"limits.handshakes_per_source", KEY_NUMBER, "5", FIELD(max_handshakes_per_source), RANGE(1, 1000000),
+     .doc = "Handshakes answered for one source address, per second."},
+    {"limits.streams_per_peer", KEY_NUMBER, "4096", FIELD(max_streams), RANGE(1, 65536),
+     .doc = "Streams open with one peer."},
+    {"limits.channels", KEY_NUMBER, "4096", FIELD(max_channels), RANGE(1, 65536),
+     .doc = "Logs open at a time."},
+    {"limits.channels_per_peer", KEY_NUMBER, "1024", FIELD(max_channels_per_peer), RANGE(1, 65536),
+     .doc = "Channels one peer may subscribe to."},
+
+    {"channels.log", KEY_WORD, "disk", FIELD(log), .words = words_log,
+     .doc = "Where events are kept: disk, memory, or none (only what subscribers have still to get)."},
+    {"channels.none_bytes", KEY_SIZE, "8MiB", FIELD(log_none_bytes), RANGE(64 * KIB, 1 * GIB),
+     .doc = "What a channel keeps at most with log: none, in bytes."},
+    {"channels.max_lag", KEY_NUMBER, "0", FIELD(max_lag), RANGE(0, INT64_MAX),
+     .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},
+    {"channels.ack_timeout", KEY_DURATION, "5s", FIELD(ack_timeout_ns), RANGE(10 * MS, HOUR),
+     .doc = "How long a subscribe request waits for the peer's answer."},
+    {"channels.publish_timeout", KEY_DURATION, "30s", FIELD(publish_timeout_ns), RANGE(1 * MS, DAY),
+     .doc = "How long a publish waits when the node has no room."},
+
+    {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
+     .doc = "What goes to stderr."},
+};
+// clang-format on
+
+const struct config_key *config_key_find(const char *name)
+{
+    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
+        if (strcmp(config_keys[i].name, name) == 0)
+            return &config_keys[i];
+    return NULL;
+}
+
+bool config_key_is_list(const struct config_key *key)
+{
+    return key->type == KEY_CPUS || key->type == KEY_CIPHERS;
+}
+
+static void store(const struct config_key *key, struct config *c, uint64_t value)
+{
+    void *field = (char *)c + key->offset;
+    switch (key->size) {
+    case sizeof(uint16_t):
+        *(uint16_t *)field = (uint16_t)value;
+        break;
+    case sizeof(uint32_t):
+        *(uint32_t *)field = (uint32_t)value;
+        break;
+    default:
+        assert(key->size == sizeof(uint64_t));
+        *(uint64_t *)field = value;
+    }
+}
+
+static int set_number(const struct config_key *key, struct config *c, const char *text)
+{
+    uint64_t value = 0;
+    if (key->zero && strcmp(text, key->zero) == 0) {
+        store(key, c, 0);
+        return NET_OK;
+    }
+    int err = key->type == KEY_DURATION ? config_parse_duration(text, &value)
+              : key->type == KEY_SIZE   ? config_parse_size(text, &value)
+                                        : config_parse_number(text, &value);
+    if (err || value < key->min || value > key->max || (key->power_of_two && (value & (value - 1)) != 0))
+        return NET_ERR_INVALID;
+    store(key, c, value);
+    return NET_OK;
+}
+
+static int set_bool(const struct config_key *key, struct config *c, const char *text)
+{
+    bool on = strcmp(text, "true") == 0;
+    if (!on && strcmp(text, "false") != 0)
+        return NET_ERR_INVALID;
+    *(bool *)((char *)c + key->offset) = on;
+    return NET_OK;
+}
+
+static int set_word(const struct config_key *key, struct config *c, const char *text)
+{
+    _Static_assert(sizeof(enum config_log) == sizeof(uint32_t), "enums are stored as 32-bit numbers");
+    for (uint32_t i = 0; key->words[i]; i++)
+        if (strcmp(text, key->words[i]) == 0) {
+            store(key, c, i);
+            return NET_OK;
+        }
+    return NET_ERR_INVALID;
+}
+
+static int set_admin(struct config *c, const char *text)
+{
+    static const char scheme[] = "unix:";
+    if (strncmp(text, scheme, sizeof scheme - 1) != 0) {
+        struct io_addr addr;
+        if (config_parse_addr(text, &addr) != NET_OK)
+            return NET_ERR_INVALID;
+        memset(&c->admin, 0, sizeof c->admin);
+        c->admin.addr = addr;
+        return NET_OK;
+    }
+    const char *path = text + sizeof scheme - 1;
+    if (*path == '\0' || strlen(path) >= sizeof c->admin.path)
+        return NET_ERR_INVALID;
+    for (const char *p = path; *p; p++)
+        if (iscntrl((unsigned char)*p))
+            return NET_ERR_INVALID;
+    memset(&c->admin, 0, sizeof c->admin);
+    c->admin.is_unix = true;
+    memcpy(c->admin.path, path, strlen(path) + 1);
+    return NET_OK;
+}
+
+/* The next item of "a, b": *text moves behind it. False at the end of the list; an empty item is "". */
+static bool next_item(const char **text, char item[32])
+{
+    if (!*text)
+        return false;
+    const char *comma = strchrnul(*text, ',');
+    const char *from = *text + strspn(*text, " "), *to = comma;
+    while (to > from && to[-1] == ' ')
+        to--;
+    size_t n = to > from ? (size_t)(to - from) : 0;
+    n = n < 31 ? n : 31; /* longer than anything allowed, and stays so */
+    memcpy(item, from, n);
+    item[n] = '\0';
+    *text = *comma ? comma + 1 : NULL;
+    return true;
+}
+
+static int set_cpus(const struct config_key *key, struct config *c, const char *text)
+{
+    uint16_t cpus[CONFIG_MAX_CPUS];
+    uint32_t count = 0;
+    char item[32];
+    const char *rest = *text ? text : NULL;
+    while (next_item(&rest, item)) {
+        uint64_t cpu;
+        if (config_parse_number(item, &cpu) != NET_OK || cpu > key->max || count == CONFIG_MAX_CPUS)
+            return NET_ERR_INVALID;
+        for (uint32_t i = 0; i < count; i++)
+            if (cpus[i] == cpu)
+                return NET_ERR_INVALID;
+        cpus[count++] = (uint16_t)cpu;
+    }
+    memset(c->cpus, 0, sizeof c->cpus);
+    memcpy(c->cpus, cpus, count * sizeof cpus[0]);
+    c->cpu_count = count;
+    return NET_OK;
+}
+
+static int set_ciphers(struct config *c, const char *text)
+{
+    bool aes = false, chacha = false;
+    char item[32];
+    while (next_item(&text, item)) {
+        bool *which = strcmp(item, "aes-256-gcm") == 0 ? &aes : strcmp(item, "chacha20-poly1305") == 0 ? &chacha : NULL;
+        if (!which || *which)
+            return NET_ERR_INVALID;
+        *which = true;
+    }
+    c->cipher_aes_gcm = aes;
+    c->cipher_chacha = chacha;
+    return NET_OK;
+}
+
+int config_key_set(const struct config_key *key, struct config *c, const char *text)
+{
+    switch (key->type) {
+    case KEY_BOOL:
+        return set_bool(key, c, text);
+    case KEY_WORD:
+        return set_word(key, c, text);
+    case KEY_LISTEN:
+        return config_parse_addr(text, &c->listen);
+    case KEY_ADMIN:
+        return set_admin(c, text);
+    case KEY_CPUS:
+        return set_cpus(key, c, text);
+    case KEY_CIPHERS:
+        return set_ciphers(c, text);
+    default:
+        return set_number(key, c, text);
+    }
+}
+
+static void format_value(const struct config_key *key, uint64_t value, char out[32])
+{
+    static const struct {
+        uint64_t unit;
+        const char *name;
+    } sizes[] = {{GIB, "GiB"}, {MIB, "MiB"}, {KIB, "KiB"}, {1, ""}},
+      durations[] = {{DAY, "d"}, {HOUR, "h"}, {MIN, "m"}, {S, "s"}, {MS, "ms"}, {1, "ns"}};
+    size_t i = 0;
+    if (key->type == KEY_DURATION) {
+        while (value % durations[i].unit != 0 || (value == 0 && durations[i].unit != S))
+            i++;
+        snprintf(out, 32, "%llu%s", (unsigned long long)(value / durations[i].unit), durations[i].name);
+    } else if (key->type == KEY_SIZE) {
+        while (value % sizes[i].unit != 0)
+            i++;
+        snprintf(out, 32, "%llu%s", (unsigned long long)(value / sizes[i].unit), sizes[i].name);
+    } else
+        snprintf(out, 32, "%llu", (unsigned long long)value);
+}
+
+static void allowed_words(const struct config_key *key, char out[CONFIG_TEXT_MAX])
+{
+    size_t n = 0;
+    for (size_t i = 0; key->words[i]; i++)
+        n += (size_t)snprintf(out + n, CONFIG_TEXT_MAX - n, "%s%s",
+                              i == 0              ? ""
+                              : key->words[i + 1] ? ", "
+                                                  : " or ",
+                              key->words[i]);
+}
+
+void config_key_allowed(const struct config_key *key, char out[CONFIG_TEXT_MAX])
+{
+    char low[32], high[32];
+    switch (key->type) {
+    case KEY_BOOL:
+        strcpy(out, "true or false");
+        return;
+    case KEY_WORD:
+        allowed_words(key, out);
+        return;
+    case KEY_LISTEN:
+        strcpy(out, "ADDRESS:PORT or [IPV6]:PORT, port 1..65535");
+        return;
+    case KEY_ADMIN:
+        strcpy(out, "ADDRESS:PORT, [IPV6]:PORT (port 1..65535), or unix:PATH (at most 107 bytes)");
+        return;
+    case KEY_CPUS:
+        snprintf(out, CONFIG_TEXT_MAX, "a list of at most %d CPU numbers, each once", CONFIG_MAX_CPUS);
+        return;
+    case KEY_CIPHERS:
+        strcpy(out, "a list of one or both of aes-256-gcm, chacha20-poly1305");
+        return;
+    default:
+        format_value(key, key->min, low);
+        format_value(key, key->max, high);
+        snprintf(out, CONFIG_TEXT_MAX, "%s%s%s%s..%s%s", key->type == KEY_DURATION ? "a duration, " : "",
+                 key->zero ? key->zero : "", key->zero ? " or " : "", low, high,
+                 key->power_of_two ? ", a power of two" : "");
+    }
+}
