@@ -27,7 +27,7 @@ enum {
     GSO_SEGMENTS = 64,
     SOCKET_BUFFER = 4 << 20,
     SENDS_IN_FLIGHT = 4,
-    SLICES = 4,
+    SLICES = 4
 };
 
 static const struct io_addr loopback = {.ip = {[10] = 0xff, 0xff, 127, 0, 0, 1}};
@@ -64,6 +64,11 @@ static void begin(struct end *e)
     atomic_fetch_add(e->ready, 1);
     while (atomic_load(e->ready) < 2)
         sched_yield();
+}
+
+static bool stopped(const struct end *e)
+{
+    return atomic_load_explicit(e->stop, memory_order_relaxed);
 }
 
 static void count(struct end *e, size_t len, size_t segment, uint64_t *first)
@@ -117,7 +122,7 @@ static void *raw_flood_send(void *arg)
                          .msg_control = &control,
                          .msg_controllen = sizeof control};
     begin(e);
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed))
+    while (!stopped(e))
         check(sendmsg(e->fd, &msg, 0) >= 0 || errno == EAGAIN || errno == ENOBUFS, "sendmsg");
     return NULL;
 }
@@ -139,7 +144,7 @@ static void *raw_flood_recv(void *arg)
     uint64_t first = 0;
     struct iovec iov = {payload, sizeof payload};
     begin(e);
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed)) {
+    while (!stopped(e)) {
         struct sockaddr_in from;
         struct msghdr msg = {.msg_name = &from,
                              .msg_namelen = sizeof from,
@@ -158,7 +163,7 @@ static bool raw_recv(struct end *e, uint8_t *buffer)
 {
     struct sockaddr_in from;
     socklen_t len = sizeof from;
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed))
+    while (!stopped(e))
         if (recvfrom(e->fd, buffer, PING_BYTES, e->spin ? MSG_DONTWAIT : 0, (struct sockaddr *)&from, &len) ==
             PING_BYTES)
             return true;
@@ -254,14 +259,11 @@ static void on_ball(struct io_op *op, int32_t res)
 
 static struct reactor *start_reactor(struct end *e, struct driver *d, uint8_t *payload, uint16_t segment, size_t len)
 {
-    char why[256];
+    char why[256] = "";
     struct reactor *r;
     struct reactor_options o = {.spin_ns = e->spin ? NS_PER_S : 0, .recv_buffers = e->options->recv_buffers};
     begin(e);
-    if (reactor_create(&r, e->group, &o, why, sizeof why) != 0) {
-        fprintf(stderr, "bench_limits: %s\n", why);
-        exit(1);
-    }
+    check(reactor_create(&r, e->group, &o, why, sizeof why) == 0, why);
     d->io = reactor_io(r);
     d->end = e;
     d->iov = (struct iovec){payload, len};
@@ -281,19 +283,13 @@ static void end_reactor(struct reactor *r)
     reactor_destroy(r);
 }
 
-static void run(struct reactor *r, struct end *e)
-{
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed))
-        check(reactor_turn(r, io_now(reactor_io(r)) + NS_PER_S / 20, always_idle, NULL) >= 0, "reactor turn");
-}
-
 static void *reactor_flood_send(void *arg)
 {
     struct end *e = arg;
     static uint8_t payload[GSO_BYTES];
     struct driver d = {0};
     struct reactor *r = start_reactor(e, &d, payload, e->size, batch_bytes(e->size));
-    while (!atomic_load_explicit(e->stop, memory_order_relaxed)) {
+    while (!stopped(e)) {
         for (unsigned i = 0; i < SENDS_IN_FLIGHT; i++)
             send_one(&d, i);
         check(reactor_turn(r, 0, NULL, NULL) >= 0, "reactor turn");
@@ -315,7 +311,8 @@ static void *reactor_receive(void *arg)
         d.started = now_ns();
         send_one(&d, 0);
     }
-    run(r, e);
+    while (!stopped(e))
+        check(reactor_turn(r, io_now(d.io) + NS_PER_S / 20, always_idle, NULL) >= 0, "reactor turn");
     end_reactor(r);
     return NULL;
 }
@@ -360,11 +357,8 @@ static struct reactor_group *make_group(struct io_addr *at)
         .listen = loopback, .shards = 1, .socket_buffer = SOCKET_BUFFER, .gso = true, .gro = true, .no_admin = true};
     struct reactor_features f;
     struct reactor_group *g;
-    char why[256];
-    if (reactor_group_create(&g, &o, why, sizeof why) != 0) {
-        fprintf(stderr, "bench_limits: %s\n", why);
-        exit(1);
-    }
+    char why[256] = "";
+    check(reactor_group_create(&g, &o, why, sizeof why) == 0, why);
     reactor_group_features(g, &f);
     *at = f.listen;
     return g;
@@ -437,7 +431,8 @@ static void report_rates(const struct options *o)
         if (o->json)
             printf("%s{\"size\":%u,\"raw_datagrams_s\":%.0f,\"raw_bytes_s\":%.0f,\"reactor_datagrams_s\":%.0f,"
                    "\"reactor_bytes_s\":%.0f,\"ratio\":%.3f}",
-                   i ? "," : "\"rates\":[", o->sizes[i], raw->datagrams, raw->bytes, own->datagrams, own->bytes, ratio);
+                   i ? "," : "{\"rates\":[", o->sizes[i], raw->datagrams, raw->bytes, own->datagrams, own->bytes,
+                   ratio);
         else
             printf("%6u B   %14.0f %10.0f %14.0f %11.0f %7.2f\n", o->sizes[i], raw->datagrams, raw->bytes / 1e6,
                    own->datagrams, own->bytes / 1e6, ratio);
@@ -453,9 +448,9 @@ static void report_latencies(const struct options *o)
         struct latency raw = measure_latency(o, false, spin), own = measure_latency(o, true, spin);
         const char *name = spin ? "spinning" : "blocking";
         if (o->json)
-            printf("%s\"%s\":{\"raw_us\":[%.2f,%.2f,%.2f],\"reactor_us\":[%.2f,%.2f,%.2f],\"ratio_p50\":%.3f}",
+            printf("%s\"%s\":{\"raw_us\":[%.2f,%.2f,%.2f],\"reactor_us\":[%.2f,%.2f,%.2f],\"ratio_p50\":%.3f}%s",
                    spin ? "," : "],\"ping_pong\":{", name, raw.p50, raw.p99, raw.p999, own.p50, own.p99, own.p999,
-                   own.p50 / raw.p50);
+                   own.p50 / raw.p50, spin ? "}}\n" : "");
         else
             printf("%-10s %8.1f %8.1f %8.1f   %8.1f %8.1f %8.1f %10.2f   us\n", name, raw.p50, raw.p99, raw.p999,
                    own.p50, own.p99, own.p999, own.p50 / raw.p50);
@@ -502,11 +497,7 @@ int main(int argc, char **argv)
             return 2;
     }
     demand(o.seconds > 0 && o.rounds >= 100, "--seconds above 0, --rounds of 100 and more");
-    if (o.json)
-        putchar('{');
     report_rates(&o);
     report_latencies(&o);
-    if (o.json)
-        puts("}}");
     return 0;
 }

@@ -27,8 +27,9 @@ struct channel_name {
 enum channel_name_error channel_name_parse(const char *text, size_t len, struct channel_name *out);
 /* One sentence for a person: what is wrong and what is allowed. */
 const char *channel_name_error_text(enum channel_name_error);
-/* redex.md G2: names a log on disk cannot have (a non-first segment `manifest`, `manifest.tmp`, `v` + 10 digits, and
- * ours: `log.id`, `seq`, `lock`, `idx`, `dat`, `ts`). */
+/* redex.md G2: names a log on disk cannot have (a non-first segment `manifest`, `manifest.tmp`, `v` + 10 digits, or
+ * `log.id` of extensions.md). The other files of ours have a `~` in their names, which no channel can have; `idx`,
+ * `dat` and `ts` are names the reference stores. */
 bool channel_name_storable(const struct channel_name *);
 unsigned channel_depth(const struct channel_name *);
 bool channel_prefix_of(const struct channel_name *prefix, const struct channel_name *name);

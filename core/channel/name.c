@@ -109,7 +109,7 @@ static bool is_generation(struct cspan segment)
 
 bool channel_name_storable(const struct channel_name *name)
 {
-    static const char *const taken[] = {"manifest", "manifest.tmp", "log.id", "seq", "lock", "idx", "dat", "ts"};
+    static const char *const taken[] = {"manifest", "manifest.tmp", "log.id"};
     struct cspan segment;
     size_t at = 0;
     next_segment(span_of(name), &at, &segment); /* the first one has no log's directory around it */

@@ -134,9 +134,9 @@ static void unsubscribe(struct peer *p, uint64_t hash)
 
 void membership_on_subscribe(struct shard *s, bool on, const struct msg_subscribe *m)
 {
-    struct peer *p = peer_find(s, m->node_id);
+    struct peer *p = on ? peer_get(s, m->node_id) : peer_find(s, m->node_id);
     if (!p)
-        return; /* asked again when a session comes up */
+        return;
     uint64_t hash = channel_hash(m->channel.text, m->channel.len);
     if (on)
         subscribe(p, &m->channel, hash);

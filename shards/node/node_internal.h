@@ -228,6 +228,7 @@ struct shard {
     struct list log_list, grown_logs, dirty_logs, starved_logs;
     struct map views; /* mixed key -> struct log_view */
     struct map owner_publishers;
+    struct list spare_pending;
     struct roster roster;
 
     struct contacts *contacts; /* shard 0 only */
@@ -290,6 +291,7 @@ size_t transmit_seal(struct peer *, struct session *, struct wire_header *, uint
 
 /* peer.c */
 struct peer *peer_find(struct shard *, uint64_t node_id);
+struct peer *peer_get(struct shard *, uint64_t node_id); /* creates, without a session; NULL: memory */
 void peer_on_session(struct shard *, const struct msg_session *);
 void peer_on_authenticated(struct peer *, struct session *, const struct wire_header *, const struct io_addr *from,
                            bool routed);

@@ -11,9 +11,12 @@ struct peer *peer_find(struct shard *s, uint64_t node_id)
     return map_get(&s->peers, node_id);
 }
 
-static struct peer *peer_create(struct shard *s, uint64_t node_id)
+struct peer *peer_get(struct shard *s, uint64_t node_id)
 {
-    struct peer *p = calloc(1, sizeof *p);
+    struct peer *p = peer_find(s, node_id);
+    if (p)
+        return p;
+    p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->shard = s;
@@ -125,9 +128,7 @@ static void on_promoted(struct peer *p)
 
 void peer_on_session(struct shard *s, const struct msg_session *m)
 {
-    struct peer *p = peer_find(s, m->params.peer_node_id);
-    if (!p)
-        p = peer_create(s, m->params.peer_node_id);
+    struct peer *p = peer_get(s, m->params.peer_node_id);
     if (!p || map_get(&s->sessions, m->params.rx_id)) {
         COUNT(s, drop_handshake_limit); /* no memory, or an id in use: the initiator tries again with another */
         return;

@@ -67,7 +67,7 @@ static int set_paths(struct redex *r, const struct redex_options *o)
 static int take_lock(struct redex *r)
 {
     struct redex_path path;
-    if (!redex_path(&path, r, 0, "lock"))
+    if (!redex_path(&path, r, 0, "lock~"))
         return NET_ERR_INVALID;
     int err = r->io->plain->open(r->io, path.text, O_RDWR | O_CREAT, 0600, &r->lock);
     if (err < 0) {

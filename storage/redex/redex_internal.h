@@ -47,7 +47,7 @@ struct redex_file {
 
 enum { SEQ_SLOT_SIZE = 64 };
 
-/* The `seq` file: how far sequences may be given away. reserve.c */
+/* The `seq~` file: how far sequences may be given away. reserve.c */
 struct redex_reservation {
     uint64_t reserved;   /* on stable storage: sequences below it may be used */
     uint64_t requested;  /* an append that was refused needs this much */
@@ -137,7 +137,7 @@ struct redex_seq_state {
     uint64_t next_seq; /* where the log went on then; never go on below */
     uint64_t end;      /* the sequence after the last event the files held then */
 };
-/* Opens root/seq and reads it. Negative net_err. */
+/* Opens root/seq~ and reads it. Negative net_err. */
 int redex_reservation_open(struct redex *, struct redex_seq_state *);
 /* Where the log goes on; `used` is the sequence after the last that the files show in use. */
 uint64_t redex_reservation_next(const struct redex_seq_state *, uint64_t used);

@@ -1,8 +1,8 @@
 /*
- * The `seq` file of a channel root: a sequence never names two events (design "Logs", gap G1).
+ * The file `seq~` of a channel root: a sequence never names two events (design "Logs", gap G1).
  *
  * Two slots of 64 bytes, 4 KiB apart so that no torn sector spoils both; a record goes to the slot that does not hold
- * the newest good one, and is in force when it is synced. The reference ignores the file.
+ * the newest good one, and is in force when it is synced. The reference ignores the file, and no channel can be named like it.
  *
  *      0  "NMSQ"            8  version u64, the higher one is the newer       24  next_seq u64        40  boot id
  *      4  1 = clean stop   16  reserved u64                                   32  end u64             56  XXH3-64 of
@@ -74,7 +74,7 @@ int redex_reservation_open(struct redex *r, struct redex_seq_state *out)
 
     *out = (struct redex_seq_state){0};
     r->io->plain->boot_id(r->io, s->boot);
-    if (!redex_path(&path, r, 0, "seq"))
+    if (!redex_path(&path, r, 0, "seq~"))
         return NET_ERR_INVALID;
     int err = r->io->plain->open(r->io, path.text, O_RDWR | O_CREAT, 0600, &s->handle);
     if (err < 0) {

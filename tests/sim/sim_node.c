@@ -83,6 +83,8 @@ static const struct sim_node_ops ops = {create, turn, halt, destroy};
 void mesh_init(struct mesh *m, uint64_t seed)
 {
     *m = (struct mesh){.sim = sim_create(seed)};
+    /* A calm network keeps the order of sends: tests that want jitter say so. */
+    sim_settings(m->sim)->link.delay = (struct sim_range){50 * SIM_US, 50 * SIM_US};
     for (size_t i = 0; i < sizeof m->psk; i++)
         m->psk[i] = (uint8_t)sim_random(m->sim);
 }

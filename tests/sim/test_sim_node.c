@@ -217,7 +217,9 @@ Test(sim_node, both_dial_at_the_same_moment_and_one_session_stays)
         if (seed > 200)
             mesh_deinit(&mesh);
         pair(seed, 1, 2, &a, &b);
-        sim_settings(mesh.sim)->link.delay = (struct sim_range){SIM_MS, 30 * SIM_MS};
+        uint64_t delay = 1 + sim_random_below(mesh.sim, 300) * SIM_MS;
+        sim_link(mesh.sim, a->host, b->host)->delay = (struct sim_range){delay, delay};
+        sim_link(mesh.sim, b->host, a->host)->delay = (struct sim_range){delay, delay};
         start_pair(a, b);
         sim_run_for(mesh.sim, 10 * SIM_S);
         cr_assert(mesh_connected(a, b) && mesh_connected(b, a));
@@ -362,8 +364,9 @@ Test(sim_node, events_of_8090_bytes_cross_a_relay_that_cannot_read_them)
     mesh_init(&mesh, 13);
     struct mesh_node *a = mesh_add(&mesh, 2), *relay = mesh_add(&mesh, 2), *c = mesh_add(&mesh, 1);
     mesh_know(relay, c);
+    mesh_know(a, relay);
     mesh_know(a, c); /* but by way of the relay */
-    a->peers[0].addr = sim_host_addr(relay->host);
+    a->peers[1].addr = sim_host_addr(relay->host);
     mesh_subscribe(a, CHANNEL, c);
     sim_cut(mesh.sim, a->host, c->host, true);
     mesh_start(relay);
