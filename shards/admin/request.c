@@ -40,6 +40,8 @@ static int on_header_field(http_parser *p, const char *at, size_t len)
         r->in_value = false;
         r->name_len = 0;
     }
+    if (memchr(at, ' ', len))
+        r->malformed = true; /* RFC 9112 5.1; the parser may have been built to let it pass */
     size_t room = sizeof r->name - r->name_len;
     if (len > room)
         len = room; /* a name that fills the room is none of ours */
@@ -151,6 +153,8 @@ static bool check_form(struct connection *c)
         return refuse(c, 505, "unsupported", "this is an HTTP/1.1 server");
     if (r->target_overflow)
         return refuse(c, 414, "too_large", "the target of a request is at most 2047 bytes");
+    if (r->malformed)
+        return refuse(c, 400, "format", "the name of a header has a blank in it");
     for (int i = 0; i < HEADER_COUNT; i++) {
         if (r->headers[i].times > 1)
             return refuse(c, 400, "format", "a header that must stand once stands twice");

@@ -126,24 +126,24 @@ static uint64_t settle_first_seq(const struct walk *w, uint64_t seq)
 /*
  * The sequence record `at` should have. It may follow the record before, or the last event kept: the reference gives
  * the sequences of events that its recovery dropped away again (G1). It may also lie further on, behind a hole that a
- * reservation left. Whether it does, the records that follow tell; where there are none, our seq file.
+ * reservation or an earlier recovery left. Sequences ascend, so a later record that is where it would be without a hole
+ * proves that there is none. The last record has no such witness: if it is one bit away and its payload follows the one
+ * before (a dropped event leaves its payload between), and our seq file knows nothing of a hole, it is put right.
  */
-static uint64_t settle_seq(const struct walk *w, uint64_t seq)
+static uint64_t settle_seq(const struct walk *w, struct record rec)
 {
+    uint64_t seq = rec.seq, due = w->previous + 1;
+
     if (!w->out->kept)
         return settle_first_seq(w, seq);
-    uint64_t due = w->previous + 1;
     if (seq == due || seq == w->last_kept + 1)
         return seq;
-    for (size_t i = 1; i < LOOK_AHEAD && w->at + i < w->records; i++) {
-        uint64_t later = record_at(w, w->at + i).seq;
-        if (later == due + i)
+    for (size_t i = 1; i < LOOK_AHEAD && w->at + i < w->records; i++)
+        if (record_at(w, w->at + i).seq == due + i)
             return due;
-        if (later == seq + i)
-            return seq;
-    }
+    bool last = w->at + 1 == w->records, follows = record_is_inline(rec) || rec.offset == w->expect;
     bool known = w->state->known && (seq == w->state->next_seq || seq + 1 == w->state->end);
-    return !known && one_bit(seq, due) ? due : seq;
+    return last && follows && !known && one_bit(seq, due) ? due : seq;
 }
 
 /* A hole that a power cut left in idx; it was never an event. */
@@ -197,7 +197,7 @@ static void scan_record(struct walk *w, size_t stamps)
 {
     struct record rec = record_at(w, w->at);
     enum verdict payload = record_is_inline(rec) ? settle_inline(w, &rec) : settle_heap(w, &rec);
-    uint64_t seq = settle_seq(w, rec.seq);
+    uint64_t seq = settle_seq(w, rec);
 
     if (payload == LOST || (w->out->kept && seq <= w->last_kept)) {
         drop(w, rec, seq);
