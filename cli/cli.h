@@ -106,6 +106,7 @@ int help_words(const char *const *words, size_t count);
 
 /* ---- one function per command ---- */
 int command_init(const struct cli_args *);
+int command_node_run(const struct cli_args *);
 int command_node_info(const struct cli_args *);
 int command_peer_add(const struct cli_args *);
 int command_peer_ls(const struct cli_args *);

@@ -16,6 +16,11 @@ const struct cli_command cli_commands[] = {
      "  net-mesh init a\n"
      "  net-mesh init b --listen '[::]:20047' --admin 127.0.0.1:20048 --psk-from a\n"
      "  net-mesh init a --set shards.count=2 --force\n"},
+    {"node run", "DIR [--set KEY=VALUE]...", 1, 1, BIT(OPTION_SET), command_node_run, "run a node in the foreground",
+     "Prints one JSON line when the node serves, {\"event\":\"ready\",...}, and what a person should know on stderr.\n"
+     "SIGINT, SIGTERM and `net-mesh shutdown` stop it in good order.\n",
+     "  net-mesh node run a\n"
+     "  net-mesh node run a --set logging.level=debug\n"},
     {"node info", "DIR", 1, 1, 0, command_node_info, "show who a node is, from its files alone",
      "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
     {"peer add",

@@ -40,7 +40,7 @@ enum net_err {
 const char *net_err_name(int err); /* "NET_ERR_AGAIN" */
 const char *net_err_code(int err); /* stable lower-case code for JSON: "again" */
 const char *net_err_text(int err);
-int         net_err_http(int err);
+int net_err_http(int err);
 /* Maps a positive errno (ENOSPC, EDQUOT, EIO, ...) to the nearest net_err. */
 int net_err_from_errno(int errnum);
 

@@ -26,10 +26,10 @@ static inline bool list_linked(const struct list *n)
 }
 static inline void list_push_back(struct list *l, struct list *n)
 {
-    n->prev       = l->prev;
-    n->next       = l;
+    n->prev = l->prev;
+    n->next = l;
     l->prev->next = n;
-    l->prev       = n;
+    l->prev = n;
 }
 static inline void list_remove(struct list *n)
 {

@@ -9,11 +9,11 @@
 /* A range of bytes somebody else owns. */
 struct span {
     uint8_t *data;
-    size_t   len;
+    size_t len;
 };
 struct cspan {
     const uint8_t *data;
-    size_t         len;
+    size_t len;
 };
 
 static inline uint16_t load_le16(const uint8_t *p)

@@ -10,22 +10,29 @@
 
 enum { CHANNEL_NAME_MAX = 255, QUEUE_GROUP_MAX = 255 };
 
-enum channel_name_error { CHANNEL_NAME_OK, CHANNEL_NAME_EMPTY, CHANNEL_NAME_TOO_LONG, CHANNEL_NAME_FORMAT, CHANNEL_NAME_CHAR };
+enum channel_name_error {
+    CHANNEL_NAME_OK,
+    CHANNEL_NAME_EMPTY,
+    CHANNEL_NAME_TOO_LONG,
+    CHANNEL_NAME_FORMAT,
+    CHANNEL_NAME_CHAR
+};
 
 struct channel_name {
     uint8_t len;
-    char    text[CHANNEL_NAME_MAX + 1]; /* NUL-terminated */
+    char text[CHANNEL_NAME_MAX + 1]; /* NUL-terminated */
 };
 
 /* channels.md 2: the first failing rule decides. `out` may be NULL. */
 enum channel_name_error channel_name_parse(const char *text, size_t len, struct channel_name *out);
 /* One sentence for a person: what is wrong and what is allowed. */
 const char *channel_name_error_text(enum channel_name_error);
-/* redex.md G2: names a log on disk cannot have (a non-first segment `manifest`, `manifest.tmp`, `v` + 10 digits, and ours:
- * `log.id`, `seq`, `lock`, `idx`, `dat`, `ts`). */
-bool     channel_name_storable(const struct channel_name *);
+/* redex.md G2: names a log on disk cannot have (a non-first segment `manifest`, `manifest.tmp`, `v` + 10 digits, or
+ * `log.id` of extensions.md). The other files of ours have a `~` in their names, which no channel can have; `idx`,
+ * `dat` and `ts` are names the reference stores. */
+bool channel_name_storable(const struct channel_name *);
 unsigned channel_depth(const struct channel_name *);
-bool     channel_prefix_of(const struct channel_name *prefix, const struct channel_name *name);
+bool channel_prefix_of(const struct channel_name *prefix, const struct channel_name *name);
 
 uint64_t channel_hash(const char *text, size_t len); /* XXH3-64, canonical */
 static inline uint16_t channel_wire_hash(uint64_t hash)
@@ -38,24 +45,31 @@ static inline uint64_t channel_stream_id(uint64_t hash)
 }
 
 enum membership_type { MEMBERSHIP_SUBSCRIBE, MEMBERSHIP_UNSUBSCRIBE, MEMBERSHIP_ACK };
-enum membership_reason { REASON_NONE, REASON_UNAUTHORIZED, REASON_UNKNOWN_CHANNEL, REASON_RATE_LIMITED, REASON_TOO_MANY_CHANNELS };
+enum membership_reason {
+    REASON_NONE,
+    REASON_UNAUTHORIZED,
+    REASON_UNKNOWN_CHANNEL,
+    REASON_RATE_LIMITED,
+    REASON_TOO_MANY_CHANNELS
+};
 
 struct membership {
     enum membership_type type;
-    uint64_t             nonce;
-    struct channel_name  channel; /* not for acks */
-    struct cspan         token, queue_group; /* subscribe; inside the input; empty = none */
-    bool                 accepted;           /* ack */
-    enum membership_reason reason;           /* ack */
+    uint64_t nonce;
+    struct channel_name channel;     /* not for acks */
+    struct cspan token, queue_group; /* subscribe; inside the input; empty = none */
+    bool accepted;                   /* ack */
+    enum membership_reason reason;   /* ack */
 };
 
 enum { MEMBERSHIP_MAX = 1 + 8 + 1 + 255 + 2 + 65535 + 1 + 255, MEMBERSHIP_MAX_SENT = 692 };
 
-/* Encoder rules of 6.1. Returns bytes written; NET_ERR_TOO_LARGE (group above 255, token above 65535, or above `cap`). */
+/* Encoder rules of 6.1. Returns bytes written; NET_ERR_TOO_LARGE (group above 255, token above 65535, or above `cap`).
+ */
 int membership_encode(const struct membership *, uint8_t *out, size_t cap);
 /* Decoder rules of 6.1-6.3. NET_ERR_TRUNCATED, NET_ERR_TOO_LARGE (Overflow), NET_ERR_FORMAT (UnknownType),
  * NET_ERR_INVALID (bad name). */
-int         membership_decode(struct cspan event, struct membership *out);
+int membership_decode(struct cspan event, struct membership *out);
 const char *membership_reason_text(enum membership_reason);
 
 #endif

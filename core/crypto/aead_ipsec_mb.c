@@ -12,7 +12,7 @@ struct ipsec_mb {
 struct aead_ipsec_mb {
     struct aead base;
     const IMB_MGR *mgr;
-    struct gcm_key_data key; /* aligned to 64 by its type */
+    _Alignas(64) struct gcm_key_data key; /* its type asks for that only where the macro LINUX is defined */
     struct gcm_context_data scratch;
 };
 

@@ -30,14 +30,15 @@ typedef int32_t io_handle;
 
 /* A UDP address in IPv6 form. IPv4 peers are v4-mapped (::ffff:a.b.c.d) everywhere above the seam. */
 struct io_addr {
-    uint8_t  ip[16];
+    uint8_t ip[16];
     uint32_t scope_id;
     uint16_t port; /* host order */
 };
 
 enum io_kind {
     IO_UDP_RECV,  /* multishot: `done` per arrival while more == true */
-    IO_UDP_SEND,  /* one message, or several datagrams by GSO; never queues in the kernel: -EAGAIN when there is no room */
+    IO_UDP_SEND,  /* one message, or several datagrams by GSO; never queues in the kernel: -EAGAIN when there is no room
+                   */
     IO_ACCEPT,    /* multishot on a listener; res = new connection handle */
     IO_RECV,      /* stream receive, res 0 = end */
     IO_SEND,      /* stream send, may be short */
@@ -55,51 +56,51 @@ enum io_kind {
 
 /* What an IO_UDP_RECV arrival holds, valid during `done` only, unless io_udp_hold() was called. */
 struct io_arrival {
-    uint8_t       *data; /* one datagram, or several of `segment` bytes each (the last may be shorter) */
-    size_t         len;
-    size_t         segment; /* = len when there is just one */
+    uint8_t *data; /* one datagram, or several of `segment` bytes each (the last may be shorter) */
+    size_t len;
+    size_t segment; /* = len when there is just one */
     struct io_addr from;
-    uint32_t       buffer;    /* for io_udp_hold / io_udp_release */
-    bool           truncated; /* did not fit: drop and count */
+    uint32_t buffer; /* for io_udp_hold / io_udp_release */
+    bool truncated;  /* did not fit: drop and count */
 };
 
 typedef void io_done_fn(struct io_op *op, int32_t res);
 
 struct io_op {
     enum io_kind kind;
-    bool         more;    /* set by the back end before `done`: further completions follow */
-    bool         pending; /* between submit and the last completion; kept by the back end */
-    io_done_fn  *done;
-    io_handle    handle;
+    bool more;    /* set by the back end before `done`: further completions follow */
+    bool pending; /* between submit and the last completion; kept by the back end */
+    io_done_fn *done;
+    io_handle handle;
     union {
         struct io_arrival arrival; /* IO_UDP_RECV, out */
         struct {                   /* IO_UDP_SEND */
-            struct io_addr      to;
+            struct io_addr to;
             const struct iovec *iov;
-            uint16_t            iov_count;
-            uint16_t            segment; /* 0: one datagram; else GSO segment size in bytes, at most 64 segments, 65,000 bytes */
+            uint16_t iov_count;
+            uint16_t segment; /* 0: one datagram; else GSO segment size in bytes, at most 64 segments, 65,000 bytes */
         } udp;
         struct { /* IO_RECV, IO_SEND, IO_READ */
-            void    *data;
-            size_t   len;
+            void *data;
+            size_t len;
             uint64_t offset; /* IO_READ */
         } buf;
         struct { /* IO_WRITE */
             const struct iovec *iov;
-            uint32_t            iov_count;
-            uint64_t            offset;
+            uint32_t iov_count;
+            uint64_t offset;
         } write;
         struct { /* IO_OPEN, IO_RENAME, IO_UNLINK, IO_MKDIR */
             const char *path;
             const char *path2;
-            int         flags;
-            mode_t      mode;
+            int flags;
+            mode_t mode;
         } path;
     };
     struct { /* owned by the back end */
         struct list link;
-        uint64_t    a, b;
-        uint64_t    space[40]; /* msghdr, sockaddr, control bytes: no allocation per operation */
+        uint64_t a, b;
+        uint64_t space[40]; /* msghdr, sockaddr, control bytes: no allocation per operation */
     } backend;
 };
 
@@ -108,26 +109,26 @@ struct io_op {
  * block. 0 or a positive value, or a negative errno. Paths are the process's; handles are of the same kind as above.
  */
 struct io_dirent {
-    char    name[256];
+    char name[256];
     uint8_t is_dir, is_file;
 };
 typedef int io_dir_fn(void *ctx, const struct io_dirent *); /* non-zero ends the walk and is returned */
 
 struct io_plain {
-    int     (*open)(struct io *, const char *path, int flags, mode_t mode, io_handle *out);
-    int     (*close)(struct io *, io_handle);
+    int (*open)(struct io *, const char *path, int flags, mode_t mode, io_handle *out);
+    int (*close)(struct io *, io_handle);
     ssize_t (*read)(struct io *, io_handle, void *data, size_t len, uint64_t offset); /* whole, unless the file ends */
-    int     (*write)(struct io *, io_handle, const void *data, size_t len, uint64_t offset); /* whole or an error */
+    int (*write)(struct io *, io_handle, const void *data, size_t len, uint64_t offset); /* whole or an error */
     int64_t (*size)(struct io *, io_handle);
-    int     (*truncate)(struct io *, io_handle, uint64_t len);
-    int     (*sync)(struct io *, io_handle);           /* fsync */
-    int     (*sync_dir)(struct io *, const char *path); /* fsync of a directory */
-    int     (*lock)(struct io *, io_handle);           /* exclusive, non-blocking; -EWOULDBLOCK when held elsewhere */
-    int     (*mkdir)(struct io *, const char *path, mode_t mode);
-    int     (*rmdir)(struct io *, const char *path);
-    int     (*rename)(struct io *, const char *from, const char *to);
-    int     (*unlink)(struct io *, const char *path);
-    int     (*list)(struct io *, const char *path, io_dir_fn *, void *ctx);
+    int (*truncate)(struct io *, io_handle, uint64_t len);
+    int (*sync)(struct io *, io_handle);            /* fsync */
+    int (*sync_dir)(struct io *, const char *path); /* fsync of a directory */
+    int (*lock)(struct io *, io_handle);            /* exclusive, non-blocking; -EWOULDBLOCK when held elsewhere */
+    int (*mkdir)(struct io *, const char *path, mode_t mode);
+    int (*rmdir)(struct io *, const char *path);
+    int (*rename)(struct io *, const char *from, const char *to);
+    int (*unlink)(struct io *, const char *path);
+    int (*list)(struct io *, const char *path, io_dir_fn *, void *ctx);
     /* Largest UDP payload that reaches `to` unfragmented by the local route (1472 on IPv4 Ethernet), or negative. */
     int (*path_payload)(struct io *, const struct io_addr *to);
     /* 128 random bits that change with every boot of the machine, or zeros when unknown. */
@@ -147,13 +148,13 @@ struct io_ops {
 
 /* The public head of every back end's `struct io`. */
 struct io {
-    const struct io_ops   *ops;
+    const struct io_ops *ops;
     const struct io_plain *plain;
-    unsigned               shard, shards; /* this one's number, how many there are */
-    uint64_t               now;           /* monotonic nanoseconds, read once per turn */
-    uint64_t               wall;          /* CLOCK_REALTIME nanoseconds, read once per turn */
-    io_handle              udp;           /* this shard's socket */
-    io_handle              listener;      /* the admin listener, or IO_NO_HANDLE (shards other than 0) */
+    unsigned shard, shards; /* this one's number, how many there are */
+    uint64_t now;           /* monotonic nanoseconds, read once per turn */
+    uint64_t wall;          /* CLOCK_REALTIME nanoseconds, read once per turn */
+    io_handle udp;          /* this shard's socket */
+    io_handle listener;     /* the admin listener, or IO_NO_HANDLE (shards other than 0) */
 };
 
 static inline uint64_t io_now(const struct io *io)

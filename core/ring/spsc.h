@@ -16,12 +16,12 @@ struct spsc_record {
     uint16_t kind;
     uint16_t aux;
     uint64_t arg;
-    uint8_t  body[];
+    uint8_t body[];
 };
 
 struct spsc {
     uint8_t *mem;
-    size_t   size; /* power of two */
+    size_t size;                      /* power of two */
     _Alignas(64) _Atomic size_t tail; /* written by the producer */
     size_t head_seen, reserved;       /* producer's */
     _Alignas(64) _Atomic size_t head; /* written by the consumer */
@@ -29,7 +29,7 @@ struct spsc {
 };
 
 /* `size` is a power of two of at least 4096; memory is allocated here. 0 or NET_ERR_NO_MEMORY. */
-int  spsc_init(struct spsc *, size_t size);
+int spsc_init(struct spsc *, size_t size);
 void spsc_deinit(struct spsc *);
 /* Largest body that can ever fit: size/2 - head. */
 size_t spsc_max_body(const struct spsc *);
@@ -37,13 +37,13 @@ size_t spsc_max_body(const struct spsc *);
 /* Producer. Room for a record with a body of up to `len` bytes, or NULL when full (or larger than spsc_max_body).
  * Fill it and commit; committing with a smaller final `len` is allowed. One reservation at a time. */
 struct spsc_record *spsc_reserve(struct spsc *, size_t len);
-void                spsc_commit(struct spsc *, struct spsc_record *, size_t len);
+void spsc_commit(struct spsc *, struct spsc_record *, size_t len);
 /* Bytes of body a reserve would surely get now (0 when none). */
 size_t spsc_room(struct spsc *);
 
 /* Consumer. The oldest record or NULL; stays valid until spsc_release(). */
 struct spsc_record *spsc_peek(struct spsc *);
-void                spsc_release(struct spsc *);
-bool                spsc_empty(struct spsc *); /* consumer side, exact for what was committed before the call */
+void spsc_release(struct spsc *);
+bool spsc_empty(struct spsc *); /* consumer side, exact for what was committed before the call */
 
 #endif

@@ -17,7 +17,6 @@ struct handshake_local {
     uint8_t static_secret[32]; /* X25519 */
     uint8_t psk[32];
     uint64_t features;         /* what we offer; FEATURE_SECURE always */
-    bool allow_compat;         /* security.sessions: compat; for the caller, who decides on hello.gate_zero */
     uint8_t static_public[32]; /* derived */
     uint8_t gate_key[32];      /* derived: the key of the gate in front of us (X0) */
 };

@@ -1,4 +1,7 @@
-/* Credit of one stream, both directions. streams.md 9 and 13.4, extensions X0 WINDOW and X4 first paragraph. */
+/*
+ * Credit of one stream, both directions, in bytes: payload + 80 per packet (streams.md 9.2). streams.md 9 and 13.4,
+ * extensions X0 WINDOW and X4 first paragraph. Times are the shard's monotonic nanoseconds.
+ */
 #ifndef NM_CORE_STREAM_CREDIT_H
 #define NM_CORE_STREAM_CREDIT_H
 
@@ -10,20 +13,28 @@
 struct credit_tx {
     uint32_t window; /* 0 = unlimited */
     uint32_t remaining;
-    uint64_t sent;         /* admitted minus refunded */
-    uint64_t max_consumed; /* highest clamped total seen */
-    uint64_t last_grant_ns, exhausted_ns; /* for recovery of lost bytes */
-    uint64_t backpressure, grants; /* statistics */
-    uint64_t written_off;          /* bytes assumed lost by credit_tx_recover */
+    uint64_t sent;                 /* admitted minus refunded */
+    uint64_t max_consumed;         /* highest total seen, clamped, with what was written off */
+    uint64_t written_off;          /* taken as lost by credit_tx_recover, and not seen to have arrived since */
+    uint64_t last_grant_ns;        /* of the last grant that brought anything */
+    uint64_t exhausted_ns;         /* first refusal since then; UINT64_MAX: none */
+    uint64_t backpressure, grants; /* statistics: refusals, grants received */
 };
 
 void credit_tx_init(struct credit_tx *, uint32_t window, uint64_t now);
-bool credit_tx_acquire(struct credit_tx *, uint32_t bytes, uint64_t now); /* false: backpressure, nothing changed but counts */
-void credit_tx_refund(struct credit_tx *, uint32_t bytes);
-void credit_tx_grant(struct credit_tx *, uint64_t total, uint64_t now); /* streams.md 9.3, clamped */
-/* streams.md 13.4: exhausted and no grant for max(4 x rtt, 200 ms): the unreported bytes are lost. True if it restored. */
-bool     credit_tx_recover(struct credit_tx *, uint64_t now, uint64_t rtt_ns);
-uint64_t credit_tx_deadline(const struct credit_tx *, uint64_t rtt_ns); /* when recover may act; UINT64_MAX */
+/* False: backpressure; nothing is taken, and no sequence may be. More than the whole window is refused for ever. */
+bool credit_tx_acquire(struct credit_tx *, uint32_t bytes, uint64_t now);
+void credit_tx_refund(struct credit_tx *, uint32_t bytes); /* the packet never left */
+/*
+ * streams.md 9.3, clamped. Bytes that were written off never enter the receiver's total, so they are added to it; else
+ * each grant after a recovery would take the restored credit away again. A total that leaves no room for so much loss
+ * (the silence was a pause) takes the excess back out.
+ */
+void credit_tx_grant(struct credit_tx *, uint64_t total, uint64_t now);
+/* streams.md 13.4: refused, and nothing granted for max(4 x rtt, 200 ms): the unreported bytes are lost, the window is
+ * whole again. True if it acted; not before credit_tx_deadline(), UINT64_MAX when nothing was refused. */
+bool credit_tx_recover(struct credit_tx *, uint64_t now, uint64_t rtt_ns);
+uint64_t credit_tx_deadline(const struct credit_tx *, uint64_t rtt_ns);
 
 struct credit_rx {
     uint32_t window;   /* what the sender may have unreported; 0 = never grant */
@@ -40,6 +51,6 @@ void credit_rx_granted(struct credit_rx *); /* a grant with total = consumed was
 
 enum { CREDIT_MESSAGE = 16 };
 void credit_encode(uint64_t stream_id, uint64_t total, uint8_t out[CREDIT_MESSAGE]);
-int  credit_decode(struct cspan event, uint64_t *stream_id, uint64_t *total); /* NET_ERR_FORMAT unless 16 bytes */
+int credit_decode(struct cspan event, uint64_t *stream_id, uint64_t *total); /* NET_ERR_FORMAT unless 16 bytes */
 
 #endif

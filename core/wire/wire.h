@@ -12,44 +12,44 @@
 #include "core/base/span.h"
 
 enum {
-    WIRE_HEADER         = 64,
-    WIRE_TAG            = 16,
-    WIRE_OVERHEAD       = 80, /* header + tag: what a packet costs beside its frames, also in credit */
-    WIRE_ROUTE          = 18,
-    WIRE_AAD            = 52,
-    WIRE_NONCE          = 12,
-    WIRE_MAX_PACKET     = 8192, /* Net packet, without routing header */
-    WIRE_MAX_DATAGRAM   = 8210,
-    WIRE_MAX_PLAINTEXT  = 8112,
-    WIRE_MAX_EVENT      = 8108,
+    WIRE_HEADER = 64,
+    WIRE_TAG = 16,
+    WIRE_OVERHEAD = 80, /* header + tag: what a packet costs beside its frames, also in credit */
+    WIRE_ROUTE = 18,
+    WIRE_AAD = 52,
+    WIRE_NONCE = 12,
+    WIRE_MAX_PACKET = 8192, /* Net packet, without routing header */
+    WIRE_MAX_DATAGRAM = 8210,
+    WIRE_MAX_PLAINTEXT = 8112,
+    WIRE_MAX_EVENT = 8108,
     WIRE_MAX_EVENT_ROUTED = 8090,
-    WIRE_MAX_EVENTS     = 2028,
-    WIRE_PINGWAVE       = 72,
-    WIRE_KEEPALIVE      = 14,
-    WIRE_TTL_HANDSHAKE  = 16,
-    WIRE_TTL_DATA       = 8,
+    WIRE_MAX_EVENTS = 2028,
+    WIRE_PINGWAVE = 72,
+    WIRE_KEEPALIVE = 14,
+    WIRE_TTL_HANDSHAKE = 16,
+    WIRE_TTL_DATA = 8,
 };
 
 enum { /* flags, offset 3 */
-    WIRE_RELIABLE  = 0x01,
-    WIRE_NACK      = 0x02,
-    WIRE_PRIORITY  = 0x04,
-    WIRE_FIN       = 0x08,
-    WIRE_HANDSHAKE = 0x10,
-    WIRE_HEARTBEAT = 0x20,
+       WIRE_RELIABLE = 0x01,
+       WIRE_NACK = 0x02,
+       WIRE_PRIORITY = 0x04,
+       WIRE_FIN = 0x08,
+       WIRE_HANDSHAKE = 0x10,
+       WIRE_HEARTBEAT = 0x20,
 };
 
 enum { /* subprotocol ids used here; subprotocols.md lists all */
-    SUBPROTO_EVENTS     = 0x0000,
-    SUBPROTO_MEMBERSHIP = 0x0A00,
-    SUBPROTO_CREDIT     = 0x0B00,
+       SUBPROTO_EVENTS = 0x0000,
+       SUBPROTO_MEMBERSHIP = 0x0A00,
+       SUBPROTO_CREDIT = 0x0B00,
 };
 
 /* wire.md 2.1, host byte order. magic and version are constants. */
 struct wire_header {
-    uint8_t  flags, priority, hop_ttl, hop_count, frag_flags;
+    uint8_t flags, priority, hop_ttl, hop_count, frag_flags;
     uint16_t subprotocol, channel_hash;
-    uint8_t  nonce_prefix[4];
+    uint8_t nonce_prefix[4];
     uint64_t counter; /* bytes 16..23 */
     uint64_t session_id, stream_id, sequence;
     uint32_t subnet_id, origin_hash;
@@ -57,17 +57,17 @@ struct wire_header {
 };
 
 struct wire_route {
-    uint8_t  ttl, hop_count, flags, reserved;
+    uint8_t ttl, hop_count, flags, reserved;
     uint32_t src_id;
     uint64_t dest_id;
 };
 
 struct wire_pingwave { /* wire.md 1.3 */
     uint64_t origin, seq;
-    uint8_t  ttl, hop_count;
+    uint8_t ttl, hop_count;
     uint64_t origin_timestamp_us, capability_hash;
     uint32_t capability_version;
-    uint8_t  load_level, health;
+    uint8_t load_level, health;
     uint64_t primary_caps;
 };
 
@@ -76,26 +76,35 @@ enum wire_class { WIRE_CLASS_KEEPALIVE, WIRE_CLASS_PINGWAVE, WIRE_CLASS_ROUTED, 
 /* wire.md 1.1 rules 2-8 by shape alone: lengths and first bytes; WIRE_CLASS_NONE is dropped. */
 enum wire_class wire_classify(struct cspan datagram);
 
-/* Big-endian word the kernel steers by: the first four bytes of the session id as on the wire. -1 when there is none
- * (handshake, pingwave, keep-alive, too short): shard 0. Otherwise word % shards. Same rule as the BPF program. */
+/*
+ * The shard the kernel hands a datagram to, 0..shards-1: the big-endian word at +24, or at +42 behind a routing header
+ * (wire 52 54), modulo `shards` (> 0). That word is the first four bytes of the session id. Exactly what the classic
+ * BPF program computes from the magic and the word alone, loads past the end giving 0: handshakes (id 0), keep-alives
+ * and anything too short go to shard 0, and so do pingwaves (zeros at +24) but for the rare origin that looks like the
+ * routing magic; steering is an optimisation, so whoever gets one of those passes it on.
+ */
 int wire_steer(struct cspan datagram, unsigned shards);
 /* The shard a session id steers to. */
 unsigned wire_steer_id(uint64_t session_id, unsigned shards);
 
 void wire_header_encode(const struct wire_header *, uint8_t out[WIRE_HEADER]);
-/* wire.md 2.3 rules 1-5: NET_ERR_TRUNCATED, NET_ERR_FORMAT (magic, version), NET_ERR_TOO_LARGE (payload_len, event_count). */
-int  wire_header_decode(struct cspan packet, struct wire_header *out);
-/* 2.3 rule 6 for a data packet or heartbeat: true iff the area after the header has exactly the right length. */
+/* wire.md 2.3 rules 1-5: NET_ERR_TRUNCATED, NET_ERR_FORMAT (magic, version), NET_ERR_TOO_LARGE (payload_len,
+ * event_count). */
+int wire_header_decode(struct cspan packet, struct wire_header *out);
+/* 2.3 rule 6 for a data packet or heartbeat: true iff the area after the header is exactly payload_len + 16 bytes, and,
+ * in a heartbeat, payload_len is 0. So h->payload_len bytes and a tag are there to open. */
 bool wire_length_ok(const struct wire_header *, size_t packet_len);
 
 void wire_route_encode(const struct wire_route *, uint8_t out[WIRE_ROUTE]);
-int  wire_route_decode(struct cspan datagram, struct wire_route *out); /* TRUNCATED below 82 bytes, FORMAT */
-/* wire.md 4.2 in place: ttl - 1, hop_count + 1 saturating, flag high nibble cleared. NET_ERR_LIMIT when ttl is 0. */
+int wire_route_decode(struct cspan datagram, struct wire_route *out); /* TRUNCATED below 82 bytes, FORMAT */
+/* wire.md 4.2 in place: ttl - 1, hop_count + 1 saturating, flag high nibble cleared; the inner packet is not touched.
+ * Of a datagram that decoded. NET_ERR_LIMIT when ttl is 0, NET_ERR_TRUNCATED below 82 bytes; then nothing changed. */
 int wire_route_forward(uint8_t *datagram, size_t len);
 
 void wire_pingwave_encode(const struct wire_pingwave *, uint8_t out[WIRE_PINGWAVE]);
-int  wire_pingwave_decode(struct cspan datagram, struct wire_pingwave *out);
-int  wire_keepalive_decode(struct cspan datagram, uint64_t *node_id, uint32_t *punch_id);
+/* The decoders: NET_ERR_TRUNCATED when too short, NET_ERR_FORMAT for any other datagram that is not of that class. */
+int wire_pingwave_decode(struct cspan datagram, struct wire_pingwave *out);
+int wire_keepalive_decode(struct cspan datagram, uint64_t *node_id, uint32_t *punch_id);
 
 /* wire.md 3.3: header bytes [0..6) 00 [7..12) [24..64). */
 void wire_aad(const uint8_t header[WIRE_HEADER], uint8_t out[WIRE_AAD]);
@@ -105,7 +114,7 @@ void wire_nonce(uint64_t session_id, uint64_t counter, uint8_t out[WIRE_NONCE]);
 /* Event frames, wire.md 6.1. Reader: iterate in place; stops early at a frame that does not fit. */
 struct wire_frames {
     struct cspan rest;
-    uint32_t     left; /* frames still announced */
+    uint32_t left; /* frames still announced */
 };
 static inline struct wire_frames wire_frames(struct cspan plaintext, uint32_t event_count)
 {

@@ -15,13 +15,14 @@ struct admin_stats { /* one writer, read relaxed by /metrics */
 };
 
 /* Accepts on io->listener. `token` is copied. 0 or net_err. */
-int  admin_init(struct admin **, struct io *, struct node *, const struct config *, const char *token);
+int admin_init(struct admin **, struct io *, struct node *, const struct config *, const char *token);
 const struct admin_stats *admin_get_stats(const struct admin *);
 /* Idle and slow connections end by this; call when now >= admin_deadline(). */
 uint64_t admin_deadline(const struct admin *);
-void     admin_tick(struct admin *, uint64_t now);
+void admin_tick(struct admin *, uint64_t now);
 /* Stops accepting, ends tails and publishes with what they have, closes connections except those waiting for the end of
- * the process (POST /v1/shutdown). `stopped` is called when no operation is pending; then admin_deinit may be called. */
+ * the process (POST /v1/shutdown). `stopped` is called when no operation is pending; then admin_deinit may be called.
+ */
 void admin_stop(struct admin *, void (*stopped)(void *ctx), void *ctx);
 void admin_deinit(struct admin *);
 

@@ -1,6 +1,7 @@
 /*
  * Configuration: node.yaml, the files of a node's directory, and --set overrides. Checked once, immutable afterwards.
- * Every key stands in one table (config_keys.c) that drives parsing, messages, defaults and the generated, commented file.
+ * Every key stands in one table (config_keys.c) that drives parsing, messages, defaults and the generated, commented
+ * file.
  */
 #ifndef NM_SHARDS_CONFIG_CONFIG_H
 #define NM_SHARDS_CONFIG_CONFIG_H
@@ -21,51 +22,51 @@ enum config_level { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };
 struct config {
     struct io_addr listen; /* listen: "[::]:20037"; port 0 refused */
     struct {               /* admin.listen: "127.0.0.1:20038" or "unix:PATH" (relative to the node's directory) */
-        bool           is_unix;
+        bool is_unix;
         struct io_addr addr;
-        char           path[108];
+        char path[108];
     } admin;
     uint32_t admin_connections;     /* admin.connections: 256, 1..65536 */
     uint64_t admin_idle_timeout_ns; /* admin.idle_timeout: 60s */
     uint32_t admin_header_bytes;    /* admin.header_bytes: 16384 */
 
-    uint32_t shards;      /* shards.count: auto (one per CPU of the mask) = 0, or 1..64 */
+    uint32_t shards;                /* shards.count: auto (one per CPU of the mask) = 0, or 1..64 */
     uint16_t cpus[CONFIG_MAX_CPUS]; /* shards.cpus: [] = the affinity mask */
     uint32_t cpu_count;
-    bool     pin;         /* shards.pin: false */
-    uint64_t spin_ns;     /* shards.spin: 0s: how long a shard looks for work before it sleeps */
-    uint32_t ring_bytes;  /* shards.ring_bytes: 4MiB, power of two, between each ordered pair */
-    bool     memory_lock; /* memory.lock: false (mlock what can be; never fatal) */
+    bool pin;            /* shards.pin: false */
+    uint64_t spin_ns;    /* shards.spin: 0s: how long a shard looks for work before it sleeps */
+    uint32_t ring_bytes; /* shards.ring_bytes: 4MiB, power of two, between each ordered pair */
+    bool memory_lock;    /* memory.lock: false (mlock what can be; never fatal) */
 
-    enum config_sessions sessions; /* security.sessions: secure | compat */
-    enum config_peers    peers;    /* security.peers: any | listed */
-    bool     cipher_aes_gcm, cipher_chacha; /* security.ciphers: [aes-256-gcm, chacha20-poly1305] */
+    enum config_sessions sessions;      /* security.sessions: secure | compat */
+    enum config_peers peers;            /* security.peers: any | listed */
+    bool cipher_aes_gcm, cipher_chacha; /* security.ciphers: [aes-256-gcm, chacha20-poly1305] */
 
-    uint16_t max_datagram;      /* transport.max_datagram: auto = 0, or 1200..8210 */
-    uint32_t window;            /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */
-    uint32_t socket_buffer;     /* transport.socket_buffer: 4MiB */
-    bool     gso, gro;          /* transport.gso, transport.gro: true */
+    uint16_t max_datagram;  /* transport.max_datagram: auto = 0, or 1200..8210 */
+    uint32_t window;        /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */
+    uint32_t socket_buffer; /* transport.socket_buffer: 4MiB */
+    bool gso, gro;          /* transport.gso, transport.gro: true */
 
-    uint64_t heartbeat_interval_ns;  /* session.heartbeat_interval: 5s, 10ms.. */
-    uint64_t session_timeout_ns;     /* session.session_timeout: 30s, > heartbeat_interval */
-    uint64_t handshake_timeout_ns;   /* session.handshake_timeout: 5s */
-    uint32_t handshake_retries;      /* session.handshake_retries: 3, 0..1024 (0 acts as 1) */
-    uint64_t rekey_interval_ns;      /* session.rekey_interval: 24h */
+    uint64_t heartbeat_interval_ns; /* session.heartbeat_interval: 5s, 10ms.. */
+    uint64_t session_timeout_ns;    /* session.session_timeout: 30s, > heartbeat_interval */
+    uint64_t handshake_timeout_ns;  /* session.handshake_timeout: 5s */
+    uint32_t handshake_retries;     /* session.handshake_retries: 3, 0..1024 (0 acts as 1) */
+    uint64_t rekey_interval_ns;     /* session.rekey_interval: 24h */
 
-    uint32_t max_peers;               /* limits.peers: 4096 */
-    uint32_t max_pending_handshakes;  /* limits.pending_handshakes: 256 */
+    uint32_t max_peers;                 /* limits.peers: 4096 */
+    uint32_t max_pending_handshakes;    /* limits.pending_handshakes: 256 */
     uint32_t max_handshakes_per_source; /* limits.handshakes_per_source: 5 per second */
-    uint32_t max_streams;             /* limits.streams_per_peer: 4096 */
-    uint32_t max_channels;            /* limits.channels: 4096 logs open */
-    uint32_t max_channels_per_peer;   /* limits.channels_per_peer: 1024 */
+    uint32_t max_streams;               /* limits.streams_per_peer: 4096 */
+    uint32_t max_channels;              /* limits.channels: 4096 logs open */
+    uint32_t max_channels_per_peer;     /* limits.channels_per_peer: 1024 */
 
-    enum config_log log;              /* channels.log: disk | memory | none */
-    uint32_t log_none_bytes;          /* channels.none_bytes: 8MiB: what a channel with log none keeps */
-    uint64_t max_lag;                 /* channels.max_lag: 0 = what the log retains, else events */
-    uint64_t ack_timeout_ns;          /* channels.ack_timeout: 5s */
-    uint64_t publish_timeout_ns;      /* channels.publish_timeout: 30s: how long a publish waits for room */
+    enum config_log log;         /* channels.log: disk | memory | none */
+    uint32_t log_none_bytes;     /* channels.none_bytes: 8MiB: what a channel with log none keeps */
+    uint64_t max_lag;            /* channels.max_lag: 0 = what the log retains, else events */
+    uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
+    uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 
-    enum config_level log_level;      /* logging.level: info */
+    enum config_level log_level; /* logging.level: info */
 };
 
 /* Where something is wrong and how: "node.yaml:12: shards.count: found \"many\", allowed: auto or 1..64". */
@@ -74,43 +75,43 @@ struct config_error {
 };
 
 void config_defaults(struct config *);
-/* Reads DIR/node.yaml, then applies `count` "key=value" overrides. 0 or NET_ERR_INVALID / NET_ERR_NOT_FOUND / NET_ERR_IO with
- * *error filled. Unknown key, duplicate key, wrong type, value out of range are all errors. */
+/* Reads DIR/node.yaml, then applies `count` "key=value" overrides. 0 or NET_ERR_INVALID / NET_ERR_NOT_FOUND /
+ * NET_ERR_IO with *error filled. Unknown key, duplicate key, wrong type, value out of range are all errors. */
 int config_load(const char *dir, const char *const *overrides, size_t count, struct config *, struct config_error *);
 /* The same from memory; `file` is the name messages give. */
-int config_parse(const char *text, size_t len, const char *file, const char *const *overrides, size_t count, struct config *,
-                 struct config_error *);
+int config_parse(const char *text, size_t len, const char *file, const char *const *overrides, size_t count,
+                 struct config *, struct config_error *);
 /* The generated, commented node.yaml with `overrides` in place. Caller frees. NULL with *error on a bad override. */
 char *config_render(const char *const *overrides, size_t count, struct config_error *);
 
 /* Addresses as people write them: "A:P", "[v6]:P". Port 0 and names are refused. */
-int  config_parse_addr(const char *text, struct io_addr *out);
+int config_parse_addr(const char *text, struct io_addr *out);
 void config_format_addr(const struct io_addr *, char out[64]); /* v4-mapped as plain IPv4 */
-int  config_parse_number(const char *text, uint64_t *out);     /* decimal digits alone */
-int  config_parse_id(const char *text, uint64_t *out);         /* 0x hex or decimal, cli.md 2.2 */
-int  config_parse_key(const char *text, uint8_t out[32]);       /* 64 hex digits */
-int  config_parse_duration(const char *text, uint64_t *out_ns); /* cli.md 2.1 */
-int  config_parse_size(const char *text, uint64_t *out);        /* 65536, 64KiB, 4MiB, 1GiB */
+int config_parse_number(const char *text, uint64_t *out);      /* decimal digits alone */
+int config_parse_id(const char *text, uint64_t *out);          /* 0x hex or decimal, cli.md 2.2 */
+int config_parse_key(const char *text, uint8_t out[32]);       /* 64 hex digits */
+int config_parse_duration(const char *text, uint64_t *out_ns); /* cli.md 2.1 */
+int config_parse_size(const char *text, uint64_t *out);        /* 65536, 64KiB, 4MiB, 1GiB */
 
 /* The node's directory. Secrets are 64 hex digits in files of mode 0600. */
 struct node_secrets {
     uint8_t seed[32];          /* identity */
     uint8_t static_secret[32]; /* noise.key */
     uint8_t psk[32];           /* psk */
-    char    admin_token[65];   /* admin.token, text */
+    char admin_token[65];      /* admin.token, text */
 };
 /* A token alone, of DIR/admin.token or NET_MESH_TOKEN_FILE. As below. */
-int  admin_token_load(const char *path, char token[65], struct config_error *);
+int admin_token_load(const char *path, char token[65], struct config_error *);
 /* NET_ERR_NOT_FOUND, NET_ERR_IO; NET_ERR_INVALID for a file that others may read or that is not 64 hex digits. */
-int  node_dir_load_secrets(const char *dir, struct node_secrets *, struct config_error *);
+int node_dir_load_secrets(const char *dir, struct node_secrets *, struct config_error *);
 void node_secrets_wipe(struct node_secrets *);
 
 struct node_dir_init {
-    const char        *dir;
-    const char        *psk_file;    /* --psk-file, or DIR/psk of --psk-from; NULL: make one */
-    const char *const *overrides;   /* listen=, admin.listen=, --set */
-    size_t             override_count;
-    bool               force; /* rewrite node.yaml only */
+    const char *dir;
+    const char *psk_file;         /* --psk-file, or DIR/psk of --psk-from; NULL: make one */
+    const char *const *overrides; /* listen=, admin.listen=, --set */
+    size_t override_count;
+    bool force; /* rewrite node.yaml only */
 };
 /* Creates DIR (0700) with node.yaml and secrets. NET_ERR_EXISTS without force; never replaces keys or logs. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
@@ -120,28 +121,28 @@ enum { PEER_NAME_MAX = 63, CONFIG_MAX_PEERS_YAML = 65536 };
 enum peer_compat { PEER_OURS, PEER_V019 };
 enum peer_mode { PEER_MODE_ROUTED, PEER_MODE_DIRECT };
 struct peer_entry {
-    char             name[PEER_NAME_MAX + 1]; /* [A-Za-z0-9._-]{1,63}, not starting with 0x or a digit-only name, not "self" */
-    uint64_t         node_id;
-    bool             has_addr; /* false: inbound only (compat) */
-    struct io_addr   addr;
-    bool             has_key;
-    uint8_t          public_key[32]; /* X25519 */
+    char name[PEER_NAME_MAX + 1]; /* [A-Za-z0-9._-]{1,63}, not starting with 0x or a digit-only name, not "self" */
+    uint64_t node_id;
+    bool has_addr; /* false: inbound only (compat) */
+    struct io_addr addr;
+    bool has_key;
+    uint8_t public_key[32]; /* X25519 */
     enum peer_compat compat;
-    enum peer_mode   mode;
+    enum peer_mode mode;
 };
 struct subscription_entry {
-    char     channel[256];
+    char channel[256];
     uint64_t peer; /* node id */
 };
 struct peers_file {
-    struct peer_entry         *peers;
-    size_t                     peer_count;
+    struct peer_entry *peers;
+    size_t peer_count;
     struct subscription_entry *subscriptions;
-    size_t                     subscription_count;
+    size_t subscription_count;
 };
-int   peers_file_load(const char *dir, struct peers_file *, struct config_error *); /* missing file: empty */
-int   peers_file_parse(const char *text, size_t len, const char *file, struct peers_file *, struct config_error *);
-void  peers_file_free(struct peers_file *);
+int peers_file_load(const char *dir, struct peers_file *, struct config_error *); /* missing file: empty */
+int peers_file_parse(const char *text, size_t len, const char *file, struct peers_file *, struct config_error *);
+void peers_file_free(struct peers_file *);
 char *peers_file_render(const struct peers_file *, size_t *len); /* caller frees; written by the node, atomically */
 /* Checks one entry as the file and `peer add` do; text says what is wrong. 0 or NET_ERR_INVALID. */
 int peer_entry_check(const struct peer_entry *, struct config_error *);

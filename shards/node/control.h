@@ -18,29 +18,29 @@
 struct node;
 
 struct node_info {
-    uint64_t             node_id;
-    uint8_t              entity[32], public_key[32];
+    uint64_t node_id;
+    uint8_t entity[32], public_key[32];
     const struct config *config;
-    unsigned             shards;
-    uint64_t             uptime_ns;
-    bool                 stopping;
-    bool                 fast_cipher; /* AES-256-GCM is offered */
-    bool                 ipsec_mb, gso, gro;
-    uint32_t             socket_buffer; /* got */
+    unsigned shards;
+    uint64_t uptime_ns;
+    bool stopping;
+    bool fast_cipher; /* AES-256-GCM is offered */
+    bool ipsec_mb, gso, gro;
+    uint32_t socket_buffer; /* got */
 };
 void node_get_info(struct node *, struct node_info *);
 
 enum peer_state { PEER_DOWN, PEER_CONNECTING, PEER_CONNECTED };
 struct peer_row {
-    const char      *name; /* NULL: let in without an entry */
-    uint64_t         node_id;
-    bool             has_addr;
-    struct io_addr   addr;
-    enum peer_state  state;
+    const char *name; /* NULL: let in without an entry */
+    uint64_t node_id;
+    bool has_addr;
+    struct io_addr addr;
+    enum peer_state state;
     enum peer_compat compat;
-    uint64_t         features; /* of the session, core/session/session.h */
-    bool             has_rtt;
-    uint64_t         rtt_ns;
+    uint64_t features; /* of the session, core/session/session.h */
+    bool has_rtt;
+    uint64_t rtt_ns;
 };
 /* Calls `row` for every peer, entries first. Rows are valid during the call. */
 void node_each_peer(struct node *, void (*row)(void *ctx, const struct peer_row *), void *ctx);
@@ -52,40 +52,51 @@ const char *node_peer_name(struct node *, uint64_t node_id);
 /* A one-shot request. message: a sentence for a person, "" when err is 0. */
 struct control_request {
     void (*done)(struct control_request *, int err, const char *message);
-    struct list link;       /* the node's from here on */
-    uint64_t    deadline;
-    struct { uint64_t a, b, c, d; void *p; } node;
+    struct list link; /* the node's from here on */
+    uint64_t deadline;
+    struct {
+        uint64_t a, b;
+        void *p;
+    } node;
 };
 
-/* peers.yaml is on disk before `done`. NET_ERR_EXISTS (other entry of that name or id), NET_ERR_INVALID, NET_ERR_LIMIT. */
+/* peers.yaml is on disk before `done`. NET_ERR_EXISTS (other entry of that name or id), NET_ERR_INVALID, NET_ERR_LIMIT.
+ */
 void node_peer_add(struct node *, const struct peer_entry *, struct control_request *);
 void node_peer_remove(struct node *, const char *name, struct control_request *); /* and its subscriptions */
-/* Persists, asks the peer, answers after its Ack: 0, NET_ERR_POLICY (refused; message has the reason), NET_ERR_TIMEOUT or
- * NET_ERR_UNREACHABLE (not connected within timeout: the subscription stays and is asked for again by itself). */
-void node_subscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns, struct control_request *);
-void node_unsubscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns, struct control_request *);
+/* Persists, asks the peer, answers after its Ack: 0, NET_ERR_POLICY (refused; message has the reason), NET_ERR_TIMEOUT
+ * or NET_ERR_UNREACHABLE (not connected within timeout: the subscription stays and is asked for again by itself). */
+void node_subscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns,
+                    struct control_request *);
+void node_unsubscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns,
+                      struct control_request *);
 /* Forget a request whose client went away; its `done` will not be called. */
 void node_request_cancel(struct node *, struct control_request *);
 
 struct channel_row {
-    const char     *channel;
-    bool            self;   /* origin: this node, or the peer below */
-    uint64_t        origin; /* node id */
+    const char *channel;
+    bool self;       /* origin: this node, or the peer below */
+    uint64_t origin; /* node id */
     enum config_log log;
-    uint64_t        first_seq, next_seq, bytes;
-    uint32_t        subscribers;     /* of ours, on this node */
-    int             error;           /* the log refuses appends: net_err */
+    uint64_t first_seq, next_seq, bytes;
+    uint32_t subscribers; /* of ours, on this node */
+    bool exists;          /* false: subscribed to by peers, but nothing was ever published */
+    int error;            /* the log refuses appends: net_err */
 };
 struct subscription_row {
     const char *channel;
-    uint64_t    peer;
-    bool        active; /* acknowledged in the current session */
+    uint64_t peer;
+    bool active; /* acknowledged in the current session */
 };
 void node_each_subscription(struct node *, void (*row)(void *, const struct subscription_row *), void *ctx);
 struct channel_list {
     void (*row)(struct channel_list *, const struct channel_row *); /* any number of times */
     void (*done)(struct channel_list *);
-    struct { struct list link; uint32_t waiting; } node;
+    struct {
+        struct list link;
+        uint32_t waiting;
+        uint32_t id;
+    } node;
 };
 void node_list_channels(struct node *, struct channel_list *);
 void node_list_channels_cancel(struct node *, struct channel_list *);
@@ -94,8 +105,9 @@ void node_list_channels_cancel(struct node *, struct channel_list *);
 struct publisher {
     /* Room came back after NET_ERR_AGAIN. */
     void (*writable)(struct publisher *);
-    /* After finish: everything accepted has been written (durable: synced), or err says what failed first; the counts are
-     * what is safe in the log. Also called early, without finish, when the log failed. After it the publisher is free. */
+    /* After finish: everything accepted has been written (durable: synced), or err says what failed first; the counts
+     * are what is safe in the log. Also called early, without finish, when the log failed. After it the publisher is
+     * free. */
     void (*done)(struct publisher *, int err);
     uint64_t events, bytes, first_seq, last_seq; /* acknowledged so far; first/last valid when events > 0 */
     struct {
@@ -103,56 +115,61 @@ struct publisher {
         struct channel_name channel;
         uint64_t hash, accepted, acked, deadline;
         uint32_t id, in_flight;
-        bool durable, finished, want_writable, failed;
-        int err;
+        bool durable, finished, want_writable;
     } node;
 };
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
 int node_publish_open(struct node *, struct publisher *, const struct channel_name *, bool durable);
 /* Event frames (u32 LE length + bytes), whole ones, at most 60,000 bytes and 2,028 events a call, each event at most
  * node_max_event(). 0, NET_ERR_AGAIN (nothing taken), or the error that ends this publish. */
-int      node_publish_put(struct node *, struct publisher *, struct cspan frames, uint32_t count);
-void     node_publish_finish(struct node *, struct publisher *);
-void     node_publish_cancel(struct node *, struct publisher *); /* client gone; what was accepted stays */
-uint32_t node_max_event(const struct node *);                    /* bytes */
+int node_publish_put(struct node *, struct publisher *, struct cspan frames, uint32_t count);
+void node_publish_finish(struct node *, struct publisher *);
+void node_publish_cancel(struct node *, struct publisher *); /* client gone; what was accepted stays */
+uint32_t node_max_event(const struct node *);                /* bytes */
 
 /* Reading a log from a position, and on. */
 enum tail_start { TAIL_EARLIEST, TAIL_LATEST, TAIL_SEQ };
 struct tail_event {
-    uint64_t     seq, ts_ns;
+    uint64_t seq, ts_ns;
     struct cspan data; /* valid during the call */
 };
 struct tail {
     /* Events in order; false = stop here, the event was not taken: node_tail_resume() goes on with it. */
     bool (*event)(struct tail *, const struct tail_event *);
-    bool (*gap)(struct tail *, uint64_t from, uint64_t to); /* sequences from..to (inclusive) are not there; same return */
+    bool (*gap)(struct tail *, uint64_t from,
+                uint64_t to); /* sequences from..to (inclusive) are not there; same return */
     /* The end was reached (no follow), the count is used up, or err: NET_ERR_NOT_FOUND (no such log and no follow). */
     void (*done)(struct tail *, int err);
     struct {
-        struct list link;
-        uint64_t hash, origin, next, left, end;
-        uint32_t id;
-        bool self, follow, counted, paused, asked, end_known;
+        struct list link, woken;
+        uint64_t next, left, end;
+        bool follow, counted, paused, end_known, from_latest, exact;
         void *p;
     } node;
 };
 struct tail_request {
     struct channel_name channel;
-    bool                self;   /* origin self, else `origin` */
-    uint64_t            origin; /* node id */
-    enum tail_start     start;
-    uint64_t            seq;
-    bool                follow; /* also: wait for a log that does not exist yet */
-    bool                counted;
-    uint64_t            count;
+    bool self;       /* origin self, else `origin` */
+    uint64_t origin; /* node id */
+    enum tail_start start;
+    uint64_t seq;
+    bool follow; /* also: wait for a log that does not exist yet */
+    bool counted;
+    uint64_t count;
 };
-int  node_tail_open(struct node *, struct tail *, const struct tail_request *);
+int node_tail_open(struct node *, struct tail *, const struct tail_request *);
 void node_tail_resume(struct node *, struct tail *);
 void node_tail_cancel(struct node *, struct tail *); /* no callback afterwards */
 /* Which origins have a log of that channel: 0 none, 1 one (filled), 2 several. Answers later. */
 struct origin_lookup {
     void (*done)(struct origin_lookup *, int count, bool self, uint64_t origin);
-    struct { struct list link; uint64_t hash; uint32_t waiting, found; bool self; uint64_t origin; } node;
+    struct {
+        struct channel_list list;
+        struct channel_name channel;
+        uint32_t found;
+        bool self;
+        uint64_t origin;
+    } node;
 };
 void node_find_origins(struct node *, const struct channel_name *, struct origin_lookup *);
 void node_find_origins_cancel(struct node *, struct origin_lookup *);

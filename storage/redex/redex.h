@@ -3,7 +3,8 @@
  *
  * A log belongs to one shard. Its three files are mirrored in memory byte for byte (address space is reserved, memory
  * committed as it grows), so an append is a copy, a read is a pointer, and a flush writes the range not yet written: at
- * most one write per file and turn. Appends are visible to readers at once; `written` and `synced` say how far the disk is.
+ * most one write per file and turn. Appends are visible to readers at once; `written` and `synced` say how far the disk
+ * is.
  */
 #ifndef NM_STORAGE_REDEX_REDEX_H
 #define NM_STORAGE_REDEX_REDEX_H
@@ -21,10 +22,11 @@ enum redex_mode { REDEX_MEMORY, REDEX_DISK };
 
 struct redex_options {
     enum redex_mode mode;
-    const char     *base;      /* directory; the log lives in base/<name>. Created as needed, parents synced */
-    const char     *name;      /* a storable channel name */
-    uint64_t        max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
-    struct list    *dirty;     /* the log links itself here when redex_flush has something to do */
+    const char *base;   /* directory; the log lives in base/<name>. Created as needed, parents synced */
+    const char *name;   /* a storable channel name */
+    uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
+    uint64_t max_bytes; /* payload bytes before appends get NET_ERR_TOO_LARGE; 0 = 3 GiB, the format's limit */
+    struct list *dirty; /* the log links itself here when redex_flush has something to do */
     /* Called from completions when written or synced advanced, room came back, or the log failed. Never from append. */
     void (*progress)(void *ctx, struct redex *);
     void *ctx;
@@ -35,29 +37,31 @@ struct redex_report {
     uint64_t events, first_seq, next_seq;
     uint64_t dropped_events; /* by checksum or because their payload is missing */
     uint64_t repaired_fields;
-    uint64_t trimmed_bytes;  /* of dat; kept aside in the channel root */
-    bool     torn, timestamps_lost, migrated, unclean; /* unclean: the reservation put a gap behind the last event */
+    uint64_t trimmed_bytes;                        /* of dat; kept aside in the channel root */
+    bool torn, timestamps_lost, migrated, unclean; /* unclean: the reservation put a gap behind the last event */
 };
 
 struct redex_event {
-    uint64_t     seq;
-    uint64_t     ts_ns; /* CLOCK_REALTIME of the append */
-    bool         is_inline;
+    uint64_t seq;
+    uint64_t ts_ns; /* CLOCK_REALTIME of the append */
+    bool is_inline;
     struct cspan data; /* valid until the log is closed */
 };
 
 /*
  * Opens (creates, recovers) a log with plain calls. Takes the directory lock: NET_ERR_BUSY when another process has it.
- * NET_ERR_INVALID (name), NET_ERR_IO, NET_ERR_NO_SPACE, NET_ERR_NO_MEMORY, NET_ERR_CORRUPT (only when opening would destroy
- * something that cannot be set aside). `report` may be NULL.
+ * NET_ERR_INVALID (name), NET_ERR_IO, NET_ERR_NO_SPACE, NET_ERR_NO_MEMORY, NET_ERR_TOO_LARGE (files beyond the format),
+ * NET_ERR_CORRUPT (repair needs a new generation and their numbers are used up). What recovery cuts off or rewrites is
+ * kept in the channel root, as idx~1 .. idx~4 and dat~1 .. dat~4, the newest first. `report` may be NULL.
  */
 int redex_open(struct redex **, struct io *, const struct redex_options *, struct redex_report *report);
 
 /*
- * Appends all or nothing. Frames are wire event frames (u32 LE length + bytes), `count` of them filling exactly `len` bytes.
- * *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN (max_dirty, or the next block of
- * sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (3 GiB, u32 offsets), NET_ERR_POISONED,
- * NET_ERR_NO_SPACE, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len).
+ * Appends all or nothing. Frames are wire event frames (u32 LE length + bytes), `count` of them filling exactly `len`
+ * bytes. *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN (max_dirty, or the next block
+ * of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (max_bytes, or the index is full: 2^28
+ * events), NET_ERR_NO_MEMORY, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len), and while redex_error() is set,
+ * that. count 0 appends nothing: *first_seq is the next sequence.
  */
 int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq);
 int redex_append(struct redex *, uint64_t ts_ns, struct cspan payload, uint64_t *seq);
@@ -69,20 +73,31 @@ uint64_t redex_written_seq(const struct redex *); /* written (page cache) below 
 uint64_t redex_synced_seq(const struct redex *);  /* on stable storage below this; == next_seq in memory mode */
 uint64_t redex_count(const struct redex *);
 uint64_t redex_bytes(const struct redex *); /* payload bytes retained */
-int      redex_error(const struct redex *); /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO: appends are refused */
+int redex_error(const struct redex *); /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO: appends are refused */
 
-/* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified:
- * a damaged event is left out and counted in redex_damaged(). Missing sequences are simply not there. */
-size_t   redex_read(struct redex *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
+/* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified at
+ * open, not here: reading is a pointer. Missing sequences are simply not there. */
+size_t redex_read(struct redex *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
+/* Events that the open left out, because of their checksum or because their payload was missing. */
 uint64_t redex_damaged(const struct redex *);
 
-/* Submits the writes of what was appended, unless writes are in flight. Called once per turn for each log in `dirty`. */
+/* Bytes of all three files appended but not yet written: what max_dirty bounds. 0 in memory mode. */
+uint64_t redex_unwritten_bytes(const struct redex *);
+
+/* Submits the writes of what was appended, unless writes are in flight, and leaves the dirty list. After a failed write
+ * the log stays in the list and tries again 100 ms (io_now) later: while the list is not empty, let turns come that
+ * often. */
 void redex_flush(struct redex *);
-/* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. */
+/* The flush of every log in the list, once per turn. Logs that have to come again are in it afterwards. */
+void redex_flush_all(struct list *dirty);
+/* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. One
+ * sync at a time: who comes meanwhile shares the next one. A failed one poisons the log for good. */
 void redex_want_sync(struct redex *, uint64_t seq);
 
-/* Flushes, syncs, marks the stop as clean, releases everything; `closed` is called last, err 0 or what was lost.
- * No progress calls after this. Appends in the meantime get NET_ERR_CLOSED. */
+/* Flushes, syncs, marks the stop as clean, releases everything; `closed` is called last, err 0 or the reason why not
+ * all of it could be done (then what was not synced may be lost, and the stop is not clean). It is called from within
+ * if nothing has to be waited for (memory mode, a log that failed). No progress calls after this; appends get
+ * NET_ERR_CLOSED. */
 void redex_close(struct redex *, void (*closed)(void *ctx, int err), void *ctx);
 
 #endif

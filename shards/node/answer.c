@@ -1,0 +1,146 @@
+/* Answering msg1: the gate and the guards first, then the Noise, then who it is, then msg2. */
+#include "shards/node/contacts.h"
+
+void send_handshake(struct shard *s, const struct io_addr *to, const uint8_t *datagram, size_t len)
+{
+    struct tx_buffer *b = transmit_get(s, false);
+    if (!b) {
+        COUNT(s, drop_send);
+        return;
+    }
+    memcpy(b->data, datagram, len);
+    transmit_send(s, b, to, len, 0, 1);
+}
+
+static bool at_addr(const struct contact *c, const struct io_addr *from)
+{
+    return c->entry->has_addr && c->entry->addr.port == from->port && memcmp(c->entry->addr.ip, from->ip, 16) == 0;
+}
+
+/* A v0.19.0 entry that a direct msg1 from `from` may come from: the one at that address, or one that is inbound only.
+ */
+static bool direct_candidate(const struct contact *c, const struct io_addr *from)
+{
+    return contact_is_compat(c) && (at_addr(c, from) || (!c->entry->has_addr && c->entry->mode == PEER_MODE_DIRECT));
+}
+
+/* X0: zeros pass only where policy expects a v0.19.0 node. */
+static bool ungated_allowed(struct contacts *cs, const struct handshake_hello *hello, const struct io_addr *from)
+{
+    if (cs->shard->node->config.sessions == SESSIONS_COMPAT)
+        return true;
+    for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
+        const struct contact *c = container_of(n, struct contact, in_all);
+        if (hello->routed ? contact_is_compat(c) && (uint32_t)c->node_id == hello->src_id : direct_candidate(c, from))
+            return true;
+    }
+    return false;
+}
+
+static int read_direct(struct contacts *cs, const struct handshake_hello *hello, const struct io_addr *from,
+                       struct handshake_claim *claim)
+{
+    struct shard *s = cs->shard;
+    for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
+        const struct contact *c = container_of(n, struct contact, in_all);
+        if (direct_candidate(c, from) && handshake_read(s->crypto, &s->node->local, hello, c->node_id, claim) == NET_OK)
+            return NET_OK;
+    }
+    return NET_ERR_AUTH;
+}
+
+/* Who may have a session here, and of which kind. */
+static bool claim_allowed(struct contacts *cs, const struct handshake_claim *claim)
+{
+    const struct config *config = &cs->shard->node->config;
+    const struct contact *c = contact_find(cs, claim->node_id);
+    bool listed = c && c->entry;
+    if (claim->node_id == cs->shard->node->identity.ids.node_id || claim->node_id == 0)
+        return false;
+    if (!listed && config->peers == PEERS_LISTED)
+        return false;
+    if (claim->secure)
+        return true;
+    /* An entry that is not marked is one of ours: it is never talked down, whatever the mesh as a whole allows. */
+    return listed ? c->entry->compat == PEER_V019 : config->sessions == SESSIONS_COMPAT;
+}
+
+static bool passes_guards(struct contacts *cs, const struct handshake_hello *hello, const struct io_addr *from)
+{
+    struct shard *s = cs->shard;
+    const struct config *config = &s->node->config;
+    if (!hello->gated && !(hello->gate_zero && ungated_allowed(cs, hello, from))) {
+        COUNT(s, drop_gate);
+        return false;
+    }
+    if (!guard_source_ok(&cs->guard, s->now, from, config->max_handshakes_per_source)) {
+        COUNT(s, drop_handshake_limit);
+        return false;
+    }
+    if (!guard_ephemeral_new(&cs->guard, hello->ephemeral)) {
+        COUNT(s, drop_handshake_replay);
+        return false;
+    }
+    if (!guard_pending_ok(&cs->guard, s->now, config->handshake_timeout_ns)) {
+        COUNT(s, drop_handshake_limit);
+        return false;
+    }
+    return true;
+}
+
+static void answer(struct contacts *cs, const struct handshake_claim *claim, const struct io_addr *from, bool relayed)
+{
+    struct shard *s = cs->shard;
+    int err;
+    struct contact *c = contact_get(cs, claim->node_id, &err);
+    if (!c) {
+        COUNT(s, drop_handshake_limit);
+        return;
+    }
+    struct handshake_offer offer;
+    struct session_params params;
+    uint8_t ephemeral[32], datagram[HANDSHAKE_MAX_DATAGRAM];
+    contact_offer(c, &offer);
+    io_random(s->io, ephemeral, sizeof ephemeral);
+    int len = handshake_answer(s->crypto, &s->node->local, claim, &offer, ephemeral, datagram, &params);
+    secure_wipe(ephemeral, sizeof ephemeral);
+    if (len < 0) {
+        COUNT(s, drop_handshake);
+        return;
+    }
+    contact_session(c, &params, from, relayed, 0);
+    secure_wipe(&params, sizeof params);
+    send_handshake(s, from, datagram, (size_t)len);
+    COUNT(s, handshakes_answered);
+}
+
+void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct io_addr *from)
+{
+    struct shard *s = cs->shard;
+    struct handshake_hello hello;
+    struct handshake_claim claim;
+    struct wire_route route;
+    int err = handshake_peek(s->crypto, &s->node->local, datagram, &hello);
+    if (err) {
+        if (err == NET_ERR_AUTH)
+            COUNT(s, drop_gate);
+        else
+            COUNT(s, drop_handshake);
+        return;
+    }
+    if (!passes_guards(cs, &hello, from))
+        return;
+    bool relayed = hello.routed && wire_route_decode(datagram, &route) == NET_OK && route.hop_count > 0;
+    err = hello.routed ? handshake_read(s->crypto, &s->node->local, &hello, 0, &claim)
+                       : read_direct(cs, &hello, from, &claim);
+    if (err) {
+        COUNT(s, drop_handshake);
+        return;
+    }
+    const struct contact *c = contact_find(cs, claim.node_id);
+    if (!claim_allowed(cs, &claim))
+        COUNT(s, drop_handshake_policy);
+    else if (!c || !dial_has_precedence(c))
+        answer(cs, &claim, from, relayed);
+    secure_wipe(&claim, sizeof claim);
+}

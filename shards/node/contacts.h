@@ -1,0 +1,141 @@
+/* Shard 0's knowledge of the nodes this one deals with: entries, dialling, answering, wanted subscriptions, requests.
+ */
+#ifndef NM_SHARDS_NODE_CONTACTS_H
+#define NM_SHARDS_NODE_CONTACTS_H
+
+#include "shards/node/node_internal.h"
+
+struct wanted { /* a subscription of ours, as peers.yaml has it */
+    struct list in_contact;
+    struct contact *contact;
+    struct channel_name channel;
+    uint64_t hash;
+    bool active, leaving;
+    struct list requests; /* control_request waiting for the peer's answer */
+};
+
+struct dial {
+    struct handshake handshake;
+    bool sent;         /* a msg1 is under way: its answer may come */
+    uint32_t attempts; /* since the last success */
+    uint64_t sent_at;
+    struct timer timer; /* next attempt, or giving the confirmation up */
+};
+
+struct contact {
+    uint64_t node_id;
+    struct list in_all;
+    struct peer_entry *entry; /* NULL: let in without one */
+    unsigned home;
+    uint64_t instance; /* ours towards it (X0) */
+    enum peer_state state;
+    struct io_addr addr;
+    bool has_addr;
+    uint64_t features, rtt_ns;
+    bool compat_session;
+    struct list wanted;
+    struct dial dial;
+    struct contacts *owner;
+};
+
+/* Bounds on what strangers can make us compute (X0 gate; session.md 16.9, 16.10). */
+enum { GUARD_SOURCES = 4096, GUARD_EPHEMERALS = 4096 };
+struct guard {
+    uint64_t seed;
+    uint64_t window_start;
+    uint16_t sources[GUARD_SOURCES]; /* handshakes in this second, by hash of the source */
+    uint8_t ephemerals[GUARD_EPHEMERALS][16];
+    uint64_t *answered; /* ring of times: answers not yet confirmed */
+    uint32_t answered_head, answered_count, answered_max;
+};
+int guard_init(struct guard *, struct io *, uint32_t max_pending);
+void guard_deinit(struct guard *);
+bool guard_source_ok(struct guard *, uint64_t now, const struct io_addr *, uint32_t per_second);
+bool guard_ephemeral_new(struct guard *, const uint8_t ephemeral[32]);    /* false: seen before. Remembers it */
+bool guard_pending_ok(struct guard *, uint64_t now, uint64_t timeout_ns); /* counts one when true */
+void guard_confirmed(struct guard *);
+
+/* peers.yaml, replaced atomically through the ring. */
+enum { STORE_PATH = CONFIG_PATH_MAX + 32 };
+struct store {
+    struct io_op op;
+    struct iovec iov;
+    char path[STORE_PATH], temporary[STORE_PATH], dir[STORE_PATH];
+    char *text;
+    size_t len, written;
+    io_handle file;
+    int err;
+    enum {
+        STORE_IDLE,
+        STORE_OPEN,
+        STORE_WRITE,
+        STORE_SYNC,
+        STORE_CLOSE,
+        STORE_RENAME,
+        STORE_OPEN_DIR,
+        STORE_SYNC_DIR,
+        STORE_CLOSE_DIR
+    } step;
+    struct list waiting, saving; /* control_request */
+};
+
+struct contacts {
+    struct shard *shard;
+    struct map by_id;
+    struct list all;
+    uint32_t entries;
+    struct guard guard;
+    struct store store;
+    struct timer request_timer, publish_timer;
+    struct list requests;  /* control_request waiting for a peer, by deadline scan */
+    uint32_t next_id;      /* of publishers and lists */
+    struct map publishers; /* id -> struct publisher */
+    struct list publisher_list;
+    struct list lists;       /* struct channel_list */
+    struct list woken_tails; /* struct tail: a step is due */
+    enum stop_phase phase;
+    uint32_t phase_waiting;
+    struct timer stop_timer;
+    uint64_t stop_deadline;
+};
+
+struct contact *contact_find(struct contacts *, uint64_t node_id);
+struct contact *contact_get(struct contacts *, uint64_t node_id, int *err); /* creates; NULL with *err: limit, memory */
+struct contact *contact_by_name(struct contacts *, const char *name);
+void contact_remove(struct contacts *, struct contact *);
+bool contact_is_compat(const struct contact *);
+void contact_session(struct contact *, const struct session_params *, const struct io_addr *, bool relayed,
+                     uint64_t rtt_ns);
+void contact_offer(struct contact *, struct handshake_offer *);
+
+/* dial.c */
+void dial_init(struct contact *);
+void dial_start(struct contact *);
+void dial_stop(struct contact *);
+bool dial_on_datagram(struct contacts *, struct cspan datagram,
+                      const struct io_addr *from); /* true: it was a msg2 of ours */
+bool dial_has_precedence(const struct contact *);  /* simultaneous open: ours goes on, the other's is not answered */
+/* answer.c */
+void answer_on_datagram(struct contacts *, struct cspan datagram, const struct io_addr *from);
+void send_handshake(struct shard *, const struct io_addr *to, const uint8_t *datagram, size_t len);
+
+/* peers_store.c */
+void store_init(struct contacts *);
+void store_save(struct contacts *, struct control_request *); /* requests.c goes on in request_saved() */
+bool store_busy(const struct contacts *);
+/* requests.c */
+void request_saved(struct contacts *, struct control_request *, int err, const char *why);
+void request_answered(struct contacts *, struct wanted *, bool accepted, enum membership_reason);
+void requests_init(struct contacts *);
+void requests_abort(struct contacts *);
+struct wanted *wanted_add(struct contact *, const struct channel_name *);
+void wanted_free(struct wanted *);
+void wanted_tell_home(struct wanted *, bool on);
+/* tail.c */
+void tails_wake(struct contacts *); /* once a turn */
+/* publisher.c */
+timer_fn publishers_on_timer;
+void publishers_retry(struct contacts *); /* once a turn */
+void publishers_wake(struct contacts *);
+
+#endif

@@ -1,0 +1,374 @@
+/* The logs of the channels this shard owns: opening, appending, telling readers how far they are. */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/text.h"
+#include "shards/node/node_internal.h"
+
+static const uint64_t STALL_NS =
+    1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
+
+struct log *log_find(struct shard *s, struct log_key key)
+{
+    return map_get(&s->logs, log_map_key(key));
+}
+
+static void on_redex_progress(void *ctx, struct redex *redex)
+{
+    (void)redex;
+    log_on_progress(ctx);
+}
+
+static struct log *log_create(struct shard *s, struct log_key key, const struct channel_name *name)
+{
+    struct log *log = calloc(1, sizeof *log);
+    if (!log)
+        return NULL;
+    log->readers = calloc(s->node->shard_count, sizeof *log->readers);
+    if (!log->readers || map_put(&s->logs, log_map_key(key), log) != NET_OK) {
+        free(log->readers);
+        free(log);
+        return NULL;
+    }
+    log->key = key;
+    log->name = *name;
+    log->shard = s;
+    log->kind = s->node->config.log;
+    list_init(&log->growing);
+    list_init(&log->starving);
+    list_init(&log->pending);
+    list_init(&log->pending_durable);
+    list_init(&log->publishers);
+    list_push_back(&s->log_list, &log->in_shard);
+    log->view = map_get(&s->views, log_map_key(key));
+    if (log->view)
+        log->view->log = log;
+    return log;
+}
+
+static void log_free(struct log *log)
+{
+    map_remove(&log->shard->logs, log_map_key(log->key));
+    list_remove(&log->in_shard);
+    if (list_linked(&log->growing))
+        list_remove(&log->growing);
+    if (list_linked(&log->starving))
+        list_remove(&log->starving);
+    if (log->view)
+        log->view->log = NULL;
+    event_ring_deinit(&log->ring);
+    free(log->readers);
+    free(log);
+}
+
+void log_release(struct log *log)
+{
+    if (!log->open && log->watchers == 0 && !log->view && log->key.origin == 0 &&
+        roster_count(&log->shard->roster, &log->name) == 0)
+        log_free(log);
+}
+
+void log_free_all(struct shard *s)
+{
+    while (!list_empty(&s->log_list))
+        log_free(container_of(list_first(&s->log_list), struct log, in_shard));
+}
+
+static bool same_name(const struct channel_name *a, const struct channel_name *b)
+{
+    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
+int log_touch(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
+{
+    struct log *log = log_find(s, key);
+    if (log) {
+        *out = log;
+        return same_name(&log->name, name) ? NET_OK : NET_ERR_EXISTS; /* two names, one hash: the first has it */
+    }
+    if (s->logs.count >= s->node->config.max_channels)
+        return NET_ERR_LIMIT;
+    *out = log_create(s, key, name);
+    return *out ? NET_OK : NET_ERR_NO_MEMORY;
+}
+
+/* DIR/redex for our own, DIR/redex-from/NODE_ID for what a peer published. */
+static void log_base(const struct node *n, uint64_t origin, char *out, size_t size)
+{
+    if (origin == 0)
+        text_format(out, size, "%s/redex", n->dir);
+    else
+        text_format(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
+}
+
+static int open_redex(struct log *log)
+{
+    struct shard *s = log->shard;
+    char base[CONFIG_PATH_MAX + 64];
+    log_base(s->node, log->key.origin, base, sizeof base);
+    struct redex_options options = {
+        .mode = log->kind == LOG_DISK ? REDEX_DISK : REDEX_MEMORY,
+        .base = base,
+        .name = log->name.text,
+        .dirty = &s->dirty_logs,
+        .progress = on_redex_progress,
+        .ctx = log,
+    };
+    return redex_open(&log->redex, s->io, &options, NULL);
+}
+
+int log_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
+{
+    if (s->node->config.log == LOG_DISK && !channel_name_storable(name))
+        return NET_ERR_INVALID;
+    int err = log_touch(s, key, name, out);
+    struct log *log = *out;
+    if (err || log->open)
+        return err;
+    err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
+    log->open = err == NET_OK;
+    if (log->open && !list_linked(&log->growing))
+        list_push_back(&s->grown_logs, &log->growing); /* whoever waits for it to exist */
+    return err;
+}
+
+void log_heads(const struct log *log, struct log_heads *out)
+{
+    *out = (struct log_heads){.exists = log->open};
+    if (!log->open)
+        return;
+    if (log->kind == LOG_NONE) {
+        out->first = log->ring.first_seq;
+        out->live = out->written = log->ring.next_seq;
+    } else {
+        out->first = redex_first_seq(log->redex);
+        out->live = redex_next_seq(log->redex);
+        out->written = redex_written_seq(log->redex);
+    }
+}
+
+size_t log_read(struct log *log, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max)
+{
+    if (!log->open)
+        return 0;
+    if (log->kind == LOG_NONE)
+        return event_ring_read(&log->ring, seq, end, out, max);
+    return redex_read(log->redex, seq, end, out, max);
+}
+
+/* The oldest sequence that a reader still moves towards. Readers at the end are noted as moving now. */
+static uint64_t ring_keep(struct log *log)
+{
+    uint64_t now = log->shard->now, live = log->ring.next_seq, keep = live;
+    struct list *none = NULL, *cursors = log->view ? &log->view->cursors : none;
+    for (struct list *n = cursors ? cursors->next : NULL; n && n != cursors; n = n->next) {
+        struct cursor *c = container_of(n, struct cursor, in_view);
+        if (c->next >= live)
+            c->moved_at = now;
+        else if (c->next < keep && now - c->moved_at < STALL_NS && peer_usable(c->peer))
+            keep = c->next;
+    }
+    for (unsigned i = 0; i < log->shard->node->shard_count; i++) {
+        struct log_reader *r = &log->readers[i];
+        if (!(log->watchers >> i & 1))
+            continue;
+        if (r->next >= live)
+            r->at = now;
+        else if (r->next < keep && now - r->at < STALL_NS)
+            keep = r->next;
+    }
+    return keep;
+}
+
+static void mark_grown(struct log *log)
+{
+    if (!list_linked(&log->growing))
+        list_push_back(&log->shard->grown_logs, &log->growing);
+}
+
+int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *first)
+{
+    struct shard *s = log->shard;
+    if (!log->open || log->closing)
+        return NET_ERR_CLOSED;
+    int err;
+    if (log->kind == LOG_NONE)
+        err = event_ring_append(&log->ring, io_wall(s->io), frames, count, ring_keep(log), first);
+    else
+        err = redex_append_frames(log->redex, io_wall(s->io), frames, count, first);
+    if (err == NET_OK)
+        mark_grown(log);
+    return err;
+}
+
+bool log_congested(const struct log *log)
+{
+    return log->kind == LOG_DISK && redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20;
+}
+
+static void tell(struct log *log, unsigned to)
+{
+    struct msg_head m = {.key = log->key};
+    log_heads(log, &m.heads);
+    if (!mailbox_try(log->shard, to, MSG_HEAD, 0, 0, &m, sizeof m, NULL, 0)) {
+        mark_grown(log); /* the next turn says it, and more */
+        log->shard->busy = true;
+    }
+}
+
+void log_tell(struct shard *s)
+{
+    struct list grown;
+    list_init(&grown);
+    struct list *n;
+    while ((n = list_pop(&s->grown_logs)))
+        list_push_back(&grown, n);
+    while ((n = list_pop(&grown))) {
+        struct log *log = container_of(n, struct log, growing);
+        if (log->view) {
+            struct log_heads heads;
+            log_heads(log, &heads);
+            view_on_heads(log->view, &heads);
+        }
+        for (unsigned i = 0; log->watchers >> i; i++)
+            if (log->watchers >> i & 1)
+                tell(log, i);
+    }
+}
+
+/* ---- start: every log there is, of the channels this shard owns ---- */
+
+struct scan {
+    struct shard *shard;
+    uint64_t origin;
+    char path[CONFIG_PATH_MAX + 512];
+    size_t base_len; /* of the part that is not the channel's name */
+    struct config_error *error;
+    int err; /* what ended the scan, 0 so far */
+    bool is_log;
+    int depth;
+};
+
+enum { SCAN_GO_ON = 0, SCAN_STOP = 1, SCAN_DEPTH = 128 };
+
+static int scan_directory(struct scan *);
+
+static int scan_failed(struct scan *sc, int err, const char *what, const char *why)
+{
+    sc->err = err;
+    text_format(sc->error->text, sizeof sc->error->text, "%s: %s: %s", sc->path, what, why);
+    return SCAN_STOP;
+}
+
+static int open_found(struct scan *sc)
+{
+    const char *name = sc->path + sc->base_len + 1;
+    struct channel_name channel;
+    if (channel_name_parse(name, strlen(name), &channel) != CHANNEL_NAME_OK)
+        return SCAN_GO_ON; /* a stranger's directory: not ours to touch */
+    uint64_t hash = channel_hash(channel.text, channel.len);
+    if (log_owner(sc->shard->node, hash) != sc->shard->index)
+        return SCAN_GO_ON;
+    struct log *log;
+    int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
+    if (err == NET_ERR_LIMIT)
+        return scan_failed(sc, err, "cannot open the log", "more logs than limits.channels allows");
+    return err ? scan_failed(sc, err, "cannot open the log", net_err_text(err)) : SCAN_GO_ON;
+}
+
+static int on_entry(void *ctx, const struct io_dirent *entry)
+{
+    struct scan *sc = ctx;
+    if (strcmp(entry->name, "manifest") == 0 && entry->is_file)
+        sc->is_log = true;
+    size_t len = strlen(sc->path), more = strlen(entry->name);
+    if (!entry->is_dir || sc->depth >= SCAN_DEPTH || len + 1 + more + 1 > sizeof sc->path)
+        return SCAN_GO_ON;
+    sc->path[len] = '/';
+    memcpy(sc->path + len + 1, entry->name, more + 1);
+    bool is_log = sc->is_log;
+    sc->depth++;
+    int stop = scan_directory(sc);
+    sc->depth--;
+    sc->is_log = is_log;
+    if (!stop)
+        sc->path[len] = '\0';
+    return stop;
+}
+
+/* A channel root is a directory with a manifest; names nest, so its subdirectories may be channels too. */
+static int scan_directory(struct scan *sc)
+{
+    struct io *io = sc->shard->io;
+    sc->is_log = false;
+    int res = io->plain->list(io, sc->path, on_entry, sc);
+    if (res == SCAN_STOP || res == -ENOENT)
+        return res == SCAN_STOP;
+    if (res < 0)
+        return scan_failed(sc, NET_ERR_IO, "cannot list", strerror(-res));
+    return sc->is_log && strlen(sc->path) > sc->base_len ? open_found(sc) : SCAN_GO_ON;
+}
+
+static int scan_base(struct scan *sc, uint64_t origin)
+{
+    sc->origin = origin;
+    log_base(sc->shard->node, origin, sc->path, CONFIG_PATH_MAX);
+    sc->base_len = strlen(sc->path);
+    sc->depth = 0;
+    return scan_directory(sc);
+}
+
+static int on_origin(void *ctx, const struct io_dirent *entry)
+{
+    uint64_t origin;
+    if (!entry->is_dir || strlen(entry->name) != 18 || config_parse_id(entry->name, &origin) != NET_OK || origin == 0)
+        return SCAN_GO_ON;
+    return scan_base(ctx, origin);
+}
+
+int log_open_all(struct shard *s, struct config_error *error)
+{
+    if (s->node->config.log != LOG_DISK)
+        return NET_OK;
+    struct scan *sc = calloc(1, sizeof *sc);
+    if (!sc)
+        return NET_ERR_NO_MEMORY;
+    sc->shard = s;
+    sc->error = error;
+    if (scan_base(sc, 0) == SCAN_GO_ON) {
+        char from[CONFIG_PATH_MAX + 16];
+        text_format(from, sizeof from, "%s/redex-from", s->node->dir);
+        int res = s->io->plain->list(s->io, from, on_origin, sc);
+        if (res < 0 && res != -ENOENT)
+            scan_failed(sc, NET_ERR_IO, "cannot list redex-from", strerror(-res));
+    }
+    int err = sc->err;
+    free(sc);
+    return err;
+}
+
+static void on_closed(void *ctx, int err)
+{
+    struct log *log = ctx;
+    (void)err; /* what was acknowledged is safe; a failed last sync shows at the next open */
+    log->redex = NULL;
+    log->open = false;
+    stop_log_closed(log->shard);
+}
+
+void log_close_all(struct shard *s)
+{
+    s->logs_closing = 1; /* this call itself: closes may answer at once */
+    for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
+        struct log *log = container_of(n, struct log, in_shard);
+        log->closing = true;
+        if (log->open && log->kind != LOG_NONE) {
+            s->logs_closing++;
+            redex_close(log->redex, on_closed, log);
+        }
+    }
+    stop_log_closed(s);
+}

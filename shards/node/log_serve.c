@@ -1,0 +1,223 @@
+/* What other shards, and the peers behind them, ask of a log's owner: watching, reading, storing, rosters, lists. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "shards/node/node_internal.h"
+
+/* ---- readers ---- */
+
+void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watch *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (!on) {
+        if (log) {
+            log->watchers &= ~(UINT64_C(1) << from);
+            log_release(log);
+        }
+        return;
+    }
+    if (!log && log_touch(s, m->key, &m->channel, &log) != NET_OK)
+        return; /* no room for another log: it will never exist, as far as this reader can tell */
+    struct log_heads heads;
+    log_heads(log, &heads);
+    log->watchers |= UINT64_C(1) << from;
+    log->readers[from] = (struct log_reader){heads.live, s->now};
+    if (!list_linked(&log->growing))
+        list_push_back(&s->grown_logs, &log->growing); /* the answer is the first MSG_HEAD */
+}
+
+static uint8_t *put_row(uint8_t *at, const struct redex_event *e)
+{
+    store_le64(at, e->seq);
+    store_le64(at + 8, e->ts_ns);
+    store_le32(at + 16, (uint32_t)e->data.len);
+    store_le32(at + 20, 0);
+    if (e->data.len)
+        memcpy(at + 24, e->data.data, e->data.len);
+    return at + 24 + ((e->data.len + 7) & ~(size_t)7);
+}
+
+/* Rows into one record, as many as were asked for, fit, and are there. */
+static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at, const uint8_t *end, uint64_t *next,
+                         uint8_t **stop)
+{
+    uint32_t count = 0;
+    *next = m->from;
+    while (count < DATA_EVENTS_MAX && *next < m->end) {
+        struct redex_event e;
+        uint64_t seq = *next;
+        if (log_read(log, &seq, m->end, &e, 1) == 0) {
+            *next = seq;
+            break;
+        }
+        if ((size_t)(end - at) < 32 + e.data.len)
+            break;
+        at = put_row(at, &e);
+        *next = seq;
+        count++;
+    }
+    *stop = at;
+    return count;
+}
+
+void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (!log)
+        return;
+    size_t room = mailbox_room(s, from), want = sizeof(struct msg_data) + DATA_BYTES_MAX;
+    if (room > want)
+        room = want;
+    struct spsc_record *r = room >= sizeof(struct msg_data) + 65536 ? mailbox_reserve(s, from, room) : NULL;
+    if (!r) { /* the reader is behind: ask ourselves again, later */
+        mailbox_send(s, s->index, MSG_READ, (uint16_t)(from + 1), 0, m, sizeof *m);
+        return;
+    }
+    struct msg_data d = {.key = m->key, .from = m->from};
+    uint8_t *stop;
+    d.count = put_rows(log, m, r->body + sizeof d, r->body + room, &d.next, &stop);
+    log_heads(log, &d.heads);
+    if (d.next < d.heads.first && d.count == 0)
+        d.next = d.heads.first;
+    memcpy(r->body, &d, sizeof d);
+    r->kind = MSG_DATA;
+    r->aux = 0;
+    r->arg = 0;
+    mailbox_commit(s, from, r, (size_t)(stop - r->body));
+    log->readers[from] = (struct log_reader){d.next, s->now};
+}
+
+/* ---- what peers publish to us ---- */
+
+void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
+{
+    struct log *log;
+    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
+    if (log_open(s, (struct log_key){m->node_id, hash}, &m->channel, &log) != NET_OK)
+        COUNT(s, drop_log_full);
+}
+
+static void give_credit(struct shard *s, unsigned home, const struct msg_credit *m, struct log *log)
+{
+    if (home == s->index) {
+        struct peer *p = peer_find(s, m->node_id);
+        struct stream *st = p ? map_get(&p->streams, m->stream_id) : NULL;
+        if (st)
+            stream_consumed(p, st, m->credit);
+    } else if (!mailbox_try(s, home, MSG_CREDIT, 0, 0, m, sizeof *m, NULL, 0)) {
+        log->held_credit += m->credit;
+    }
+}
+
+void log_return_credit(struct log *log)
+{
+    if (log->held_credit == 0 || log_congested(log))
+        return;
+    struct msg_credit m = {log->key.origin, log->held_stream, log->held_credit};
+    log->held_credit = 0;
+    give_credit(log->shard, log->held_home, &m, log);
+}
+
+void log_on_received(struct shard *s, unsigned from, const struct msg_received *m, struct cspan frames)
+{
+    struct log *log = log_find(s, (struct log_key){m->origin, m->hash});
+    if (!log) {
+        COUNT_N(s, drop_log_full, m->count);
+        return;
+    }
+    uint64_t first;
+    int err = log_append(log, frames, m->count, &first);
+    if (err)
+        COUNT_N(s, drop_log_full, m->count);
+    else
+        COUNT_N(s, stored_events, m->count);
+    log->held_home = from;
+    log->held_stream = m->stream_id;
+    log->held_credit += m->credit;
+    log_return_credit(log); /* or later, when the log has room again */
+}
+
+/* ---- rosters ---- */
+
+/* Nobody is asked who may: tokens and visibility come later; until then any connected peer may subscribe. */
+static enum membership_reason authorize(struct shard *s, const struct msg_subscribe *m)
+{
+    if (!roster_has(&s->roster, &m->channel, m->node_id) &&
+        roster_peer_channels(&s->roster, m->node_id) >= s->node->config.max_channels_per_peer)
+        return REASON_TOO_MANY_CHANNELS;
+    return REASON_NONE;
+}
+
+static enum membership_reason subscribe(struct shard *s, unsigned home, const struct msg_subscribe *m, uint64_t hash)
+{
+    enum membership_reason reason = authorize(s, m);
+    struct log *log;
+    if (reason == REASON_NONE && log_touch(s, (struct log_key){0, hash}, &m->channel, &log) != NET_OK)
+        reason = REASON_TOO_MANY_CHANNELS;
+    if (reason == REASON_NONE && roster_add(&s->roster, &m->channel, m->node_id, home) < 0)
+        reason = REASON_TOO_MANY_CHANNELS;
+    if (reason != REASON_NONE)
+        return reason;
+    struct log_heads heads;
+    log_heads(log, &heads);
+    struct msg_cursor c = {m->node_id, hash, heads.live, m->channel};
+    mailbox_send(s, home, MSG_CURSOR, 1, 0, &c, sizeof c);
+    return REASON_NONE;
+}
+
+void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_subscribe *m)
+{
+    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
+    struct msg_answer a = {.node_id = m->node_id, .nonce = m->nonce, .hash = hash, .subscribe = add, .accepted = true};
+    if (add) {
+        a.reason = (uint8_t)subscribe(s, from, m, hash);
+        a.accepted = a.reason == REASON_NONE;
+    } else {
+        roster_remove(&s->roster, &m->channel, m->node_id);
+        struct msg_cursor c = {m->node_id, hash, 0, m->channel};
+        mailbox_send(s, from, MSG_CURSOR, 0, 0, &c, sizeof c);
+        struct log *log = log_find(s, (struct log_key){0, hash});
+        if (log)
+            log_release(log);
+    }
+    if (!mailbox_try(s, from, MSG_ROSTER_ACK, 0, 0, &a, sizeof a, NULL, 0))
+        COUNT(s, drop_ring_full); /* the peer asks again */
+}
+
+void log_on_peer_gone(struct shard *s, uint64_t node_id)
+{
+    if (roster_peer_channels(&s->roster, node_id) == 0)
+        return;
+    roster_remove_peer(&s->roster, node_id);
+    for (struct list *n = s->log_list.next, *next; n != &s->log_list; n = next) {
+        next = n->next;
+        log_release(container_of(n, struct log, in_shard));
+    }
+}
+
+/* ---- lists ---- */
+
+void log_on_list(struct shard *s, unsigned from, uint64_t request)
+{
+    for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
+        struct log *log = container_of(n, struct log, in_shard);
+        struct log_heads heads;
+        log_heads(log, &heads);
+        uint32_t subscribers = log->key.origin == 0 ? roster_count(&s->roster, &log->name) : 0;
+        if (!log->open && subscribers == 0)
+            continue; /* only watched: nothing there yet */
+        struct msg_list_row row = {
+            .channel = log->name,
+            .origin = log->key.origin,
+            .first_seq = heads.first,
+            .next_seq = heads.live,
+            .bytes = log->open && log->redex ? redex_bytes(log->redex) : 0,
+            .subscribers = subscribers,
+            .error = log->redex ? redex_error(log->redex) : NET_OK,
+            .log = log->kind,
+            .exists = log->open,
+        };
+        mailbox_send(s, from, MSG_LIST_ROW, 0, request, &row, sizeof row);
+    }
+    mailbox_send(s, from, MSG_LIST_END, 0, request, NULL, 0);
+}

@@ -1,0 +1,264 @@
+/* Membership on a peer's home shard: what we ask of it, what it asks of us. channels.md 6-8 */
+#include <stdlib.h>
+
+#include "shards/node/node_internal.h"
+
+static const uint64_t ASK_AGAIN_MAX_NS = UINT64_C(60000000000);
+
+/* ---- sending ---- */
+
+static void queue_message(struct peer *p, const struct membership *m)
+{
+    if (p->control_count == CONTROL_QUEUE) {
+        COUNT(p->shard, drop_control_full); /* fire and forget, as the protocol has it: whoever asked asks again */
+        return;
+    }
+    struct control_message *slot = &p->control[(p->control_head + p->control_count) % CONTROL_QUEUE];
+    int len = membership_encode(m, slot->bytes, sizeof slot->bytes);
+    if (len < 0)
+        return;
+    slot->len = (uint16_t)len;
+    p->control_count++;
+    peer_wants_tx(p);
+}
+
+static void ask(struct subscription *sub, struct peer *p)
+{
+    io_random(p->shard->io, &sub->nonce, sizeof sub->nonce);
+    struct membership m = {
+        .type = sub->state == SUBSCRIPTION_LEAVING ? MEMBERSHIP_UNSUBSCRIBE : MEMBERSHIP_SUBSCRIBE,
+        .nonce = sub->nonce,
+        .channel = sub->channel,
+    };
+    queue_message(p, &m);
+    uint64_t wait = p->shard->node->config.ack_timeout_ns << (sub->attempts < 4 ? sub->attempts : 4);
+    sub->attempts++;
+    sub->ask_at = p->shard->now + (wait < ASK_AGAIN_MAX_NS ? wait : ASK_AGAIN_MAX_NS);
+}
+
+static void report(struct peer *p, const struct subscription *sub, bool accepted, enum membership_reason reason)
+{
+    struct msg_answer a = {
+        .node_id = p->node_id,
+        .hash = sub->hash,
+        .subscribe = sub->state != SUBSCRIPTION_LEAVING,
+        .accepted = accepted,
+        .reason = (uint8_t)reason,
+    };
+    mailbox_send(p->shard, 0, MSG_SUBSCRIBED, 0, 0, &a, sizeof a);
+}
+
+/* ---- our subscriptions at this peer ---- */
+
+static struct subscription *find_hash(struct peer *p, uint64_t hash)
+{
+    for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
+        struct subscription *sub = container_of(n, struct subscription, in_peer);
+        if (sub->hash == hash)
+            return sub;
+    }
+    return NULL;
+}
+
+static void subscription_free(struct peer *p, struct subscription *sub)
+{
+    struct stream *st = map_get(&p->streams, channel_stream_id(sub->hash));
+    if (st)
+        st->subscription = NULL;
+    list_remove(&sub->in_peer);
+    free(sub);
+}
+
+/* The owner of our copy opens its log before the first event reaches it: same ring, same order. */
+static void open_copy(struct peer *p, struct subscription *sub)
+{
+    if (sub->opened)
+        return;
+    sub->opened = true;
+    struct msg_subscribe m = {.node_id = p->node_id, .channel = sub->channel};
+    unsigned owner = log_owner(p->shard->node, sub->hash);
+    if (owner == p->shard->index)
+        log_on_receive_open(p->shard, &m);
+    else
+        mailbox_send(p->shard, owner, MSG_RECEIVE_OPEN, 0, 0, &m, sizeof m);
+}
+
+struct subscription *membership_find(struct peer *p, uint64_t stream_id)
+{
+    struct stream *st = map_get(&p->streams, stream_id);
+    struct subscription *sub = st ? st->subscription : NULL;
+    for (struct list *n = p->subscriptions.next; !sub && n != &p->subscriptions; n = n->next) {
+        struct subscription *each = container_of(n, struct subscription, in_peer);
+        if (channel_stream_id(each->hash) == stream_id)
+            sub = each;
+    }
+    if (!sub || sub->state == SUBSCRIPTION_LEAVING || sub->state == SUBSCRIPTION_REFUSED)
+        return NULL;
+    open_copy(p, sub);
+    if (!st)
+        st = stream_get(p, stream_id);
+    if (st)
+        st->subscription = sub;
+    return sub;
+}
+
+static void subscribe(struct peer *p, const struct channel_name *channel, uint64_t hash)
+{
+    struct subscription *sub = find_hash(p, hash);
+    if (!sub) {
+        sub = calloc(1, sizeof *sub);
+        if (!sub)
+            return; /* the request times out */
+        sub->channel = *channel;
+        sub->hash = hash;
+        list_push_back(&p->subscriptions, &sub->in_peer);
+    }
+    sub->state = SUBSCRIPTION_ASKING;
+    sub->attempts = 0;
+    sub->ask_at = p->shard->now;
+}
+
+static void unsubscribe(struct peer *p, uint64_t hash)
+{
+    struct subscription *sub = find_hash(p, hash);
+    if (!sub)
+        return;
+    sub->state = SUBSCRIPTION_LEAVING;
+    sub->attempts = 0;
+    sub->ask_at = p->shard->now;
+    if (!peer_usable(p)) { /* nobody to tell: it forgets us with the session */
+        report(p, sub, true, REASON_NONE);
+        subscription_free(p, sub);
+    }
+}
+
+void membership_on_subscribe(struct shard *s, bool on, const struct msg_subscribe *m)
+{
+    struct peer *p = on ? peer_get(s, m->node_id) : peer_find(s, m->node_id);
+    if (!p)
+        return;
+    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
+    if (on)
+        subscribe(p, &m->channel, hash);
+    else
+        unsubscribe(p, hash);
+    membership_tick(p, s->now);
+    peer_schedule(p);
+}
+
+void membership_on_session(struct peer *p)
+{
+    for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
+        struct subscription *sub = container_of(n, struct subscription, in_peer);
+        if (sub->state != SUBSCRIPTION_LEAVING)
+            sub->state = SUBSCRIPTION_ASKING;
+        sub->attempts = 0;
+        sub->ask_at = p->shard->now;
+    }
+    membership_tick(p, p->shard->now);
+}
+
+void membership_tick(struct peer *p, uint64_t now)
+{
+    if (!peer_usable(p))
+        return;
+    for (struct list *n = p->subscriptions.next, *next; n != &p->subscriptions; n = next) {
+        struct subscription *sub = container_of(n, struct subscription, in_peer);
+        next = n->next;
+        if (now < sub->ask_at)
+            continue;
+        if (sub->state == SUBSCRIPTION_LEAVING && sub->attempts >= 2) {
+            report(p, sub, true, REASON_NONE);
+            subscription_free(p, sub);
+            continue;
+        }
+        if (sub->state == SUBSCRIPTION_REFUSED)
+            sub->state = SUBSCRIPTION_ASKING;
+        ask(sub, p);
+    }
+}
+
+uint64_t membership_deadline(const struct peer *p)
+{
+    uint64_t at = UINT64_MAX;
+    if (!peer_usable(p))
+        return at;
+    for (const struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
+        const struct subscription *sub = container_of(n, struct subscription, in_peer);
+        if (sub->ask_at < at)
+            at = sub->ask_at;
+    }
+    return at;
+}
+
+void membership_free(struct peer *p)
+{
+    while (!list_empty(&p->subscriptions))
+        subscription_free(p, container_of(list_first(&p->subscriptions), struct subscription, in_peer));
+}
+
+static void on_ack(struct peer *p, const struct membership *m)
+{
+    for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
+        struct subscription *sub = container_of(n, struct subscription, in_peer);
+        if (sub->nonce != m->nonce || (sub->state != SUBSCRIPTION_ASKING && sub->state != SUBSCRIPTION_LEAVING))
+            continue;
+        report(p, sub, m->accepted, m->reason);
+        if (sub->state == SUBSCRIPTION_LEAVING) {
+            subscription_free(p, sub);
+        } else if (m->accepted) {
+            sub->state = SUBSCRIPTION_ACTIVE;
+            sub->ask_at = UINT64_MAX;
+            open_copy(p, sub);
+        } else {
+            sub->state = SUBSCRIPTION_REFUSED; /* asked again after the back-off */
+        }
+        return;
+    }
+    /* Unknown nonce: late, a duplicate, or forged by guessing. Ignored. */
+}
+
+/* ---- what the peer asks ---- */
+
+static void forward(struct peer *p, const struct membership *m, bool add)
+{
+    struct shard *s = p->shard;
+    struct msg_subscribe body = {.node_id = p->node_id, .nonce = m->nonce, .channel = m->channel};
+    unsigned owner = log_owner(s->node, channel_hash(m->channel.text, m->channel.len));
+    if (!mailbox_try(s, owner, MSG_ROSTER, add, 0, &body, sizeof body, NULL, 0))
+        COUNT(s, drop_ring_full);
+}
+
+void membership_on_packet(struct peer *p, struct cspan plaintext, uint32_t count)
+{
+    struct wire_frames walk = wire_frames(plaintext, count);
+    struct cspan event;
+    while (wire_frames_next(&walk, &event)) {
+        struct membership m;
+        if (membership_decode(event, &m) != NET_OK) {
+            COUNT(p->shard, drop_membership);
+        } else if (m.type == MEMBERSHIP_ACK) {
+            on_ack(p, &m);
+        } else if (m.type == MEMBERSHIP_SUBSCRIBE && m.queue_group.len) {
+            /* A member of a group must not get what another member gets: refused until groups exist. */
+            queue_message(p, &(struct membership){.type = MEMBERSHIP_ACK, .nonce = m.nonce});
+        } else {
+            forward(p, &m, m.type == MEMBERSHIP_SUBSCRIBE);
+        }
+    }
+    peer_schedule(p);
+}
+
+void membership_on_roster_ack(struct shard *s, const struct msg_answer *a)
+{
+    struct peer *p = peer_find(s, a->node_id);
+    if (!p)
+        return;
+    struct membership m = {
+        .type = MEMBERSHIP_ACK,
+        .nonce = a->nonce,
+        .accepted = a->accepted,
+        .reason = (enum membership_reason)a->reason,
+    };
+    queue_message(p, &m);
+}

@@ -1,0 +1,151 @@
+/* What shards tell each other: kinds and bodies of the records in the rings between them. Plain data, copied. Names of
+ * channels travel only when something is opened; afterwards the canonical hash stands for them. */
+#ifndef NM_SHARDS_NODE_MESSAGES_H
+#define NM_SHARDS_NODE_MESSAGES_H
+
+#include "core/channel/channel.h"
+#include "core/io/io.h"
+#include "core/session/session.h"
+#include "shards/node/control.h"
+
+/* kind, from -> to */
+enum message_kind {
+    MSG_SESSION,      /* shard 0 -> home: a handshake ended, run this session */
+    MSG_FORGET_PEER,  /* shard 0 -> home: arg node id */
+    MSG_ROUTE,        /* shard 0 -> all: where a neighbour is reached, for relaying */
+    MSG_FOREIGN_ID,   /* home -> the shard a v0.19 session id steers to: arg id, aux 1 add / 0 remove */
+    MSG_DATAGRAM,     /* any -> home: a datagram that arrived on the wrong shard */
+    MSG_PEER_STATE,   /* home -> shard 0 */
+    MSG_REDIAL,       /* home -> shard 0: arg node id */
+    MSG_SUBSCRIBE,    /* shard 0 -> home: we want (aux 1) or no longer want (aux 0) a channel of that peer */
+    MSG_SUBSCRIBED,   /* home -> shard 0: the peer's answer */
+    MSG_RECEIVE_OPEN, /* home -> channel owner: events of that origin will come */
+    MSG_RECEIVED,     /* home -> channel owner: events */
+    MSG_CREDIT,       /* channel owner -> home: that many bytes were handed on */
+    MSG_ROSTER,       /* home -> channel owner: a peer subscribes (aux 1) or unsubscribes (aux 0) */
+    MSG_ROSTER_ACK,   /* channel owner -> home: the answer for the peer */
+    MSG_CURSOR,       /* channel owner -> home: start (aux 1) or end (aux 0) sending a channel to a peer */
+    MSG_PEER_GONE,    /* home -> all: arg node id: take it from every roster */
+    MSG_WATCH,        /* reader -> owner: tell me when the log grows (aux 1), or no longer (aux 0) */
+    MSG_HEAD,         /* owner -> watcher: how far the log is */
+    MSG_READ,         /* reader -> owner: send me events */
+    MSG_DATA,         /* owner -> reader: events */
+    MSG_PUBLISH_OPEN, /* shard 0 -> owner */
+    MSG_PUBLISH,      /* shard 0 -> owner: event frames */
+    MSG_PUBLISHED,    /* owner -> shard 0: stored (written, or synced), or an error */
+    MSG_LIST,         /* shard 0 -> all: arg request; rows and an end come back */
+    MSG_LIST_ROW,
+    MSG_LIST_END,
+    MSG_STOP,    /* shard 0 -> all: aux = enum stop_phase */
+    MSG_STOPPED, /* all -> shard 0: aux = phase reached */
+};
+
+struct msg_session {
+    struct session_params params;
+    struct io_addr addr;
+    uint64_t rtt_ns; /* of the handshake; 0 unknown */
+    uint32_t rx_window;
+    bool relayed;
+};
+
+struct msg_route {
+    uint64_t node_id;
+    struct io_addr addr;
+    bool up;
+};
+
+struct msg_peer_state {
+    uint64_t node_id, features, rtt_ns;
+    struct io_addr addr;
+    enum peer_state state;
+    bool restarted; /* another INSTANCE than before */
+    bool failed;    /* silent for 3 x session_timeout */
+    bool relayed;
+};
+
+struct msg_subscribe { /* MSG_SUBSCRIBE, MSG_RECEIVE_OPEN, MSG_ROSTER */
+    uint64_t node_id, nonce;
+    struct channel_name channel;
+};
+
+struct msg_answer { /* MSG_SUBSCRIBED, MSG_ROSTER_ACK */
+    uint64_t node_id, nonce, hash;
+    bool subscribe, accepted;
+    uint8_t reason;
+};
+
+struct msg_received { /* followed by frames */
+    uint64_t origin, hash, stream_id;
+    uint32_t credit, count;
+};
+
+struct msg_credit {
+    uint64_t node_id, stream_id;
+    uint32_t credit;
+};
+
+struct msg_cursor {
+    uint64_t node_id, hash, from;
+    struct channel_name channel;
+};
+
+struct log_key {
+    uint64_t origin; /* 0: this node's own log */
+    uint64_t hash;
+};
+
+struct msg_watch {
+    struct log_key key;
+    struct channel_name channel;
+};
+
+struct log_heads {
+    bool exists;
+    uint64_t first, live, written; /* first retained; visible below live; in the file below written */
+};
+
+struct msg_head {
+    struct log_key key;
+    struct log_heads heads;
+};
+
+struct msg_read {
+    struct log_key key;
+    uint64_t from, end; /* events with from <= seq < end */
+};
+
+struct msg_data { /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
+    struct log_key key;
+    struct log_heads heads;
+    uint64_t from, next; /* what was asked, where to go on */
+    uint32_t count;
+};
+
+struct msg_publish_open {
+    struct channel_name channel;
+    uint32_t publisher;
+    bool durable;
+};
+
+struct msg_publish { /* followed by frames */
+    uint64_t hash;
+    uint32_t publisher, count;
+};
+
+struct msg_published {
+    uint32_t publisher, count;
+    uint64_t first_seq;
+    uint64_t bytes; /* of payload */
+    int32_t err;
+};
+
+struct msg_list_row {
+    struct channel_name channel;
+    uint64_t origin, first_seq, next_seq, bytes;
+    uint32_t subscribers;
+    int32_t error;
+    enum config_log log;
+    bool exists;
+};
+
+#endif

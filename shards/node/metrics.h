@@ -1,0 +1,73 @@
+/* What a shard counts. One table: the struct, the names in /metrics and their help come from it. */
+#ifndef NM_SHARDS_NODE_METRICS_H
+#define NM_SHARDS_NODE_METRICS_H
+
+#include "core/base/counter.h"
+
+/* field, metric name without prefix, labels, help (given once per name, by the first row of that name) */
+#define SHARD_COUNTERS(X)                                                                                              \
+    X(turns, "turns_total", "", "Turns of the shard's loop")                                                           \
+    X(rx_datagrams, "rx_datagrams_total", "", "Datagrams received")                                                    \
+    X(rx_bytes, "rx_bytes_total", "", "Bytes of datagrams received")                                                   \
+    X(rx_packets, "rx_packets_total", "", "Session packets authenticated")                                             \
+    X(rx_events, "rx_events_total", "", "Events received on subscribed channels")                                      \
+    X(tx_datagrams, "tx_datagrams_total", "", "Datagrams sent")                                                        \
+    X(tx_bytes, "tx_bytes_total", "", "Bytes of datagrams sent")                                                       \
+    X(tx_events, "tx_events_total", "", "Events sent to subscribers, counted once for each")                           \
+    X(published_events, "published_events_total", "", "Events appended to this node's own channels")                   \
+    X(published_bytes, "published_bytes_total", "", "Bytes of those events")                                           \
+    X(stored_events, "stored_events_total", "", "Received events appended to their logs")                              \
+    X(relayed, "relayed_datagrams_total", "", "Datagrams forwarded for other nodes")                                   \
+    X(passed_on, "passed_on_datagrams_total", "", "Datagrams that arrived on another shard than their session's")      \
+    X(handshakes_started, "handshakes_total", "event=\"started\"", "Handshakes by what became of them")                \
+    X(handshakes_answered, "handshakes_total", "event=\"answered\"", "")                                               \
+    X(sessions_confirmed, "handshakes_total", "event=\"confirmed\"", "")                                               \
+    X(compat_sessions, "compat_sessions_total", "", "Sessions without the secure extension (v0.19.0 peers)")           \
+    X(grants_sent, "credit_grants_total", "dir=\"sent\"", "Credit grants")                                             \
+    X(grants_received, "credit_grants_total", "dir=\"received\"", "")                                                  \
+    X(credit_written_off, "credit_written_off_bytes_total", "",                                                        \
+      "Bytes in flight assumed lost after a silence of the receiver")                                                  \
+    X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
+    X(drop_truncated, "drops_total", "reason=\"truncated\"", "What was dropped, by reason")                            \
+    X(drop_class, "drops_total", "reason=\"not_a_packet\"", "")                                                        \
+    X(drop_header, "drops_total", "reason=\"bad_header\"", "")                                                         \
+    X(drop_length, "drops_total", "reason=\"bad_length\"", "")                                                         \
+    X(drop_session, "drops_total", "reason=\"unknown_session\"", "")                                                   \
+    X(drop_replay, "drops_total", "reason=\"replay\"", "")                                                             \
+    X(drop_auth, "drops_total", "reason=\"authentication\"", "")                                                       \
+    X(drop_routed_heartbeat, "drops_total", "reason=\"routed_heartbeat\"", "")                                         \
+    X(drop_pingwave, "drops_total", "reason=\"pingwave\"", "")                                                         \
+    X(drop_keepalive, "drops_total", "reason=\"keepalive\"", "")                                                       \
+    X(drop_no_route, "drops_total", "reason=\"no_route\"", "")                                                         \
+    X(drop_ttl, "drops_total", "reason=\"ttl\"", "")                                                                   \
+    X(drop_relay_busy, "drops_total", "reason=\"relay_busy\"", "")                                                     \
+    X(drop_subprotocol, "drops_total", "reason=\"unknown_subprotocol\"", "")                                           \
+    X(drop_unsubscribed, "drops_total", "reason=\"not_subscribed\"", "")                                               \
+    X(drop_stream_limit, "drops_total", "reason=\"stream_limit\"", "")                                                 \
+    X(drop_ring_full, "drops_total", "reason=\"ring_full\"", "")                                                       \
+    X(drop_log_full, "drops_total", "reason=\"log_full\"", "")                                                         \
+    X(drop_frames, "drops_total", "reason=\"bad_frames\"", "")                                                         \
+    X(drop_lost, "drops_total", "reason=\"lost_in_network\"", "")                                                      \
+    X(drop_lag, "drops_total", "reason=\"subscriber_lag\"", "")                                                        \
+    X(drop_oversize, "drops_total", "reason=\"larger_than_peer_takes\"", "")                                           \
+    X(drop_send, "drops_total", "reason=\"send_failed\"", "")                                                          \
+    X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
+    X(drop_control_full, "drops_total", "reason=\"control_queue_full\"", "")                                           \
+    X(drop_credit, "drops_total", "reason=\"bad_credit\"", "")                                                         \
+    X(drop_gate, "drops_total", "reason=\"handshake_gate\"", "")                                                       \
+    X(drop_handshake, "drops_total", "reason=\"handshake_invalid\"", "")                                               \
+    X(drop_handshake_policy, "drops_total", "reason=\"handshake_policy\"", "")                                         \
+    X(drop_handshake_replay, "drops_total", "reason=\"handshake_replay\"", "")                                         \
+    X(drop_handshake_limit, "drops_total", "reason=\"handshake_limit\"", "")
+
+struct shard_metrics {
+#define X(field, name, labels, help) counter field;
+    SHARD_COUNTERS(X)
+#undef X
+    counter gauge_peers, gauge_sessions, gauge_logs;
+};
+
+#define COUNT(shard, field) counter_add(&(shard)->metrics.field, 1)
+#define COUNT_N(shard, field, n) counter_add(&(shard)->metrics.field, (n))
+
+#endif

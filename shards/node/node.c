@@ -1,0 +1,136 @@
+/* Making and ending a node: what its shards share before they run. */
+#include "core/base/text.h"
+#include "shards/node/node_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint64_t offered_features(const struct config *c)
+{
+    uint64_t features = FEATURE_SECURE | FEATURE_RELAYED | FEATURE_EPOCHS;
+    if (c->cipher_aes_gcm && crypto_has_fast_aes())
+        features |= FEATURE_AES_GCM;
+    return features;
+}
+
+/* All windows together stay below half of the socket buffer that was got (X4); there are few streams that carry much.
+ */
+static uint32_t receive_window(const struct config *c, uint32_t socket_buffer)
+{
+    uint32_t most = socket_buffer / 4, least = 65536;
+    uint32_t window = c->window < most || socket_buffer == 0 ? c->window : most;
+    return window < least ? least : window;
+}
+
+static int load_identity(struct node *n, const struct node_secrets *secrets, struct config_error *error)
+{
+    struct crypto *crypto;
+    int err = crypto_init(&crypto, NULL);
+    if (err) {
+        text_format(error->text, sizeof error->text, "libcrypto lacks an algorithm: %s", net_err_text(err));
+        return err;
+    }
+    n->local.identity = &n->identity;
+    memcpy(n->local.static_secret, secrets->static_secret, 32);
+    memcpy(n->local.psk, secrets->psk, 32);
+    n->local.features = offered_features(&n->config);
+    handshake_local_init(&n->local, crypto);
+    err = identity_init(&n->identity, crypto, secrets->seed);
+    crypto_deinit(crypto);
+    if (err)
+        text_format(error->text, sizeof error->text,
+                    "%s/identity: this identity cannot be used on the wire; make another node", n->dir);
+    return err;
+}
+
+static int make_shards(struct node *n)
+{
+    size_t count = n->shard_count;
+    n->shards = calloc(count, sizeof(struct shard *));
+    n->rings = aligned_alloc(_Alignof(struct spsc), count * count * sizeof *n->rings);
+    if (!n->shards || !n->rings)
+        return NET_ERR_NO_MEMORY;
+    memset(n->rings, 0, count * count * sizeof *n->rings);
+    int err = NET_OK;
+    for (size_t i = 0; i < count * count && !err; i++)
+        err = spsc_init(&n->rings[i], n->config.ring_bytes);
+    for (unsigned i = 0; i < count && !err; i++)
+        err = shard_create(n, i);
+    return err;
+}
+
+int node_create(struct node **out, const struct node_options *options, struct config_error *error)
+{
+    struct node *n = calloc(1, sizeof *n);
+    if (!n) {
+        struct peers_file peers = options->peers;
+        peers_file_free(&peers);
+        return NET_ERR_NO_MEMORY;
+    }
+    *out = n;
+    n->options = *options;
+    n->config = *options->config;
+    n->peers = options->peers;
+    n->shard_count = options->config->shards;
+    text_format(n->dir, sizeof n->dir, "%s", options->dir);
+    n->link_config = (struct link_config){
+        .heartbeat_interval_ns = n->config.heartbeat_interval_ns,
+        .session_timeout_ns = n->config.session_timeout_ns,
+        .handshake_timeout_ns = n->config.handshake_timeout_ns,
+        .rekey_interval_ns = n->config.rekey_interval_ns,
+    };
+    n->rx_window = receive_window(&n->config, options->socket_buffer);
+    int err = load_identity(n, options->secrets, error);
+    if (!err && (err = make_shards(n)) != NET_OK)
+        text_format(error->text, sizeof error->text, "cannot make %u shards: %s", n->shard_count, net_err_text(err));
+    if (err) {
+        node_destroy(n);
+        *out = NULL;
+    }
+    return err;
+}
+
+void node_destroy(struct node *n)
+{
+    if (!n)
+        return;
+    for (unsigned i = 0; n->shards && i < n->shard_count; i++)
+        shard_destroy(n->shards[i]);
+    for (size_t i = 0; n->rings && i < (size_t)n->shard_count * n->shard_count; i++)
+        spsc_deinit(&n->rings[i]);
+    free(n->shards);
+    free(n->rings);
+    peers_file_free(&n->peers);
+    identity_deinit(&n->identity);
+    secure_wipe(&n->local, sizeof n->local);
+    free(n);
+}
+
+struct shard *node_shard(struct node *n, unsigned shard)
+{
+    return n->shards[shard];
+}
+
+void node_request_stop(struct node *n)
+{
+    atomic_store_explicit(&n->stop_requested, true, memory_order_relaxed);
+}
+
+void node_get_info(struct node *n, struct node_info *out)
+{
+    struct shard *s = n->shards[0];
+    *out = (struct node_info){
+        .node_id = n->identity.ids.node_id,
+        .config = &n->config,
+        .shards = n->shard_count,
+        .uptime_ns = s->now - n->started_ns,
+        .stopping = s->stopping != STOP_NONE,
+        .fast_cipher = (n->local.features & FEATURE_AES_GCM) != 0,
+        .ipsec_mb = crypto_uses_ipsec_mb(s->crypto),
+        .gso = n->options.gso,
+        .gro = n->options.gro,
+        .socket_buffer = n->options.socket_buffer,
+    };
+    memcpy(out->entity, n->identity.entity, 32);
+    memcpy(out->public_key, n->local.static_public, 32);
+}

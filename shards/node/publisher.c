@@ -1,0 +1,176 @@
+/* A publish as shard 0 sees it: what the admin port puts goes to the channel's owner, and answers come back. */
+#include <assert.h>
+
+#include "shards/node/contacts.h"
+
+static const uint64_t WINDOW_BYTES = 1 << 20; /* in flight to the owner, per publisher */
+
+static void tell_owner(struct contacts *cs, struct publisher *p, bool begin)
+{
+    struct msg_publish_open m = {.publisher = p->node.id, .durable = p->node.durable};
+    if (begin)
+        m.channel = p->node.channel;
+    mailbox_send(cs->shard, log_owner(cs->shard->node, p->node.hash), MSG_PUBLISH_OPEN, 0, 0, &m, sizeof m);
+}
+
+static void detach(struct contacts *cs, struct publisher *p)
+{
+    tell_owner(cs, p, false);
+    map_remove(&cs->publishers, p->node.id);
+    list_remove(&p->node.link);
+}
+
+static void finish(struct contacts *cs, struct publisher *p, int err)
+{
+    detach(cs, p);
+    p->done(p, err);
+}
+
+static void arm(struct contacts *cs, struct publisher *p)
+{
+    p->node.deadline = cs->shard->now + cs->shard->node->config.publish_timeout_ns;
+    if (!timer_armed(&cs->publish_timer))
+        timer_arm(&cs->shard->timers, &cs->publish_timer, p->node.deadline);
+}
+
+/* The node had no room for publish_timeout: bounded waiting. */
+void publishers_on_timer(struct timer *t, uint64_t now)
+{
+    struct contacts *cs = container_of(t, struct contacts, publish_timer);
+    uint64_t next = UINT64_MAX;
+    for (struct list *n = cs->publisher_list.next, *after; n != &cs->publisher_list; n = after) {
+        struct publisher *p = container_of(n, struct publisher, node.link);
+        after = n->next;
+        if (p->node.accepted == p->node.acked)
+            continue;
+        if (now >= p->node.deadline) {
+            finish(cs, p, NET_ERR_TIMEOUT);
+            after = cs->publisher_list.next;
+            next = UINT64_MAX;
+        } else if (p->node.deadline < next) {
+            next = p->node.deadline;
+        }
+    }
+    if (next != UINT64_MAX)
+        timer_arm(&cs->shard->timers, t, next);
+}
+
+int node_publish_open(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable)
+{
+    struct contacts *cs = node->shards[0]->contacts;
+    if (cs->phase != STOP_NONE)
+        return NET_ERR_STATE;
+    if (node->config.log == LOG_DISK && !channel_name_storable(channel))
+        return NET_ERR_INVALID;
+    p->events = p->bytes = p->first_seq = p->last_seq = 0;
+    memset(&p->node, 0, sizeof p->node);
+    p->node.channel = *channel;
+    p->node.hash = channel_hash(channel->text, channel->len);
+    p->node.durable = durable;
+    p->node.id = ++cs->next_id;
+    int err = map_put(&cs->publishers, p->node.id, p);
+    if (err)
+        return err;
+    list_push_back(&cs->publisher_list, &p->node.link);
+    tell_owner(cs, p, true);
+    return NET_OK;
+}
+
+int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
+{
+    struct contacts *cs = node->shards[0]->contacts;
+    struct msg_publish m = {p->node.hash, p->node.id, count};
+    unsigned owner = log_owner(node, p->node.hash);
+    assert(count > 0 && count <= WIRE_MAX_EVENTS && frames.len <= 60000);
+    if (cs->phase != STOP_NONE)
+        return NET_ERR_STATE;
+    p->node.want_writable = p->node.in_flight + frames.len > WINDOW_BYTES ||
+                            !mailbox_try(cs->shard, owner, MSG_PUBLISH, 0, 0, &m, sizeof m, frames.data, frames.len);
+    if (p->node.want_writable) {
+        arm(cs, p);
+        return NET_ERR_AGAIN;
+    }
+    p->node.accepted += count;
+    p->node.in_flight += (uint32_t)frames.len;
+    arm(cs, p);
+    return NET_OK;
+}
+
+void node_publish_finish(struct node *node, struct publisher *p)
+{
+    p->node.finished = true;
+    /* With nothing under way the owner's answer to nothing ends it: the callback never comes from inside a call. */
+    if (p->node.accepted == p->node.acked) {
+        struct msg_published m = {.publisher = p->node.id};
+        mailbox_send(node->shards[0], 0, MSG_PUBLISHED, 0, 0, &m, sizeof m);
+    }
+}
+
+void node_publish_cancel(struct node *node, struct publisher *p)
+{
+    detach(node->shards[0]->contacts, p);
+}
+
+uint32_t node_max_event(const struct node *node)
+{
+    (void)node;
+    return WIRE_MAX_EVENT;
+}
+
+static void account(struct publisher *p, const struct msg_published *m)
+{
+    if (p->events == 0)
+        p->first_seq = m->first_seq;
+    p->events += m->count;
+    p->bytes += m->bytes;
+    p->last_seq = m->first_seq + m->count - 1;
+}
+
+void contacts_on_published(struct shard *s, const struct msg_published *m)
+{
+    struct contacts *cs = s->contacts;
+    struct publisher *p = map_get(&cs->publishers, m->publisher);
+    if (!p)
+        return; /* its client went away */
+    p->node.acked += m->count;
+    if (m->err) {
+        finish(cs, p, m->err);
+        return;
+    }
+    if (m->count) {
+        account(p, m);
+        p->node.in_flight -= (uint32_t)m->bytes + 4 * m->count;
+        arm(cs, p);
+    }
+    if (p->node.finished && p->node.accepted == p->node.acked) {
+        finish(cs, p, NET_OK);
+    } else if (p->node.want_writable) {
+        p->node.want_writable = false;
+        p->writable(p);
+    }
+}
+
+void publishers_wake(struct contacts *cs)
+{
+    for (struct list *n = cs->publisher_list.next, *next; n != &cs->publisher_list; n = next) {
+        struct publisher *p = container_of(n, struct publisher, node.link);
+        next = n->next;
+        if (p->node.want_writable) {
+            p->node.want_writable = false;
+            p->writable(p);
+        }
+    }
+}
+
+/* A ring had no room: its publishers have no answer to wait for. */
+void publishers_retry(struct contacts *cs)
+{
+    for (struct list *n = cs->publisher_list.next; n != &cs->publisher_list; n = n->next) {
+        struct publisher *p = container_of(n, struct publisher, node.link);
+        if (p->node.want_writable && p->node.in_flight == 0) {
+            p->node.want_writable = false;
+            p->writable(p);
+            return; /* the list may have changed: the next one has the next turn */
+        }
+    }
+}

@@ -1,0 +1,318 @@
+/* A subscriber is a cursor in a log, moved as credit and buffers allow (design "Logs"). Here packets of events are
+ * made. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "shards/node/node_internal.h"
+
+enum { READ_BATCH = 256, GSO_SEGMENTS = 60, BATCHES_PER_PULL = 4 };
+
+/* What a cursor can read right now: a ring of frames or a log on this shard, or events that another shard sent. */
+struct source {
+    const struct event_ring *ring;
+    struct log *log;            /* read in batches into `buffer`, up to `end` */
+    struct redex_event *buffer; /* READ_BATCH of them */
+    uint64_t end;
+    const struct redex_event *events;
+    size_t count, at;
+};
+
+static bool source_refill(struct source *src, struct cursor *c)
+{
+    if (!src->log || c->next >= src->end)
+        return false;
+    uint64_t next = c->next;
+    src->count = log_read(src->log, &next, src->end, src->buffer, READ_BATCH);
+    src->events = src->buffer;
+    src->at = 0;
+    if (src->count == 0)
+        c->next = next; /* nothing but sequences that are not there */
+    return src->count > 0;
+}
+
+static bool source_has(struct source *src, struct cursor *c)
+{
+    if (src->ring)
+        return c->next < src->ring->next_seq;
+    return src->at < src->count || source_refill(src, c);
+}
+
+static uint32_t source_peek(const struct source *src, const struct cursor *c)
+{
+    if (src->ring)
+        return load_le32(event_ring_frames(src->ring, c->next).data);
+    return (uint32_t)src->events[src->at].data.len;
+}
+
+static void fill_from_ring(const struct event_ring *ring, struct cursor *c, struct packer *packer)
+{
+    while (c->next < ring->next_seq) {
+        struct cspan run = event_ring_frames(ring, c->next);
+        size_t before = packer->len;
+        c->next += packer_add_frames(packer, run, UINT32_MAX);
+        if (packer->len - before < run.len)
+            return; /* full; else the ring wrapped here: go on at its start */
+    }
+}
+
+/* Moves whole events into the packet until it is full or the source is empty. */
+static void source_fill(struct source *src, struct cursor *c, struct packer *packer)
+{
+    if (src->ring) {
+        fill_from_ring(src->ring, c, packer);
+        return;
+    }
+    while (source_has(src, c) && packer_add(packer, src->events[src->at].data))
+        c->next = src->events[src->at++].seq + 1;
+}
+
+/* The packet was not sent: the cursor stands where it stood, and what was read ahead is forgotten. */
+static void source_rewind(struct source *src, struct cursor *c, uint64_t next)
+{
+    c->next = next;
+    src->at = src->count = 0;
+    src->log = NULL;
+}
+
+static void source_skip(struct source *src, struct cursor *c)
+{
+    c->next = src->ring ? c->next + 1 : src->events[src->at].seq + 1;
+    src->at++;
+}
+
+/* Packets of one cursor in one transmit buffer: all but the last of one size, so that GSO carries them. */
+struct batch {
+    struct cursor *cursor;
+    struct tx_buffer *buffer;
+    struct packer packer;
+    size_t offset;  /* of the packet under construction */
+    uint16_t limit; /* plaintext bytes of every packet but the last */
+    uint32_t packets, events;
+    bool no_credit; /* or the session can seal no more */
+};
+
+static size_t route_len(const struct peer *p)
+{
+    return p->relayed ? WIRE_ROUTE : 0;
+}
+
+static size_t segment_len(const struct batch *b)
+{
+    return route_len(b->cursor->peer) + WIRE_OVERHEAD + b->limit;
+}
+
+/* Takes credit for `plaintext` bytes and seals the packet that was filled. */
+static bool packet_seal(struct batch *b, size_t plaintext)
+{
+    struct cursor *c = b->cursor;
+    struct peer *p = c->peer;
+    uint32_t cost = (uint32_t)plaintext + WIRE_OVERHEAD;
+    if (!credit_tx_acquire(&c->stream->tx, cost, p->shard->now))
+        return false;
+    struct wire_header h = {
+        .channel_hash = channel_wire_hash(c->view->key.hash),
+        .stream_id = c->stream->id,
+        .sequence = c->stream->tx_seq,
+        .origin_hash = (uint32_t)p->shard->node->identity.ids.origin_hash,
+        .payload_len = (uint16_t)plaintext,
+        .event_count = (uint16_t)b->packer.count,
+    };
+    size_t len = transmit_seal(p, link_tx(&p->link), &h, b->buffer->data + b->offset);
+    if (len == 0) {
+        credit_tx_refund(&c->stream->tx, cost);
+        COUNT(p->shard, drop_send);
+        return false;
+    }
+    c->stream->tx_seq++;
+    b->offset += len;
+    b->packets++;
+    b->events += b->packer.count;
+    return true;
+}
+
+/*
+ * How long the packet becomes when more follows it. Almost full: padded to the size of all (bytes behind the announced
+ * frames are ignored by every receiver, wire.md 6.1). The first of a batch, otherwise: it sets the size of all. Any
+ * other is the short last one. Returns true when another packet may follow.
+ */
+static bool packet_shape(struct batch *b, bool more, size_t *plaintext)
+{
+    size_t len = b->packer.len, waste = b->limit - len;
+    *plaintext = len;
+    if (!more)
+        return false;
+    if (waste > b->limit / 16) {
+        if (b->packets > 0)
+            return false;
+        b->limit = (uint16_t)len;
+    } else {
+        memset(b->packer.out + len, 0, waste);
+        *plaintext = b->limit;
+    }
+    return true;
+}
+
+static void batch_fill(struct batch *b, struct source *src)
+{
+    struct cursor *c = b->cursor;
+    for (bool more = true; more;) {
+        uint64_t next = c->next;
+        size_t plaintext;
+        packer_init(&b->packer, b->buffer->data + b->offset + route_len(c->peer) + WIRE_HEADER, b->limit);
+        source_fill(src, c, &b->packer);
+        if (b->packer.count == 0)
+            return; /* the next event fits no packet of this batch */
+        more = packet_shape(b, source_has(src, c), &plaintext);
+        if (!packet_seal(b, plaintext)) {
+            source_rewind(src, c, next);
+            b->no_credit = true;
+            return;
+        }
+        if (b->packets >= GSO_SEGMENTS || b->offset + segment_len(b) > b->buffer->size)
+            return;
+    }
+}
+
+static void batch_send(struct batch *b)
+{
+    struct peer *p = b->cursor->peer;
+    struct shard *s = p->shard;
+    if (b->packets == 0) {
+        transmit_release(s, b->buffer);
+        return;
+    }
+    COUNT_N(s, tx_events, b->events);
+    transmit_send(s, b->buffer, &p->addr, b->offset, b->packets > 1 ? segment_len(b) : 0, b->packets);
+    link_on_sent(&p->link, s->now);
+    b->cursor->moved_at = b->cursor->stream->last_active = s->now;
+}
+
+/* The plaintext limit for what comes next: the path's, or for an event above it what the peer takes: IP fragments it.
+ */
+static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
+{
+    const struct peer *p = c->peer;
+    return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_max;
+}
+
+/* Sends from `src` until it is empty, credit is used up (false), or buffers or this turn's share are (true). */
+static bool pump(struct cursor *c, struct source *src)
+{
+    struct peer *p = c->peer;
+    for (int batches = 0; source_has(src, c);) {
+        uint32_t len = source_peek(src, c);
+        if (len + 4 > p->plaintext_max) {
+            COUNT(p->shard, drop_oversize);
+            source_skip(src, c);
+            continue;
+        }
+        struct batch b = {.cursor = c, .limit = choose_limit(c, len)};
+        if (batches++ == BATCHES_PER_PULL || !(b.buffer = transmit_get(p->shard, true)))
+            return true;
+        batch_fill(&b, src);
+        batch_send(&b);
+        if (b.no_credit)
+            return false;
+    }
+    return false;
+}
+
+/* What the log no longer has, or more than max_lag behind its end, is skipped and counted. */
+static void skip_lag(struct cursor *c)
+{
+    const struct log_heads *heads = &c->view->heads;
+    uint64_t lag = c->peer->shard->node->config.max_lag;
+    uint64_t from = heads->first;
+    if (lag && heads->live > lag && heads->live - lag > from)
+        from = heads->live - lag;
+    if (c->next < from) {
+        COUNT_N(c->peer->shard, drop_lag, from - c->next);
+        c->next = from;
+    }
+}
+
+static bool ready(struct cursor *c)
+{
+    if (!peer_usable(c->peer))
+        return false;
+    if (!c->stream)
+        c->stream = stream_get(c->peer, channel_stream_id(c->view->key.hash));
+    return c->stream != NULL;
+}
+
+bool cursor_pull(struct cursor *c)
+{
+    struct log_view *v = c->view;
+    if (!ready(c))
+        return false;
+    if (v->log)
+        log_heads(v->log, &v->heads);
+    skip_lag(c);
+    if (c->next >= v->heads.live)
+        return false;
+    if (!v->log) { /* the owner sends it, and cursor_feed() goes on */
+        view_read(v, c->next, v->heads.live);
+        return false;
+    }
+    struct redex_event buffer[READ_BATCH];
+    struct source src = {.end = v->heads.live, .buffer = buffer};
+    if (v->log->kind == LOG_NONE)
+        src.ring = &v->log->ring;
+    else
+        src.log = v->log;
+    return pump(c, &src);
+}
+
+/* False: not all of them, for want of credit or buffers; the rest is asked for again. */
+bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n)
+{
+    struct source src = {.events = events, .count = n};
+    return ready(c) && !pump(c, &src) && src.count == n && src.at == n;
+}
+
+void cursor_free(struct cursor *c)
+{
+    struct log_view *v = c->view;
+    list_remove(&c->in_peer);
+    list_remove(&c->in_view);
+    free(c);
+    view_unused(v);
+}
+
+static struct cursor *cursor_find(struct peer *p, uint64_t hash)
+{
+    for (struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
+        struct cursor *c = container_of(n, struct cursor, in_peer);
+        if (c->view->key.hash == hash)
+            return c;
+    }
+    return NULL;
+}
+
+void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
+{
+    struct peer *p = peer_find(s, m->node_id);
+    struct cursor *c = p ? cursor_find(p, m->hash) : NULL;
+    if (!start) {
+        if (c)
+            cursor_free(c);
+        return;
+    }
+    if (!p || c)
+        return; /* gone meanwhile, or it asked again: its place stays */
+    struct log_view *v = view_open(s, (struct log_key){0, m->hash}, &m->channel);
+    if (!v)
+        return;
+    c = calloc(1, sizeof *c);
+    if (!c) {
+        view_unused(v);
+        return;
+    }
+    c->peer = p;
+    c->view = v;
+    c->next = m->from;
+    c->moved_at = s->now;
+    list_push_back(&v->cursors, &c->in_view);
+    list_push_back(&p->cursors, &c->in_peer);
+    peer_wants_tx(p);
+}

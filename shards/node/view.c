@@ -1,0 +1,127 @@
+/* A log as a reader's shard sees it: how far it is, who reads it here, and what is on its way from its owner. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "shards/node/node_internal.h"
+
+uint64_t log_map_key(struct log_key key)
+{
+    return key.hash ^ (key.origin * UINT64_C(0x9e3779b97f4a7c15));
+}
+
+static void watch(struct log_view *v, bool on)
+{
+    struct msg_watch m = {v->key, v->name};
+    mailbox_send(v->shard, log_owner(v->shard->node, v->key.hash), MSG_WATCH, on, 0, &m, sizeof m);
+}
+
+struct log_view *view_open(struct shard *s, struct log_key key, const struct channel_name *name)
+{
+    struct log_view *v = map_get(&s->views, log_map_key(key));
+    if (v)
+        return v;
+    v = calloc(1, sizeof *v);
+    if (!v)
+        return NULL;
+    v->key = key;
+    v->name = *name;
+    v->shard = s;
+    list_init(&v->cursors);
+    list_init(&v->tails);
+    if (map_put(&s->views, log_map_key(key), v) != NET_OK) {
+        free(v);
+        return NULL;
+    }
+    if (log_owner(s->node, key.hash) == s->index) {
+        v->heads_known = true;
+        v->log = log_find(s, key);
+        if (v->log) {
+            v->log->view = v;
+            log_heads(v->log, &v->heads);
+        }
+    } else {
+        watch(v, true);
+    }
+    return v;
+}
+
+void view_unused(struct log_view *v)
+{
+    if (!list_empty(&v->cursors) || !list_empty(&v->tails))
+        return;
+    if (v->log)
+        v->log->view = NULL;
+    else if (log_owner(v->shard->node, v->key.hash) != v->shard->index)
+        watch(v, false);
+    map_remove(&v->shard->views, log_map_key(v->key));
+    free(v);
+}
+
+void view_read(struct log_view *v, uint64_t from, uint64_t end)
+{
+    if (v->reading)
+        return; /* the answer moves whoever stands at its start; the others ask after it */
+    struct msg_read m = {v->key, from, end};
+    v->reading = true;
+    mailbox_send(v->shard, log_owner(v->shard->node, v->key.hash), MSG_READ, 0, 0, &m, sizeof m);
+}
+
+void view_on_heads(struct log_view *v, const struct log_heads *heads)
+{
+    bool grown = heads->live != v->heads.live || heads->first != v->heads.first;
+    v->heads = *heads;
+    v->heads_known = true;
+    if (grown)
+        for (struct list *n = v->cursors.next; n != &v->cursors; n = n->next)
+            peer_wants_tx(container_of(n, struct cursor, in_view)->peer);
+    tail_advance(v);
+}
+
+void view_on_head_message(struct shard *s, const struct msg_head *m)
+{
+    struct log_view *v = map_get(&s->views, log_map_key(m->key));
+    if (v)
+        view_on_heads(v, &m->heads);
+}
+
+/* Rows of MSG_DATA: seq u64, ts u64, len u32, pad u32, bytes padded to 8. */
+static size_t parse_rows(struct cspan rows, struct redex_event *out, size_t max)
+{
+    size_t n = 0;
+    while (rows.len >= 24 && n < max) {
+        uint32_t len = load_le32(rows.data + 16);
+        size_t step = 24 + (((size_t)len + 7) & ~(size_t)7);
+        assert(step <= rows.len);
+        out[n++] = (struct redex_event){
+            .seq = load_le64(rows.data),
+            .ts_ns = load_le64(rows.data + 8),
+            .data = {rows.data + 24, len},
+        };
+        rows.data += step;
+        rows.len -= step;
+    }
+    return n;
+}
+
+void view_on_data(struct shard *s, const struct spsc_record *r)
+{
+    struct msg_data m;
+    assert(r->len >= sizeof m);
+    memcpy(&m, r->body, sizeof m);
+    struct log_view *v = map_get(&s->views, log_map_key(m.key));
+    if (!v)
+        return;
+    v->reading = false;
+    struct redex_event events[DATA_EVENTS_MAX];
+    size_t n = parse_rows((struct cspan){r->body + sizeof m, r->len - sizeof m}, events, DATA_EVENTS_MAX);
+    for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next) {
+        struct cursor *c = container_of(node, struct cursor, in_view);
+        if (c->next == m.from && cursor_feed(c, events, n))
+            c->next = m.next;
+    }
+    v->heads = m.heads;
+    tail_on_data(v, m.from, m.next, events, n);
+    for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next)
+        peer_wants_tx(container_of(node, struct cursor, in_view)->peer);
+    view_on_heads(v, &m.heads); /* last: the view may go with its last reader */
+}

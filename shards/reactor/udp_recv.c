@@ -1,0 +1,206 @@
+/*
+ * Datagrams in: one multishot recvmsg into a ring of provided buffers. The kernel takes the buffers round-robin, so
+ * their number is the cache footprint of the receive path; when they run out it ends the multishot (ENOBUFS) and the
+ * datagrams wait in the socket until buffers are back.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <netinet/udp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "shards/reactor/reactor_internal.h"
+
+static uint8_t *buffer_at(const struct udp_recv *u, uint32_t id)
+{
+    return u->memory + (size_t)id * RECV_BUFFER;
+}
+
+static void provide(struct udp_recv *u, uint16_t id)
+{
+    io_uring_buf_ring_add(u->ring, buffer_at(u, id), RECV_BUFFER, id, u->mask, 0);
+    io_uring_buf_ring_advance(u->ring, 1);
+    u->provided++;
+}
+
+static int allocate(struct udp_recv *u, uint32_t entries)
+{
+    u->ring_bytes = entries * sizeof(struct io_uring_buf);
+    void *ring = mmap(NULL, u->ring_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    u->ring = ring == MAP_FAILED ? NULL : ring;
+    void *memory =
+        mmap(NULL, (size_t)u->total * RECV_BUFFER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    u->memory = memory == MAP_FAILED ? NULL : memory;
+    u->refs = calloc(u->total, sizeof *u->refs);
+    u->spare = calloc(u->total, sizeof *u->spare);
+    return u->ring && u->memory && u->refs && u->spare ? 0 : -ENOMEM;
+}
+
+int udp_recv_init(struct reactor *r, uint32_t buffers)
+{
+    struct udp_recv *u = &r->recv;
+    uint32_t entries = 1;
+    while (entries < buffers)
+        entries *= 2;
+    u->want = buffers;
+    u->total = 2 * buffers;
+    u->mask = io_uring_buf_ring_mask(entries);
+    u->msg = (struct msghdr){.msg_namelen = RECV_NAME, .msg_controllen = RECV_CONTROL};
+    int err = allocate(u, entries);
+    if (err)
+        return err;
+    struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)u->ring, .ring_entries = entries, .bgid = RECV_GROUP};
+    if ((err = io_uring_register_buf_ring(&r->ring, &reg, 0)) < 0)
+        return err;
+    io_uring_buf_ring_init(u->ring);
+    for (uint32_t id = 0; id < u->total; id++) {
+        if (id < u->want)
+            provide(u, (uint16_t)id);
+        else
+            u->spare[u->spares++] = (uint16_t)id;
+    }
+    return 0;
+}
+
+/* After the ring is gone. */
+void udp_recv_deinit(struct reactor *r)
+{
+    struct udp_recv *u = &r->recv;
+    if (u->ring)
+        munmap(u->ring, u->ring_bytes);
+    if (u->memory)
+        munmap(u->memory, (size_t)u->total * RECV_BUFFER);
+    free(u->refs);
+    free(u->spare);
+}
+
+static void arm(struct reactor *r)
+{
+    struct io_uring_sqe *sqe = ring_sqe(r, r->recv.op);
+    /* Not by the registered file: see reactor_internal.h. */
+    io_uring_prep_recvmsg_multishot(sqe, r->recv.op->handle, &r->recv.msg, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = RECV_GROUP;
+    r->recv.starved = false;
+}
+
+void udp_recv_revive(struct reactor *r)
+{
+    if (r->recv.starved && r->recv.provided)
+        arm(r);
+}
+
+static void start(struct reactor *r, struct io_op *op)
+{
+    assert(!r->recv.op && op->handle == r->io.udp);
+    r->recv.op = op;
+    /* With every buffer held it would end at once; it begins when one is back. */
+    r->recv.starved = r->recv.provided == 0;
+    if (!r->recv.starved)
+        arm(r);
+}
+
+/* The owner may submit it again from its `done`. */
+static void finish(struct reactor *r, struct io_op *op, int32_t res)
+{
+    r->recv.op = NULL;
+    r->recv.starved = false;
+    op_finish(r, op, res);
+}
+
+bool udp_recv_cancel(struct reactor *r, struct io_op *op)
+{
+    if (!r->recv.starved)
+        return false;
+    r->recv.op = NULL;
+    r->recv.starved = false;
+    op_finish_later(r, op, -ECANCELED);
+    return true;
+}
+
+/* GRO's segment size, and the kernel's count of datagrams that found the socket full. */
+static void decode_control(struct reactor *r, struct io_uring_recvmsg_out *out, struct io_arrival *a)
+{
+    struct msghdr *msg = &r->recv.msg;
+    for (struct cmsghdr *c = io_uring_recvmsg_cmsg_firsthdr(out, msg); c;
+         c = io_uring_recvmsg_cmsg_nexthdr(out, msg, c)) {
+        if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+            int segment;
+            memcpy(&segment, CMSG_DATA(c), sizeof segment);
+            if (segment > 0 && (size_t)segment < a->len)
+                a->segment = (size_t)segment;
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+            uint32_t total;
+            memcpy(&total, CMSG_DATA(c), sizeof total);
+            counter_add(&r->stats.socket_overflows, (uint32_t)(total - r->recv.overflows));
+            r->recv.overflows = total;
+        }
+    }
+}
+
+static void decode(struct reactor *r, uint8_t *buffer, int32_t len, struct io_arrival *a)
+{
+    struct io_uring_recvmsg_out *out = io_uring_recvmsg_validate(buffer, len, &r->recv.msg);
+    assert(out);
+    a->data = io_uring_recvmsg_payload(out, &r->recv.msg);
+    a->len = a->segment = io_uring_recvmsg_payload_length(out, len, &r->recv.msg);
+    a->truncated = (out->flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    union socket_addr from;
+    memcpy(&from, io_uring_recvmsg_name(out), sizeof from);
+    addr_from_sockaddr(&from, &a->from);
+    decode_control(r, out, a);
+    size_t datagrams = a->segment ? (a->len + a->segment - 1) / a->segment : 1;
+    counter_add(&r->stats.datagrams_in, datagrams);
+    counter_add(&r->stats.recv_batches, 1);
+}
+
+static void on_cqe(struct reactor *r, struct io_op *op, int32_t res, uint32_t flags)
+{
+    bool more = (flags & IORING_CQE_F_MORE) != 0;
+    if (!(flags & IORING_CQE_F_BUFFER)) {
+        assert(!more);
+        if (res == -ENOBUFS && !(op->backend.b & OP_CANCELED)) {
+            counter_add(&r->stats.no_buffers, 1);
+            r->recv.starved = true;
+        } else {
+            finish(r, op, res == -ENOBUFS ? -ECANCELED : res);
+        }
+        return;
+    }
+    uint32_t id = flags >> IORING_CQE_BUFFER_SHIFT;
+    assert(id < r->recv.total && r->recv.provided > 0);
+    r->recv.provided--;
+    r->recv.refs[id] = 1;
+    op->arrival.buffer = id;
+    decode(r, buffer_at(&r->recv, id), res, &op->arrival);
+    if (more)
+        op_deliver(r, op, (int32_t)op->arrival.len, true);
+    else
+        finish(r, op, (int32_t)op->arrival.len);
+    udp_release(&r->io, id);
+}
+
+void udp_hold(struct io *io, uint32_t buffer)
+{
+    struct udp_recv *u = &reactor_of(io)->recv;
+    assert(buffer < u->total && u->refs[buffer] > 0 && u->refs[buffer] < UINT16_MAX);
+    u->refs[buffer]++;
+    /* A spare one takes its place, as far as they go, so that relaying does not stop the receive. */
+    if (u->provided < u->want && u->spares)
+        provide(u, u->spare[--u->spares]);
+}
+
+void udp_release(struct io *io, uint32_t buffer)
+{
+    struct udp_recv *u = &reactor_of(io)->recv;
+    assert(buffer < u->total && u->refs[buffer] > 0);
+    if (--u->refs[buffer] > 0)
+        return;
+    if (u->provided < u->want)
+        provide(u, (uint16_t)buffer);
+    else
+        u->spare[u->spares++] = (uint16_t)buffer;
+}
+
+const struct op_driver udp_recv_driver = {start, on_cqe};

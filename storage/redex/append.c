@@ -1,0 +1,118 @@
+#include "storage/redex/redex_internal.h"
+
+/* What every append asks first; nothing is consumed when it says no. `heap` = payload bytes for dat. */
+static int admit(struct redex *r, uint64_t heap, uint64_t count)
+{
+    struct redex_file *dat = &r->file[PART_DAT], *idx = &r->file[PART_IDX], *ts = &r->file[PART_TS];
+
+    if (r->closing)
+        return NET_ERR_CLOSED;
+    if (r->error)
+        return r->error;
+    if (dat->len > r->max_bytes || heap > r->max_bytes - dat->len || count > UINT64_MAX - r->next_seq)
+        return NET_ERR_TOO_LARGE;
+    if (r->mode == REDEX_DISK) {
+        uint64_t dirty = redex_unwritten_bytes(r);
+        if (dirty && dirty + heap + count * (RECORD_SIZE + STAMP_SIZE) > r->max_dirty)
+            return NET_ERR_AGAIN; /* alone, an append of any size is let in */
+        if (r->next_seq + count > r->reservation.reserved) {
+            r->reservation.requested = r->next_seq + count;
+            redex_mark_dirty(r);
+            return NET_ERR_AGAIN;
+        }
+    }
+    int err = redex_memory_commit(&dat->memory, dat->len + heap);
+    if (err == NET_OK)
+        err = redex_memory_commit(&idx->memory, idx->len + count * RECORD_SIZE);
+    if (err == NET_OK)
+        err = redex_memory_commit(&ts->memory, ts->len + count * STAMP_SIZE);
+    return err;
+}
+
+/* The bytes are in place behind the ends of the files: now they count. */
+static void publish(struct redex *r, uint64_t heap, uint64_t payload, uint64_t count)
+{
+    r->file[PART_DAT].len += heap;
+    r->file[PART_IDX].len += count * RECORD_SIZE;
+    r->file[PART_TS].len += count * STAMP_SIZE;
+    r->next_seq += count;
+    r->count += count;
+    r->payload_bytes += payload;
+    if (r->mode == REDEX_MEMORY)
+        r->written_seq = r->synced_seq = r->next_seq;
+    else
+        redex_mark_dirty(r);
+}
+
+int redex_append_frames(struct redex *r, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq)
+{
+    if (frames.len / 4 < count)
+        return NET_ERR_FORMAT;
+    /* Every length below is taken from what is left of `heap`; so no frame leads outside of the input, nor out of the
+     * memory that was committed for it. */
+    const size_t heap = frames.len - (size_t)count * 4;
+    int err = admit(r, heap, count);
+    if (err != NET_OK)
+        return err;
+
+    const uint8_t *in = frames.data;
+    size_t left = heap;
+    uint32_t offset = (uint32_t)r->file[PART_DAT].len;
+    uint8_t *dat = r->file[PART_DAT].memory.base;
+    uint8_t *idx = r->file[PART_IDX].memory.base + r->file[PART_IDX].len;
+    uint8_t *ts = r->file[PART_TS].memory.base + r->file[PART_TS].len;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t len = load_le32(in);
+        if (len > left)
+            return NET_ERR_FORMAT;
+        record_store(idx, (struct record){r->next_seq + i, offset, len, record_sum(in + 4, len)});
+        store_le64(ts, ts_ns);
+        memcpy(dat + offset, in + 4, len);
+        in += 4 + (size_t)len;
+        left -= len;
+        offset += len;
+        idx += RECORD_SIZE;
+        ts += STAMP_SIZE;
+    }
+    if (left != 0)
+        return NET_ERR_FORMAT;
+    *first_seq = r->next_seq;
+    if (count)
+        publish(r, heap, heap, count);
+    return NET_OK;
+}
+
+static int append_one(struct redex *r, uint64_t ts_ns, struct record rec, struct cspan heap, uint64_t payload,
+                      uint64_t *seq)
+{
+    int err = admit(r, heap.len, 1);
+    if (err != NET_OK)
+        return err;
+    rec.seq = *seq = r->next_seq;
+    if (!record_is_inline(rec))
+        rec.offset = (uint32_t)r->file[PART_DAT].len;
+    record_store(r->file[PART_IDX].memory.base + r->file[PART_IDX].len, rec);
+    store_le64(r->file[PART_TS].memory.base + r->file[PART_TS].len, ts_ns);
+    if (heap.len)
+        memcpy(r->file[PART_DAT].memory.base + r->file[PART_DAT].len, heap.data, heap.len);
+    publish(r, heap.len, payload, 1);
+    return NET_OK;
+}
+
+int redex_append(struct redex *r, uint64_t ts_ns, struct cspan payload, uint64_t *seq)
+{
+    if (payload.len > REDEX_MAX_BYTES)
+        return NET_ERR_TOO_LARGE;
+    struct record rec = {.len = (uint32_t)payload.len, .flags_sum = record_sum(payload.data, payload.len)};
+    return append_one(r, ts_ns, rec, payload, payload.len, seq);
+}
+
+int redex_append_inline(struct redex *r, uint64_t ts_ns, const uint8_t payload[8], uint64_t *seq)
+{
+    struct record rec = {
+        .offset = load_le32(payload),
+        .len = load_le32(payload + 4),
+        .flags_sum = RECORD_INLINE | record_sum(payload, INLINE_SIZE),
+    };
+    return append_one(r, ts_ns, rec, (struct cspan){NULL, 0}, INLINE_SIZE, seq);
+}

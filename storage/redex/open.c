@@ -1,0 +1,213 @@
+/* How a log begins: directories, lock, reservation, generation, files into memory, scan, repair. redex.md 7 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/channel/channel.h"
+#include "storage/redex/redex_internal.h"
+
+enum { DEFAULT_MAX_DIRTY = 64 << 20, HEADROOM = 1 << 20 };
+/* No record can point further (32-bit offset and length). */
+#define DAT_LIMIT (UINT64_C(1) << 33)
+
+static int reserve_part(struct redex *r, enum redex_part part, uint64_t want, uint64_t found)
+{
+    int err = redex_memory_reserve(&r->file[part].memory, (size_t)want, (size_t)found + HEADROOM);
+    return err == NET_OK ? redex_memory_commit(&r->file[part].memory, found) : err;
+}
+
+static int reserve_memory(struct redex *r, const uint64_t found[PARTS])
+{
+    int err = reserve_part(r, PART_DAT, r->max_bytes, found[PART_DAT]);
+    if (err == NET_OK)
+        err = reserve_part(r, PART_IDX, REDEX_MAX_RECORDS * RECORD_SIZE, found[PART_IDX]);
+    if (err == NET_OK)
+        err = reserve_part(r, PART_TS, REDEX_MAX_RECORDS * STAMP_SIZE, found[PART_IDX] / RECORD_SIZE * STAMP_SIZE);
+    return err;
+}
+
+static struct redex *create(struct io *io, const struct redex_options *o)
+{
+    struct redex *r = calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->io = io;
+    r->mode = o->mode;
+    r->max_dirty = o->max_dirty ? o->max_dirty : DEFAULT_MAX_DIRTY;
+    r->max_bytes = o->max_bytes && o->max_bytes < REDEX_MAX_BYTES ? o->max_bytes : REDEX_MAX_BYTES;
+    r->dirty = o->dirty;
+    r->progress = o->progress;
+    r->ctx = o->ctx;
+    r->lock = r->reservation.handle = IO_NO_HANDLE;
+    list_init(&r->link);
+    for (int i = 0; i < PARTS; i++) {
+        r->file[i].log = r;
+        r->file[i].handle = IO_NO_HANDLE;
+    }
+    return r;
+}
+
+/* Gap G2: a name that would lie inside another log's layout is refused. */
+static int set_paths(struct redex *r, const struct redex_options *o)
+{
+    struct channel_name name;
+    size_t room = strlen(o->base) + strlen(o->name) + 2;
+    if (channel_name_parse(o->name, strlen(o->name), &name) != CHANNEL_NAME_OK || !channel_name_storable(&name))
+        return NET_ERR_INVALID;
+    r->base = strdup(o->base);
+    r->root = malloc(room);
+    if (!r->base || !r->root)
+        return NET_ERR_NO_MEMORY;
+    snprintf(r->root, room, "%s/%s", o->base, o->name);
+    return NET_OK;
+}
+
+/* Gap G6. The lock goes with the handle, so a killed process leaves none behind. */
+static int take_lock(struct redex *r)
+{
+    struct redex_path path;
+    if (!redex_path(&path, r, 0, "lock~"))
+        return NET_ERR_INVALID;
+    int err = r->io->plain->open(r->io, path.text, O_RDWR | O_CREAT, 0600, &r->lock);
+    if (err < 0) {
+        r->lock = IO_NO_HANDLE;
+        return net_err_from_errno(-err);
+    }
+    err = r->io->plain->lock(r->io, r->lock);
+    return err == -EWOULDBLOCK ? NET_ERR_BUSY : err < 0 ? net_err_from_errno(-err) : NET_OK;
+}
+
+static int load_part(struct redex *r, enum redex_part part, uint64_t len)
+{
+    ssize_t n = r->io->plain->read(r->io, r->file[part].handle, r->file[part].memory.base, (size_t)len, 0);
+    return n < 0 ? net_err_from_errno((int)-n) : (uint64_t)n == len ? NET_OK : NET_ERR_IO;
+}
+
+static int load(struct redex *r, uint64_t len[PARTS])
+{
+    for (int i = 0; i < PARTS; i++) {
+        int64_t size = r->io->plain->size(r->io, r->file[i].handle);
+        if (size < 0)
+            return net_err_from_errno((int)-size);
+        len[i] = (uint64_t)size;
+    }
+    if (len[PART_DAT] > DAT_LIMIT || len[PART_IDX] > REDEX_MAX_RECORDS * RECORD_SIZE)
+        return NET_ERR_TOO_LARGE;
+    int err = reserve_memory(r, len);
+    uint64_t stamps = len[PART_IDX] / RECORD_SIZE * STAMP_SIZE;
+    if (err == NET_OK)
+        err = load_part(r, PART_DAT, len[PART_DAT]);
+    if (err == NET_OK)
+        err = load_part(r, PART_IDX, len[PART_IDX]);
+    return err == NET_OK ? load_part(r, PART_TS, len[PART_TS] < stamps ? len[PART_TS] : stamps) : err;
+}
+
+/* The names of all files on stable storage (gap G5). The reservation is written last: once there is one, this was done.
+ */
+static int sync_names(struct redex *r, const struct redex_seq_state *state, size_t created_from)
+{
+    struct redex_path path;
+    if (!redex_path(&path, r, r->generation, ""))
+        return NET_ERR_INVALID;
+    int err = r->io->plain->sync_dir(r->io, path.text);
+    if (err < 0)
+        return net_err_from_errno(-err);
+    return state->known && created_from == SIZE_MAX ? NET_OK : redex_layout_sync(r, created_from);
+}
+
+/* The scan has closed up the records in memory; the rest of the log follows from them. */
+static void adopt(struct redex *r, const struct redex_scan *scan)
+{
+    r->count = scan->kept;
+    r->damaged = scan->dropped;
+    r->file[PART_DAT].len = scan->dat_end;
+    r->file[PART_IDX].len = scan->kept * RECORD_SIZE;
+    r->file[PART_TS].len = scan->kept * STAMP_SIZE;
+    for (uint64_t i = 0; i < r->count; i++)
+        r->payload_bytes += record_payload_len(record_load(r->file[PART_IDX].memory.base + i * RECORD_SIZE));
+    for (int i = 0; i < PARTS; i++)
+        r->file[i].written = r->file[i].synced = r->file[i].len;
+    r->written_seq = r->synced_seq = r->next_seq;
+}
+
+static void fill_report(const struct redex *r, const struct redex_scan *scan, const struct redex_seq_state *state,
+                        const uint64_t len[PARTS], bool migrated, struct redex_report *out)
+{
+    uint64_t used = scan->last > state->next_seq ? scan->last : state->next_seq;
+    *out = (struct redex_report){
+        .events = r->count,
+        .first_seq = redex_first_seq(r),
+        .next_seq = r->next_seq,
+        .dropped_events = scan->dropped,
+        .repaired_fields = scan->repaired,
+        .trimmed_bytes = len[PART_DAT] - scan->dat_end,
+        .torn = len[PART_IDX] % RECORD_SIZE != 0 || len[PART_DAT] != scan->dat_end ||
+                len[PART_TS] != scan->records * STAMP_SIZE,
+        .timestamps_lost = scan->stamps_lost,
+        .migrated = migrated,
+        .unclean = r->next_seq > used,
+    };
+}
+
+/* Everything up to the scan only reads and creates; what it found is reserved before anything is cut. */
+static int open_disk(struct redex *r, struct redex_report *report)
+{
+    struct redex_seq_state state;
+    struct redex_scan scan;
+    uint64_t len[PARTS];
+    size_t created_from;
+    bool migrated = false, by_manifest = false;
+
+    int err = redex_layout_make(r, &created_from);
+    if (err == NET_OK)
+        err = take_lock(r);
+    if (err == NET_OK)
+        err = redex_reservation_open(r, &state);
+    if (err == NET_OK)
+        err = redex_generation_find(r, &migrated, &by_manifest);
+    if (err == NET_OK)
+        err = redex_generation_open(r, 0);
+    if (err == NET_OK)
+        err = load(r, len);
+    if (err != NET_OK)
+        return err;
+    redex_scan(r, len[PART_IDX], len[PART_DAT], len[PART_TS], io_wall(r->io), &state, &scan);
+    r->next_seq = redex_reservation_next(&state, scan.last);
+    adopt(r, &scan);
+    err = sync_names(r, &state, created_from);
+    if (err == NET_OK)
+        err = redex_reservation_begin(r, &state, scan.end);
+    if (err == NET_OK)
+        err = redex_repair(r, &scan, len);
+    if (err == NET_OK && !by_manifest && !scan.moved)
+        err = redex_manifest_write(r, r->generation);
+    if (err != NET_OK)
+        return err;
+    redex_generation_sweep(r, by_manifest);
+    fill_report(r, &scan, &state, len, migrated, report);
+    return NET_OK;
+}
+
+int redex_open(struct redex **out, struct io *io, const struct redex_options *options, struct redex_report *report)
+{
+    static const uint64_t nothing[PARTS];
+    struct redex_report ignored;
+    struct redex *r = create(io, options);
+
+    if (!report)
+        report = &ignored;
+    *out = NULL;
+    *report = (struct redex_report){0};
+    if (!r)
+        return NET_ERR_NO_MEMORY;
+    int err = options->mode == REDEX_MEMORY ? reserve_memory(r, nothing) : set_paths(r, options);
+    if (err == NET_OK && options->mode == REDEX_DISK)
+        err = open_disk(r, report);
+    if (err != NET_OK) {
+        redex_free(r);
+        return err;
+    }
+    *out = r;
+    return NET_OK;
+}

@@ -1,0 +1,205 @@
+/* What the files of this folder share. Read redex.h first, then open.c (the order of a log's life). */
+#ifndef NM_STORAGE_REDEX_REDEX_INTERNAL_H
+#define NM_STORAGE_REDEX_REDEX_INTERNAL_H
+
+#include "core/base/err.h"
+#include "storage/redex/record.h"
+#include "storage/redex/redex.h"
+
+/* redex.md 9: no more payload than this in one generation, so that every offset fits 32 bits. */
+#define REDEX_MAX_BYTES (UINT64_C(3) << 30)
+/* Address space of the index in records; stamps have as many. 268 M events, 7.5 GiB of addresses, no memory. */
+#define REDEX_MAX_RECORDS (UINT64_C(1) << 28)
+
+/* ---- memory.c: address space whose front is committed; pointers into it never move ---- */
+
+struct redex_memory {
+    uint8_t *base;
+    size_t committed, space; /* bytes */
+};
+
+/* Reserves `want` bytes of addresses, or less where they are scarce, but at least `need`. NET_ERR_NO_MEMORY. */
+int redex_memory_reserve(struct redex_memory *, size_t want, size_t need);
+/* Makes the first `size` bytes usable. NET_ERR_TOO_LARGE beyond the space, NET_ERR_NO_MEMORY. */
+int redex_memory_grow(struct redex_memory *, size_t size);
+void redex_memory_release(struct redex_memory *);
+
+static inline int redex_memory_commit(struct redex_memory *m, uint64_t size)
+{
+    return size <= m->committed ? NET_OK : redex_memory_grow(m, size);
+}
+
+/* ---- the log ---- */
+
+enum redex_part { PART_DAT, PART_IDX, PART_TS, PARTS };
+
+/* One of the three files. Memory holds [0, len), the page cache [0, written), the disk [0, synced). */
+struct redex_file {
+    struct redex *log;
+    struct redex_memory memory;
+    uint64_t len, written, synced;
+    uint64_t write_end; /* of the flush in flight */
+    uint64_t sync_end;  /* of the sync in flight */
+    io_handle handle;
+    struct iovec iov;
+    struct io_op write, sync;
+};
+
+enum { SEQ_SLOT_SIZE = 64 };
+
+/* The `seq~` file: how far sequences may be given away. reserve.c */
+struct redex_reservation {
+    uint64_t reserved;   /* on stable storage: sequences below it may be used */
+    uint64_t requested;  /* an append that was refused needs this much */
+    uint64_t pending;    /* what the record in flight reserves */
+    uint64_t version;    /* of the newest good record */
+    uint64_t start, end; /* next_seq and end of the state at open, repeated in every record of this run */
+    unsigned slot;       /* where the next record goes; the other slot holds the newest good one */
+    bool busy, clean;    /* an operation is in flight; the file says the stop was clean */
+    bool marking_clean;  /* the record in flight is the last one */
+    uint8_t boot[16];
+    uint8_t record[SEQ_SLOT_SIZE];
+    size_t done; /* bytes of `record` written */
+    io_handle handle;
+    struct iovec iov;
+    struct io_op op;
+};
+
+struct redex {
+    struct io *io;
+    enum redex_mode mode;
+    uint64_t next_seq, written_seq, synced_seq;
+    uint64_t count, payload_bytes, damaged;
+    uint64_t max_dirty, max_bytes;
+    struct redex_file file[PARTS];
+    int error;    /* what redex_error() says */
+    bool closing; /* redex_close() was called */
+
+    uint64_t flush_seq;      /* next_seq when the flush in flight was submitted */
+    uint64_t sync_seq;       /* written_seq when the sync in flight was submitted */
+    uint64_t want_low, want; /* a sync is wanted of everything below `want`; somebody waits for `want_low` alone */
+    uint64_t retry_at;       /* after a failed write: not before this io_now() */
+    unsigned writes, syncs;  /* operations in flight */
+    int write_error;         /* net_err of the flush in flight */
+    int sync_error;          /* of the sync in flight */
+
+    struct redex_reservation reservation;
+
+    struct list link; /* in `dirty` */
+    struct list *dirty;
+    void (*progress)(void *ctx, struct redex *);
+    void *ctx;
+    void (*closed)(void *ctx, int err);
+    void *closed_ctx;
+
+    char *root, *base; /* channel root and base directory; NULL in memory mode */
+    uint32_t generation;
+    io_handle lock;
+};
+
+/* Puts the log in its owner's dirty list, if it has one. */
+static inline void redex_mark_dirty(struct redex *r)
+{
+    if (r->dirty && !list_linked(&r->link))
+        list_push_back(r->dirty, &r->link);
+}
+/* After a failed write: try again in a while. */
+static inline void redex_retry_later(struct redex *r)
+{
+    r->retry_at = io_now(r->io) + UINT64_C(100000000);
+    redex_mark_dirty(r);
+}
+/* The log holds at least one event. */
+static inline uint64_t redex_last_seq(const struct redex *r)
+{
+    return load_le64(r->file[PART_IDX].memory.base + (r->count - 1) * RECORD_SIZE);
+}
+/* Starts to write whatever is not written, in spite of an error. flush.c */
+void redex_write_start(struct redex *);
+/* Starts a sync if one is wanted and possible. flush.c */
+void redex_sync_start(struct redex *);
+/* The last act of every completion: goes on closing, or tells the owner. The log may be gone afterwards. close.c */
+void redex_settled(struct redex *);
+/* Releases everything at once; no operation may be in flight. close.c */
+void redex_free(struct redex *);
+
+/* ---- reserve.c ---- */
+
+/* Sequences are reserved in blocks of this many. */
+#define REDEX_BLOCK (UINT64_C(1) << 20)
+
+struct redex_seq_state {
+    bool known;        /* a record was found */
+    bool clean;        /* ... of a clean stop */
+    bool same_boot;    /* ... of this boot of the machine */
+    bool damaged;      /* a record cannot be read; it may have been the newer one */
+    uint64_t reserved; /* no sequence from here on was used */
+    uint64_t next_seq; /* where the log went on then; never go on below */
+    uint64_t end;      /* the sequence after the last event the files held then */
+};
+/* Opens root/seq~ and reads it. Negative net_err. */
+int redex_reservation_open(struct redex *, struct redex_seq_state *);
+/* Where the log goes on; `used` is the sequence after the last that the files show in use. */
+uint64_t redex_reservation_next(const struct redex_seq_state *, uint64_t used);
+/* Reserves, with plain calls, a block from the log's next_seq on; `end` is that of the files now. */
+int redex_reservation_begin(struct redex *, const struct redex_seq_state *, uint64_t end);
+/* Submits the next block if it is time. */
+void redex_reservation_extend(struct redex *);
+/* Submits the record of a clean stop. */
+void redex_reservation_end(struct redex *);
+
+/* ---- layout.c, generation.c: directories and manifest. redex.md 1-3, 7.1, 7.2 ---- */
+
+enum { REDEX_PATH_MAX = 4096, MANIFEST_SIZE = 16, SET_ASIDE_KEEP = 4 };
+
+struct redex_path {
+    char text[REDEX_PATH_MAX];
+};
+extern const char *const redex_part_name[PARTS];
+
+void manifest_encode(uint8_t out[MANIFEST_SIZE], uint32_t generation);
+uint32_t manifest_decode(const uint8_t *data, size_t len); /* 0 = no manifest */
+
+/* root/<file>, or root/v<generation>/<file>; `file` may be "". NULL when it does not fit. */
+const char *redex_path(struct redex_path *, const struct redex *, uint32_t generation, const char *file);
+/* Makes the channel root and what leads to it; *created_from = length of the first path created, or SIZE_MAX. */
+int redex_layout_make(struct redex *, size_t *created_from);
+/* Syncs the channel root and the directories above it, up to the one that holds what was created first. */
+int redex_layout_sync(struct redex *, size_t created_from);
+/* Copies [from, end) of a live file to root/<part>~1; older copies move up, the oldest goes. */
+int redex_set_aside(struct redex *, enum redex_part, uint64_t from);
+int redex_manifest_write(struct redex *, uint32_t generation);
+
+/* Finds the live generation, migrates the flat layout, makes generation 1 of a new channel. */
+int redex_generation_find(struct redex *, bool *migrated, bool *by_manifest);
+/* Opens (creates) the three files of the live generation; `flags` besides O_RDWR | O_CREAT. */
+int redex_generation_open(struct redex *, int flags);
+void redex_generation_close(struct redex *);
+/* Deletes the other generations and manifest.tmp; what may hold records is moved aside unless the manifest ruled. */
+void redex_generation_sweep(struct redex *, bool by_manifest);
+/* True if the directory of this number is a channel of the reference (gap G2), so that it cannot be used. */
+bool redex_generation_taken(struct redex *, uint32_t generation);
+/* Deletes the files of a generation and its directory; leaves what is not ours. */
+void redex_generation_delete(struct redex *, uint32_t generation);
+
+/* ---- scan.c, repair.c: recovery. redex.md 7.3 ---- */
+
+/* What the walk over the loaded files found. Memory holds the kept events, closed up. */
+struct redex_scan {
+    size_t records; /* whole ones that idx holds */
+    size_t kept;
+    size_t stamps;    /* of ts that could be used */
+    uint64_t dat_end; /* of the last kept payload */
+    uint64_t dropped, repaired;
+    uint64_t last; /* the sequence after the highest that was seen in use */
+    uint64_t end;  /* the sequence after the last kept */
+    bool moved;    /* kept records are no prefix of idx, or were changed: idx has to be written anew */
+    bool stamps_lost;
+};
+/* `idx_len`, `dat_len`, `ts_len` are the files' lengths, loaded into memory; `now` stamps what has no stamp. */
+void redex_scan(struct redex *, uint64_t idx_len, uint64_t dat_len, uint64_t ts_len, uint64_t now,
+                const struct redex_seq_state *, struct redex_scan *);
+/* Makes the files what memory is. `len` = lengths found on disk. */
+int redex_repair(struct redex *, const struct redex_scan *, const uint64_t len[PARTS]);
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * Makes the files what the scan found. Nothing is lost on the way: what is cut off or rewritten is copied aside first,
+ * and running again after a crash anywhere in here comes to the same end.
+ */
+#include <assert.h>
+#include <fcntl.h>
+
+#include "storage/redex/redex_internal.h"
+
+static int set_aside(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+{
+    uint64_t keep = scan->moved ? 0 : scan->kept * RECORD_SIZE;
+    int err = NET_OK;
+    if (keep < len[PART_IDX])
+        err = redex_set_aside(r, PART_IDX, keep);
+    if (err == NET_OK && scan->dat_end < len[PART_DAT])
+        err = redex_set_aside(r, PART_DAT, scan->dat_end);
+    return err;
+}
+
+static int write_part(struct redex *r, enum redex_part part, uint64_t from)
+{
+    struct redex_file *f = &r->file[part];
+    if (from >= f->len)
+        return NET_OK;
+    int err = r->io->plain->write(r->io, f->handle, f->memory.base + from, (size_t)(f->len - from), from);
+    return err < 0 ? net_err_from_errno(-err) : NET_OK;
+}
+
+static int cut(struct redex *r, enum redex_part part, uint64_t len, uint64_t found)
+{
+    if (found <= len)
+        return NET_OK;
+    int err = r->io->plain->truncate(r->io, r->file[part].handle, len);
+    return err < 0 ? net_err_from_errno(-err) : NET_OK;
+}
+
+static int sync_parts(struct redex *r)
+{
+    int err = 0;
+    for (int i = 0; i < PARTS && err >= 0; i++)
+        err = r->io->plain->sync(r->io, r->file[i].handle);
+    return err < 0 ? net_err_from_errno(-err) : NET_OK;
+}
+
+/* What is kept is what was there, up to a point: the usual case after a crash. */
+static int trim(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+{
+    int err = cut(r, PART_IDX, r->file[PART_IDX].len, len[PART_IDX]);
+    if (err == NET_OK)
+        err = cut(r, PART_DAT, r->file[PART_DAT].len, len[PART_DAT]);
+    if (err == NET_OK)
+        err = cut(r, PART_TS, scan->stamps * STAMP_SIZE, len[PART_TS]);
+    if (err == NET_OK)
+        err = write_part(r, PART_TS, scan->stamps * STAMP_SIZE);
+    return err == NET_OK ? sync_parts(r) : err;
+}
+
+static int sync_generation_dir(struct redex *r)
+{
+    struct redex_path path;
+    if (!redex_path(&path, r, r->generation, ""))
+        return NET_ERR_INVALID;
+    int err = r->io->plain->sync_dir(r->io, path.text);
+    if (err >= 0)
+        err = r->io->plain->sync_dir(r->io, r->root);
+    return err < 0 ? net_err_from_errno(-err) : NET_OK;
+}
+
+static int write_generation(struct redex *r)
+{
+    int err = redex_generation_open(r, O_TRUNC);
+    for (int i = 0; i < PARTS && err == NET_OK; i++)
+        err = write_part(r, (enum redex_part)i, 0);
+    if (err == NET_OK)
+        err = sync_parts(r);
+    if (err == NET_OK)
+        err = sync_generation_dir(r);
+    return err == NET_OK ? redex_manifest_write(r, r->generation) : err;
+}
+
+/*
+ * Events were dropped from the middle, or fields put right: idx and ts change together, and only the manifest can
+ * change two files at once (gap G3). dat goes along as it is, so the offsets stay.
+ */
+static int rewrite(struct redex *r)
+{
+    uint32_t old = r->generation;
+    do {
+        if (r->generation == UINT32_MAX) {
+            r->generation = old;
+            return NET_ERR_CORRUPT;
+        }
+        r->generation++;
+    } while (redex_generation_taken(r, r->generation));
+
+    redex_generation_close(r);
+    int err = write_generation(r);
+    if (err != NET_OK) { /* a partial copy would win over the old one if the manifest were lost (gap G16) */
+        redex_generation_close(r);
+        redex_generation_delete(r, r->generation);
+        r->generation = old;
+    }
+    return err;
+}
+
+int redex_repair(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+{
+    assert(r->file[PART_IDX].len == scan->kept * RECORD_SIZE && r->file[PART_TS].len == scan->kept * STAMP_SIZE);
+    int err = set_aside(r, scan, len);
+    if (err == NET_OK)
+        err = scan->moved ? rewrite(r) : trim(r, scan, len);
+    return err;
+}

@@ -1,0 +1,268 @@
+/*
+ * The recovery walk: which events do the files hold? redex.md 7.3.4 to 7.3.7, gaps G1, G3, G15.
+ *
+ * The reference trusts every field of a record but the payload's checksum. Here each record is tested against what its
+ * neighbours leave for it, since within a generation seq = previous + 1 and offset = previous end: a field that one bit
+ * flipped is put right, if the checksum of the payload then agrees. A record whose payload cannot be found is dropped,
+ * and only that one: what follows is kept, be it inline or beyond a hole that a power cut left, and so the three files
+ * may have reached the disk in any order.
+ */
+#include "storage/redex/redex_internal.h"
+
+enum { LOOK_AHEAD = 8 }; /* records that are asked about a damaged neighbour */
+enum verdict { INTACT, REPAIRED, LOST };
+
+struct walk {
+    struct redex_scan *out;
+    const struct redex_seq_state *state;
+    uint8_t *idx, *ts;
+    const uint8_t *dat;
+    uint64_t dat_len;
+    size_t records, at;
+    uint64_t expect;    /* offset the next heap payload should have */
+    uint64_t last_kept; /* valid if out->kept > 0 */
+    uint64_t previous;  /* seq of the record before, or the one its place implies */
+    uint64_t budget;    /* bytes that may still be hashed */
+};
+
+static bool one_bit(uint64_t a, uint64_t b)
+{
+    return __builtin_popcountll(a ^ b) == 1;
+}
+
+static struct record record_at(const struct walk *w, size_t i)
+{
+    return record_load(w->idx + i * RECORD_SIZE);
+}
+
+/* Hashes a range of dat. Honest records do not overlap, so the budget only stops made-up ones. */
+static bool heap_sum(struct walk *w, uint64_t offset, uint64_t len, uint32_t *sum)
+{
+    if (offset > w->dat_len || len > w->dat_len - offset || len > w->budget)
+        return false;
+    w->budget -= len;
+    *sum = record_sum(w->dat + offset, (size_t)len);
+    return true;
+}
+
+static bool heap_matches(struct walk *w, uint64_t offset, uint64_t len, uint32_t want)
+{
+    uint32_t sum;
+    return heap_sum(w, offset, len, &sum) && sum == want;
+}
+
+/* Where the payload of record `at` must end: the next heap record's offset, or the end of dat. */
+static uint64_t next_offset(const struct walk *w)
+{
+    for (size_t i = w->at + 1; i < w->records && i < w->at + LOOK_AHEAD; i++) {
+        struct record rec = record_at(w, i);
+        if (!record_is_inline(rec))
+            return rec.offset;
+    }
+    return w->dat_len;
+}
+
+static enum verdict settle_inline(struct walk *w, struct record *rec)
+{
+    uint32_t want = rec->flags_sum & RECORD_SUM_MASK;
+    uint32_t sum = record_sum(w->idx + w->at * RECORD_SIZE + 8, INLINE_SIZE);
+    if (sum == want)
+        return INTACT;
+    if (heap_matches(w, rec->offset, rec->len, want)) {
+        rec->flags_sum &= ~RECORD_INLINE;
+        return REPAIRED;
+    }
+    if (!one_bit(sum, want))
+        return LOST;
+    rec->flags_sum ^= sum ^ want;
+    return REPAIRED;
+}
+
+static enum verdict settle_heap(struct walk *w, struct record *rec)
+{
+    uint32_t want = rec->flags_sum & RECORD_SUM_MASK, sum;
+    uint64_t end = next_offset(w);
+
+    if (heap_matches(w, rec->offset, rec->len, want))
+        return INTACT;
+    if (record_sum(w->idx + w->at * RECORD_SIZE + 8, INLINE_SIZE) == want) {
+        rec->flags_sum |= RECORD_INLINE;
+        return REPAIRED;
+    }
+    if (rec->offset != w->expect && heap_matches(w, w->expect, rec->len, want)) {
+        rec->offset = (uint32_t)w->expect;
+        return REPAIRED;
+    }
+    if (rec->offset == w->expect && end > w->expect && end - w->expect != rec->len &&
+        heap_matches(w, w->expect, end - w->expect, want)) {
+        rec->len = (uint32_t)(end - w->expect);
+        return REPAIRED;
+    }
+    if (rec->offset == w->expect && end == w->expect && want == record_sum("", 0)) {
+        rec->len = 0;
+        return REPAIRED;
+    }
+    if (rec->offset == w->expect && w->expect + rec->len == end && heap_sum(w, rec->offset, rec->len, &sum) &&
+        one_bit(sum, want)) {
+        rec->flags_sum ^= sum ^ want;
+        return REPAIRED;
+    }
+    return LOST;
+}
+
+/* Nothing that was kept comes before: what follows is the judge, since sequences ascend. */
+static uint64_t settle_first_seq(const struct walk *w, uint64_t seq)
+{
+    if (w->at + 1 >= w->records)
+        return seq;
+    uint64_t next = record_at(w, w->at + 1).seq;
+    if (seq < next || next == 0 || !one_bit(seq, next - 1))
+        return seq;
+    if (w->at + 2 < w->records && record_at(w, w->at + 2).seq == seq + 2)
+        return seq; /* the second one is wrong */
+    return next - 1;
+}
+
+/*
+ * The sequence record `at` should have. It may follow the record before, or the last event kept: the reference gives
+ * the sequences of events that its recovery dropped away again (G1). It may also lie further on, behind a hole that a
+ * reservation or an earlier recovery left. Sequences ascend, so a later record that is where it would be without a hole
+ * proves that there is none. The last record has no such witness: if it is one bit away and its payload follows the one
+ * before (a dropped event leaves its payload between), and our seq file knows nothing of a hole, it is put right.
+ */
+static uint64_t settle_seq(const struct walk *w, struct record rec)
+{
+    uint64_t seq = rec.seq, due = w->previous + 1;
+
+    if (!w->out->kept)
+        return settle_first_seq(w, seq);
+    if (seq == due || seq == w->last_kept + 1)
+        return seq;
+    for (size_t i = 1; i < LOOK_AHEAD && w->at + i < w->records; i++)
+        if (record_at(w, w->at + i).seq == due + i)
+            return due;
+    bool last = w->at + 1 == w->records, follows = record_is_inline(rec) || rec.offset == w->expect;
+    bool known = w->state->known && (seq == w->state->next_seq || seq + 1 == w->state->end);
+    return last && follows && !known && one_bit(seq, due) ? due : seq;
+}
+
+/* A hole that a power cut left in idx; it was never an event. */
+static bool all_zero(const uint8_t *p, size_t len)
+{
+    while (len && !*p)
+        p++, len--;
+    return len == 0;
+}
+
+static void raise_last(struct redex_scan *out, uint64_t seq)
+{
+    uint64_t next = seq == UINT64_MAX ? seq : seq + 1;
+    if (next > out->last)
+        out->last = next;
+}
+
+static void drop(struct walk *w, struct record rec, uint64_t seq)
+{
+    uint64_t due = w->previous + 1;
+    bool placed = !w->out->kept || seq == due || seq == w->last_kept + 1;
+
+    w->out->dropped++;
+    if (placed && !all_zero(w->idx + w->at * RECORD_SIZE, RECORD_SIZE))
+        raise_last(w->out, seq);
+    w->previous = placed ? seq : due;
+    if (!record_is_inline(rec) && rec.offset == w->expect && rec.len <= w->dat_len - w->expect)
+        w->expect += rec.len; /* its payload is there, but wrong */
+}
+
+static void keep(struct walk *w, struct record rec, size_t stamps)
+{
+    struct redex_scan *out = w->out;
+
+    if (out->kept != w->at)
+        out->moved = true;
+    record_store(w->idx + out->kept * RECORD_SIZE, rec);
+    if (w->at < stamps)
+        memmove(w->ts + out->kept * STAMP_SIZE, w->ts + w->at * STAMP_SIZE, STAMP_SIZE);
+    out->kept++;
+    w->last_kept = w->previous = rec.seq;
+    raise_last(out, rec.seq);
+    if (!record_is_inline(rec)) {
+        w->expect = (uint64_t)rec.offset + rec.len;
+        if (w->expect > out->dat_end)
+            out->dat_end = w->expect;
+    }
+}
+
+static void scan_record(struct walk *w, size_t stamps)
+{
+    struct record rec = record_at(w, w->at);
+    enum verdict payload = record_is_inline(rec) ? settle_inline(w, &rec) : settle_heap(w, &rec);
+    uint64_t seq = settle_seq(w, rec);
+
+    if (payload == LOST || (w->out->kept && seq <= w->last_kept)) {
+        drop(w, rec, seq);
+        return;
+    }
+    if (payload == REPAIRED || seq != rec.seq) {
+        w->out->repaired++;
+        w->out->moved = true;
+    }
+    rec.seq = seq;
+    keep(w, rec, stamps);
+}
+
+/* A record that was cut off by a crash may have been an event somebody saw: its sequence is not used again. */
+static void scan_torn(struct walk *w, uint64_t idx_len)
+{
+    const uint8_t *torn = w->idx + w->records * RECORD_SIZE;
+    size_t len = (size_t)idx_len % RECORD_SIZE;
+    uint8_t due[8];
+
+    len = len < sizeof due ? len : sizeof due;
+    store_le64(due, w->records ? w->previous + 1 : 0);
+    if (len && memcmp(torn, due, len) == 0 && !all_zero(torn, len))
+        raise_last(w->out, load_le64(due));
+}
+
+/*
+ * redex.md 7.3.6, 7.3.12. Stamps are positional, so those before the end of a short file are good. But when records
+ * were dropped from the middle, a short ts may have been written without their stamps (G3): then none can be trusted.
+ */
+static void scan_stamps(struct walk *w, size_t stamps, size_t last_used, uint64_t now)
+{
+    struct redex_scan *out = w->out;
+    out->stamps = out->kept;
+    if (stamps >= last_used)
+        return;
+    out->stamps = last_used != out->kept ? 0 : stamps;
+    out->stamps_lost = true;
+    for (size_t i = out->stamps; i < out->kept; i++)
+        store_le64(w->ts + i * STAMP_SIZE, now);
+}
+
+void redex_scan(struct redex *r, uint64_t idx_len, uint64_t dat_len, uint64_t ts_len, uint64_t now,
+                const struct redex_seq_state *state, struct redex_scan *out)
+{
+    struct walk w = {
+        .state = state,
+        .out = out,
+        .idx = r->file[PART_IDX].memory.base,
+        .ts = r->file[PART_TS].memory.base,
+        .dat = r->file[PART_DAT].memory.base,
+        .dat_len = dat_len,
+        .records = (size_t)(idx_len / RECORD_SIZE),
+        .budget = dat_len * 16 + 4096,
+    };
+    size_t stamps = (size_t)(ts_len / STAMP_SIZE), last_used = 0;
+
+    *out = (struct redex_scan){.records = w.records};
+    for (w.at = 0; w.at < w.records; w.at++) {
+        size_t before = out->kept;
+        scan_record(&w, stamps);
+        if (out->kept > before)
+            last_used = w.at + 1;
+    }
+    scan_torn(&w, idx_len);
+    scan_stamps(&w, stamps, last_used, now);
+    out->end = out->kept ? (w.last_kept == UINT64_MAX ? UINT64_MAX : w.last_kept + 1) : 0;
+}

@@ -1,0 +1,177 @@
+/*
+ * A deterministic world for whole nodes: the second back end of core/io/io.h. Virtual time, seeded randomness, a
+ * network that loses, delays, duplicates and cuts, disks that forget what was not synced, all shards of all nodes in
+ * one thread. The same seed and the same calls give the same run, byte for byte: sim_trace_hash() says so.
+ *
+ * Times are nanoseconds of the world's monotonic clock, probabilities are parts per million. Everything returned
+ * belongs to the world unless said otherwise. Misuse of the seam by a node (a stale handle, a close with operations
+ * pending, an operation submitted twice) is an assertion here, even where the kernel would let it pass.
+ */
+#ifndef NM_TESTS_SIM_SIM_H
+#define NM_TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "core/io/io.h"
+
+#define SIM_US UINT64_C(1000)
+#define SIM_MS UINT64_C(1000000)
+#define SIM_S UINT64_C(1000000000)
+
+#define SIM_ALWAYS UINT32_C(1000000) /* as a probability */
+#define SIM_NEVER UINT64_MAX         /* as a deadline */
+
+struct sim;
+struct sim_host;
+struct sim_stream;
+
+struct sim_range {
+    uint64_t min, max; /* both included */
+};
+
+/* One direction between two hosts. Settings may change at any time; the counters are the world's. */
+struct sim_link {
+    uint32_t loss, duplicate; /* for each datagram, also for each of a GSO send */
+    uint32_t reorder;         /* a datagram leaves the train of its GSO send and takes a delay of its own */
+    struct sim_range delay;   /* drawn for each send: jitter reorders sends */
+    bool down;                /* cut: nothing leaves, and what is on its way is lost */
+    uint64_t sent, lost, duplicated, delivered;
+};
+
+/* World-wide; may change at any time, except `link`, which is what links start with: set it before adding hosts. */
+struct sim_settings {
+    struct sim_link link;
+    struct sim_range turn; /* how long a turn keeps its shard busy; at least 1 */
+    struct sim_range wake; /* from a completion, deadline or doorbell to the turn: also puts shards in seeded order */
+    struct sim_range send; /* UDP sends; those of one shard leave in order */
+    struct sim_range file, sync; /* file operations complete in the order of their draws */
+    struct sim_range stream;
+    uint32_t missteer;      /* a datagram goes to a random shard */
+    uint32_t coalesce;      /* GRO: datagrams that wait together become one arrival where they can */
+    uint32_t send_again;    /* an IO_UDP_SEND gets -EAGAIN */
+    uint32_t short_io;      /* a file read or write is cut short */
+    uint32_t multishot_end; /* an arrival ends its IO_UDP_RECV or IO_ACCEPT (more == false): arm again */
+    uint32_t socket_buffer; /* payload bytes waiting at one shard before more is dropped */
+    uint32_t recv_buffers;  /* arrivals in one turn, and arrivals that can be held */
+    int path_payload;       /* what io_plain's path_payload answers */
+    uint64_t wall_base;     /* CLOCK_REALTIME of every host at time 0 */
+};
+
+/* A node: what the world starts, turns and takes down. It knows the world only through its struct io. */
+struct sim_node_ops {
+    /* Starts a process: one struct io for each shard, valid until destroy (the array only during the call). NULL: it
+     * did not start; nothing of it is pending or allocated. */
+    void *(*create)(void *ctx, struct io *const *ios, unsigned shards);
+    /* One turn of a shard, after the `done`s of what completed. Returns its deadline; SIM_NEVER is none, one that has
+     * passed means at once. */
+    uint64_t (*turn)(void *node, unsigned shard);
+    /* Optional, the way out of a node that is killed or crashed and cannot free operations in flight: from the first
+     * call on it is cut off from the world, its pending operations come back -ECANCELED, what it still submits fails
+     * and has no effect, its clock runs on by a millisecond a round. Called once a round, with turns in between, until
+     * it returns true and nothing is pending. Without it pending operations are dropped and their `done` never comes.
+     */
+    bool (*halt)(void *node);
+    void (*destroy)(void *node); /* frees the node; nothing is pending any more */
+};
+
+struct sim *sim_create(uint64_t seed);
+void sim_destroy(struct sim *); /* kills what runs, frees everything */
+
+struct sim_settings *sim_settings(struct sim *);
+uint64_t sim_now(const struct sim *);
+uint64_t sim_random(struct sim *); /* for the script of a test; part of the run */
+uint64_t sim_random_below(struct sim *, uint64_t bound);
+/* Over every event, completion and payload so far. Equal hashes: equal runs. */
+uint64_t sim_trace_hash(const struct sim *);
+/* Prints every event as a line as well, to look into a seed that failed. NULL: stop. */
+void sim_trace_to(struct sim *, FILE *);
+
+void sim_run_until(struct sim *, uint64_t time);
+void sim_run_for(struct sim *, uint64_t ns);
+/* Runs while `more(ctx)` is true, which is asked between events. False: `limit` ns went by first. */
+bool sim_run_while(struct sim *, bool (*more)(void *ctx), void *ctx, uint64_t limit);
+/* Calls `fn` at that time, between turns. */
+void sim_call_at(struct sim *, uint64_t time, void (*fn)(void *ctx), void *ctx);
+
+/* A machine with an address of its own (10.0.0.0/8, port 20037), an empty disk and no process. */
+struct sim_host *sim_add_host(struct sim *, unsigned shards);
+struct io_addr sim_host_addr(const struct sim_host *);
+void sim_host_set_addr(struct sim_host *, const struct io_addr *); /* roams; the old address is nobody's */
+void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLOCK_REALTIME */
+
+/* Starts a process; false when its create returned NULL. `ops` and `ctx` stay the caller's and are used by restart. */
+bool sim_host_start(struct sim_host *, const struct sim_node_ops *ops, void *ctx);
+void *sim_host_node(struct sim_host *); /* NULL: no process */
+/* kill -9, also the way to take down a node that has stopped by itself. Completed writes stay, in the page cache; what
+ * was in flight happened, happened in part, or did not. No-op without a process. */
+void sim_host_kill(struct sim_host *);
+/* Power loss: as kill, and the disk keeps of what was not synced whatever it likes (struct sim_disk_settings). */
+void sim_host_crash(struct sim_host *);
+/* Kills what runs and starts it again. */
+bool sim_host_restart(struct sim_host *);
+/* For a test that calls into a node between turns: brings the shard's clock up to date, and a turn soon. */
+void sim_host_poke(struct sim_host *, unsigned shard);
+void sim_host_signal(struct sim_host *, int signal); /* to shard 0's IO_SIGNAL; dropped when there is none */
+
+/* From a to b; a may be b. */
+struct sim_link *sim_link(struct sim *, const struct sim_host *a, const struct sim_host *b);
+void sim_cut(struct sim *, const struct sim_host *a, const struct sim_host *b, bool down); /* both ways */
+/* A datagram out of nowhere, delivered at once whatever the links say. */
+void sim_inject(struct sim *, const struct io_addr *from, const struct io_addr *to, struct cspan datagram);
+/* Sees every datagram as it leaves; false loses it. The bytes may be changed. NULL: none. */
+typedef bool sim_tap_fn(void *ctx, const struct io_addr *from, const struct io_addr *to, struct span datagram);
+void sim_set_tap(struct sim *, sim_tap_fn *, void *ctx);
+
+struct sim_stats {
+    uint64_t unreachable; /* datagrams to an address without a process */
+    uint64_t overflows;   /* dropped for want of socket buffer */
+    uint64_t missteered, arrivals, datagrams, turns;
+};
+const struct sim_stats *sim_stats(const struct sim *);
+
+/*
+ * Disks. A write reaches the page cache at its completion and stable storage by IO_FDATASYNC, IO_FSYNC or io_plain's
+ * sync; a name (creation, rename, unlink) by a sync of its directory. Of what is not stable a crash keeps what it
+ * likes, each piece by itself; a write can be torn at a multiple of 512 bytes of the file.
+ */
+#define SIM_DRAWN UINT32_MAX
+struct sim_disk_settings {
+    uint32_t crash_keep; /* an unsynced write or name is kept; SIM_DRAWN (default): drawn for each crash */
+    uint32_t crash_tear; /* a write that is not kept is torn rather than lost, if it spans a boundary; SIM_DRAWN too */
+    bool names_durable;  /* names are stable at once */
+    uint64_t quota;      /* bytes of all files, 0 = none: beyond it writes are short, then -ENOSPC */
+};
+struct sim_disk_settings *sim_disk_settings(struct sim_host *);
+
+/* Operations that fail by order, plain calls too (truncate counts as IO_WRITE, sync_dir as IO_FSYNC, rmdir as
+ * IO_UNLINK). After a failed sync what it covered stays readable but never becomes stable, whatever is synced later. */
+struct sim_fault {
+    uint32_t kinds; /* bits 1 << enum io_kind; 0 = every file operation */
+    const char
+        *suffix;    /* of the path as opened or named; NULL = any. The caller's memory, while the fault is in force */
+    int error;      /* errno, positive */
+    uint32_t after; /* matching operations that are let through first */
+    uint32_t times; /* that fail then; UINT32_MAX = all */
+};
+void sim_disk_fault(struct sim_host *, const struct sim_fault *);
+void sim_disk_clear_faults(struct sim_host *);
+
+/* Stable at once, parents made. */
+void sim_disk_put(struct sim_host *, const char *path, struct cspan bytes);
+/* What a reader sees now; data NULL: no such file. Valid until the disk changes. */
+struct cspan sim_disk_get(struct sim_host *, const char *path);
+
+/* A connection to the listener of shard 0: the far end is the test. Never NULL; without a process it is reset. Whatever
+ * is sent arrives complete and in order, in pieces of any size. */
+struct sim_stream *sim_connect(struct sim_host *);
+void sim_stream_send(struct sim_stream *, struct cspan bytes); /* copied; any amount */
+void sim_stream_finish(struct sim_stream *);                   /* FIN: the node reads an end */
+/* Bytes taken; 0 = the node closed and nothing is left; -EAGAIN; -ECONNRESET when the process died. */
+ssize_t sim_stream_recv(struct sim_stream *, void *out, size_t room);
+void sim_stream_close(struct sim_stream *); /* both directions; the pointer is invalid afterwards */
+
+#endif
