@@ -220,6 +220,21 @@ Test(cli_args, endpoints)
     expect_part(CLI("status", "--endpoint", "a"), 3, "", "a/node.yaml:1: admin.listen: found \"5\"");
 }
 
+Test(cli_args, node_run_says_what_is_wrong)
+{
+    expect_part(CLI("node", "run", "none"), 3, "", "none/node.yaml: cannot open");
+    expect_part(CLI("init", "a", "--listen", "127.0.0.1:4001"), 0, "node_id", "");
+    expect_part(CLI("node", "run", "a", "--set", "shards.count=many"), 2, "", "--set: shards.count: found \"many\"");
+    free(scratch_file("a", "peers.yaml", "peers: 4\n", 9, 0600));
+    expect_part(CLI("node", "run", "a"), 3, "", "a/peers.yaml:1: peers: found \"4\", allowed: a list");
+    cr_assert_eq(chmod("a/identity", 0640), 0);
+    expect_part(CLI("node", "run", "a"), 2, "", "a/identity: found mode 0640");
+    cr_assert_eq(unlink("a/identity"), 0);
+    expect_part(CLI("node", "run", "a"), 1, "", "a/identity: cannot open");
+    free(scratch_file("a", "node.yaml", "listen: 127.0.0.1:0\n", 20, 0600));
+    expect_part(CLI("node", "run", "a"), 3, "", "a/node.yaml:1: listen: found \"127.0.0.1:0\"");
+}
+
 /* Nothing of a peer's is sent that its file could not hold. */
 Test(cli_args, peer_add_checks_before_it_sends)
 {

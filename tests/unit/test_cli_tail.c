@@ -106,7 +106,7 @@ Test(cli_tail, unknown_channel)
 {
     start(&(struct fake_script){.status = "404 Not Found",
                                 .body = "{\"error\":{\"code\":\"not_found\",\"message\":\"no such channel\"}}"});
-    expect(CLI("tail", "a"), "/v1/channels/a/events?from=earliest", 1, "", 0, "net-mesh: no such channel\n");
+    expect(CLI("tail", "a"), "/v1/channels/a/events?from=earliest", 1, "", 0, "net-mesh: a: no such channel\n");
 }
 
 Test(cli_tail, a_stream_cut_off_is_6)
