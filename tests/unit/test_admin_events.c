@@ -29,13 +29,13 @@ TestSuite(admin_events, .init = set_up, .fini = tear_down);
 
 static void add(uint64_t seq, const char *data, size_t len)
 {
-    w.node.events[w.node.event_count++] =
-        (struct fake_event){.seq = seq, .ts_ns = seq * 10, .data = (const uint8_t *)data, .len = len};
+    fake_node_add(&w.node,
+                  (struct fake_event){.seq = seq, .ts_ns = seq * 10, .data = (const uint8_t *)data, .len = len});
 }
 
 static void add_gap(uint64_t from, uint64_t to)
 {
-    w.node.events[w.node.event_count++] = (struct fake_event){.seq = from, .gap_to = to};
+    fake_node_add(&w.node, (struct fake_event){.seq = from, .gap_to = to});
 }
 
 static void get(const char *query)
