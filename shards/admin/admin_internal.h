@@ -66,7 +66,7 @@ struct request {
     char target[TARGET_BYTES];
     size_t target_len;
     bool target_overflow;
-    bool malformed; /* a header's name */
+    bool malformed;               /* a header's name */
     char name[HEADER_NAME_BYTES]; /* of the header being read */
     size_t name_len;
     int header; /* the one being read, HEADER_COUNT: none of ours */
@@ -148,7 +148,6 @@ struct connection {
     /* Answers. One half of `out` is filled while the other is sent; `reply` follows the halves. */
     struct buffer out[2];
     unsigned fill;
-    size_t sent; /* of what `send` is at */
     bool sending_reply, reply_ready;
     bool streaming, chunked;
     size_t chunk_at; /* of the open chunk's size in the filling half, SIZE_MAX: none */
@@ -242,7 +241,7 @@ bool stream_commit(struct connection *, size_t mark);
 void stream_end(struct connection *, bool whole); /* whole false: the client shall see that something is missing */
 bool out_empty(const struct connection *);
 void out_send(struct connection *);
-void out_on_sent(struct connection *, size_t n);
+bool out_on_sent(struct connection *, size_t n); /* sends on; true: there is room again */
 
 /* route_*.c */
 void healthz_get(struct connection *);

@@ -40,6 +40,8 @@ static bool grow(struct buffer *b, size_t need)
     size_t cap = b->cap ? b->cap : FIRST_HEAP_BYTES;
     while (cap < need)
         cap *= 2;
+    if (cap > b->limit)
+        cap = b->limit;
     char *data = realloc(b->data, cap);
     if (!data)
         return false;

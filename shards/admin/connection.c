@@ -178,11 +178,10 @@ static void on_send(struct io_op *op, int32_t res)
     struct admin *a = c->admin;
     if (res > 0 && c->state != CONN_CLOSING) {
         a->stats.bytes_out += (uint64_t)res;
-        out_on_sent(c, (size_t)res);
-        out_send(c);
+        bool room = out_on_sent(c, (size_t)res);
         if (c->state == CONN_FLUSH)
             connection_wait(c, WAIT_IDLE); /* it takes something: new patience */
-        else if (c->state == CONN_RUN && c->streaming)
+        else if (c->state == CONN_RUN && c->streaming && room)
             events_on_room(c);
     } else {
         connection_abort(c);

@@ -238,18 +238,21 @@ void out_send(struct connection *c)
     io_submit(c->admin->io, &c->send);
 }
 
-void out_on_sent(struct connection *c, size_t n)
+bool out_on_sent(struct connection *c, size_t n)
 {
     if (n < c->send.buf.len) {
         c->send.buf.data = (char *)c->send.buf.data + n;
         c->send.buf.len -= n;
         io_submit(c->admin->io, &c->send);
-    } else if (c->sending_reply) {
-        c->sending_reply = false;
-        c->reply_ready = false;
+        return false;
+    }
+    if (c->sending_reply) {
+        c->sending_reply = c->reply_ready = false;
         buffer_deinit(&c->reply);
         buffer_init_heap(&c->reply, REPLY_BYTES);
     } else {
         buffer_clear(&c->out[!c->fill]);
     }
+    out_send(c);
+    return true;
 }

@@ -4,8 +4,7 @@
 
 #include "tests/sim/sim.h"
 
-/* A host with such a process; io[i] is shard i's. `io` has room for `shards` pointers and outlives the process; so does
- * every restart fill it again. */
+/* A host with such a process; io[i] becomes shard i's, at every restart again. */
 struct sim_host *bare_host(struct sim *, unsigned shards, struct io **io);
 
 /* An operation and how it went. */
