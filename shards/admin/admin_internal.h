@@ -187,6 +187,7 @@ struct admin {
     struct io_op accept;
     uint64_t accept_at; /* accept again then; UINT64_MAX: armed, or stopping */
     struct refusal refusals[REFUSALS];
+    unsigned refusing; /* how many are in use */
     struct admin_stats stats;
     bool stopping;
     void (*stopped)(void *);

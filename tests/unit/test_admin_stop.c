@@ -230,3 +230,22 @@ Test(admin_stop, while_accepting_is_paused)
     cr_assert(stopped); /* nothing was pending */
     finish();
 }
+
+static void deinit_at_once(void *ctx)
+{
+    struct world *world = ctx;
+    admin_deinit(world->admin);
+    world->admin = NULL;
+    stopped = true;
+}
+
+Test(admin_stop, the_port_may_go_from_inside_stopped)
+{
+    say(requests[2]);
+    say(requests[14]);
+    admin_stop(w.admin, deinit_at_once, &w);
+    world_run(&w);
+    cr_assert(stopped && !w.admin);
+    fake_node_deinit(&w.node);
+    io_stream_deinit(&w.stream);
+}
