@@ -22,8 +22,9 @@
 #include <unistd.h>
 
 #include "shards/node/node_internal.h"
+#include "tests/support/node_pair.h"
 
-enum { PORT_A = 21037, PORT_B = 21038, ADMIN_A = 21047, ADMIN_B = 21048, BATCH_BYTES = 60000, BATCH_EVENTS = 2028 };
+enum { BATCH_BYTES = 60000, BATCH_EVENTS = 2028 };
 static const char FORTH[] = "bench/forth", BACK[] = "bench/back";
 
 enum role { SENDER, RECEIVER };
@@ -158,63 +159,6 @@ static void on_ping(void *ctx, struct netmesh_shard *face, const struct netmesh_
 
 /* ---- two nodes ---- */
 
-static void make_dir(const char *dir, const char *psk_from, uint16_t port, uint16_t admin)
-{
-    char listen[64], admin_listen[64], psk[4200];
-    snprintf(listen, sizeof listen, "listen=127.0.0.1:%u", port);
-    snprintf(admin_listen, sizeof admin_listen, "admin.listen=127.0.0.1:%u", admin);
-    snprintf(psk, sizeof psk, "%s/psk", psk_from ? psk_from : "");
-    const char *overrides[] = {listen, admin_listen};
-    struct node_dir_init init = {
-        .dir = dir, .psk_file = psk_from ? psk : NULL, .overrides = overrides, .override_count = 2};
-    struct config_error e;
-    if (node_dir_create(&init, &e) != NET_OK) {
-        fprintf(stderr, "bench_mesh: %s\n", e.text);
-        exit(1);
-    }
-}
-
-struct known {
-    uint64_t node_id;
-    uint8_t public_key[32];
-};
-
-static struct known know(const char *dir)
-{
-    struct known k;
-    struct node_secrets secrets;
-    struct config_error e;
-    struct crypto *crypto;
-    struct identity id;
-    assert(node_dir_load_secrets(dir, &secrets, &e) == NET_OK && crypto_init(&crypto, NULL) == NET_OK);
-    assert(identity_init(&id, crypto, secrets.seed) == NET_OK);
-    k.node_id = id.ids.node_id;
-    x25519_public(secrets.static_secret, k.public_key);
-    node_secrets_wipe(&secrets);
-    identity_deinit(&id);
-    crypto_deinit(crypto);
-    return k;
-}
-
-static void introduce(const char *dir, const char *other, uint16_t port, const char *channel)
-{
-    struct known k = know(other);
-    struct peer_entry peer = {.name = "other", .node_id = k.node_id, .has_addr = true, .has_key = true};
-    struct subscription_entry sub = {.peer = k.node_id};
-    char addr[64], path[4200];
-    snprintf(addr, sizeof addr, "127.0.0.1:%u", port);
-    assert(config_parse_addr(addr, &peer.addr) == NET_OK);
-    memcpy(peer.public_key, k.public_key, 32);
-    snprintf(sub.channel, sizeof sub.channel, "%s", channel ? channel : "");
-    struct peers_file f = {&peer, 1, &sub, channel ? 1 : 0};
-    size_t len;
-    char *text = peers_file_render(&f, &len);
-    snprintf(path, sizeof path, "%s/peers.yaml", dir);
-    FILE *out = fopen(path, "w");
-    assert(out && fwrite(text, 1, len, out) == len && fclose(out) == 0);
-    free(text);
-}
-
 static uint64_t cpu_ns(void)
 {
     struct rusage u;
@@ -333,18 +277,11 @@ int main(int argc, char **argv)
     b.samples = calloc(b.rounds, sizeof *b.samples);
     fill_batch(&b);
 
-    char root[] = "/var/tmp/bench-mesh-XXXXXX", dir_a[64], dir_b[64], command[128];
-    assert(mkdtemp(root));
-    snprintf(dir_a, sizeof dir_a, "%s/a", root);
-    snprintf(dir_b, sizeof dir_b, "%s/b", root);
-    make_dir(dir_a, NULL, PORT_A, ADMIN_A);
-    make_dir(dir_b, dir_a, PORT_B, ADMIN_B);
-    introduce(dir_a, dir_b, PORT_B, b.latency ? BACK : NULL);
-    introduce(dir_b, dir_a, PORT_A, FORTH);
-
+    struct node_pair pair;
+    node_pair_make(&pair, FORTH, b.latency ? BACK : NULL);
     const char *log = strcmp(mode, "off") == 0 ? "none" : "disk";
     bool spin = b.latency && strcmp(argv[2], "spin") == 0;
-    pid_t receiver = start(&b, RECEIVER, dir_b, log, spin), sender = start(&b, SENDER, dir_a, log, spin);
+    pid_t receiver = start(&b, RECEIVER, pair.b, log, spin), sender = start(&b, SENDER, pair.a, log, spin);
     if (b.latency)
         for (int i = 0; i < 6000 && !atomic_load(&b.shared->stop); i++)
             usleep(10000);
@@ -357,9 +294,7 @@ int main(int argc, char **argv)
     waitpid(receiver, &status_b, 0);
     if (!b.latency)
         print_throughput(&b, mode);
-    snprintf(command, sizeof command, "rm -rf %s", root);
-    if (system(command) != 0)
-        fprintf(stderr, "bench_mesh: cannot remove %s\n", root);
+    node_pair_remove(&pair);
     return WIFEXITED(status_a) && WEXITSTATUS(status_a) == 0 && WIFEXITED(status_b) && WEXITSTATUS(status_b) == 0 ? 0
                                                                                                                   : 1;
 }
