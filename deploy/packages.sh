@@ -21,7 +21,12 @@ as_root() {
     fi
 }
 
-installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+# Of this architecture, unless the name asks for another: several may be installed beside each other.
+installed() {
+    local arch
+    case $1 in *:*) arch=${1#*:} ;; *) arch=$(dpkg --print-architecture) ;; esac
+    dpkg-query -W -f='${Architecture} ${db:Status-Status}\n' "${1%:*}" 2>/dev/null | grep -qE "^($arch|all) installed\$"
+}
 
 # need_packages INSTALL PACKAGE...: installs those that are missing, and says which; INSTALL=no only tells.
 need_packages() {

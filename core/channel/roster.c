@@ -76,14 +76,14 @@ static void drop_channel_if_empty(struct roster *r, struct roster_channel *c)
     if (!c || c->count > 0)
         return;
     struct roster_channel *first = map_get(&r->channels, c->hash);
-    if (first != c) {
+    if (first == c) {
+        map_remove(&r->channels, c->hash);
+        if (c->next && map_put(&r->channels, c->hash, c->next) != NET_OK)
+            assert(!"a slot was just freed");
+    } else {
         while (first->next != c)
             first = first->next;
         first->next = c->next;
-    } else if (c->next) {
-        map_put(&r->channels, c->hash, c->next); /* replaces: needs no memory */
-    } else {
-        map_remove(&r->channels, c->hash);
     }
     r->channel_count--;
     free(c);

@@ -2,6 +2,7 @@
  * Primitives of the wire: keyed BLAKE2s, HMAC/HKDF-BLAKE2s, X25519, Ed25519 (strict), and the two packet AEADs.
  * Everything is done by libcrypto or intel-ipsec-mb; this file only gives them one face, fetched once per shard, so
  * that no hot call fetches or allocates. Randomness never comes from here (design: "What keeps that true").
+ * What returns nothing can fail only for want of a few bytes of memory inside libcrypto, and then ends the process.
  */
 #ifndef NM_CORE_CRYPTO_CRYPTO_H
 #define NM_CORE_CRYPTO_CRYPTO_H

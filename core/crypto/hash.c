@@ -45,7 +45,7 @@ void hkdf_blake2s(struct crypto *c, const uint8_t ck[32], struct cspan ikm, unsi
     uint8_t secret[32];
     struct cspan none = {secret, 0}, before = none;
     hmac_blake2s(c, ck, ikm, none, secret);
-    for (uint8_t i = 0; i < outputs; i++) {
+    for (unsigned i = 0; i < outputs; i++) {
         uint8_t number = (uint8_t)(i + 1);
         hmac_blake2s(c, secret, before, (struct cspan){&number, 1}, out[i]);
         before = (struct cspan){out[i], 32};

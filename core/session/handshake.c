@@ -95,6 +95,8 @@ size_t handshake_prove(struct crypto *c, const struct handshake_local *l, const 
                                .window = o->window,
                                .max_datagram = o->max_datagram};
     assert(o->receive_id && o->instance);
+    assert(o->window >= 65536 && o->window <= UINT32_C(1) << 30);
+    assert(o->max_datagram >= 1200 && o->max_datagram <= WIRE_MAX_DATAGRAM);
     size_t len = offer_encode(payload, used, &ours, &entity_at, &hashed);
     proof_input(c, role, h, (struct cspan){payload, hashed}, input);
     memcpy(payload + entity_at, l->identity->entity, 32);

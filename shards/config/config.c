@@ -243,7 +243,6 @@ static void put_key(FILE *out, const struct config_key *key, const char *indent,
     const char *dot = strchr(key->name, '.');
     char allowed[CONFIG_TEXT_MAX];
     config_key_allowed(key, allowed);
-    fputc('\n', out);
     put_comment(out, indent, key->doc);
     fprintf(out, "%s# Default: ", indent);
     put_value(out, key, key->initial);
@@ -263,10 +262,10 @@ static void put_file(FILE *out, const struct loader *l)
         const struct config_key *key = &config_keys[i];
         const char *dot = strchr(key->name, '.');
         size_t len = dot ? (size_t)(dot - key->name) : 0;
+        fputc('\n', out);
         if (strlen(section) != len || strncmp(section, key->name, len) != 0) {
             snprintf(section, sizeof section, "%.*s", (int)len, key->name);
-            fprintf(out, "\n%s:", section);
-            fputc('\n', out);
+            fprintf(out, "%s:\n", section);
         }
         put_key(out, key, dot ? "  " : "", l->texts[i] ? l->texts[i] : key->initial);
     }

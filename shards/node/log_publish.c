@@ -23,6 +23,18 @@ static bool stored(const struct log *log, uint64_t end, bool durable)
     return (durable ? redex_synced_seq(log->redex) : redex_written_seq(log->redex)) >= end;
 }
 
+/* Records of what is under way are kept for the next publish: a steady publisher allocates nothing. */
+static struct pending_publish *pending_get(struct shard *s)
+{
+    struct list *spare = list_pop(&s->spare_pending);
+    return spare ? container_of(spare, struct pending_publish, link) : malloc(sizeof(struct pending_publish));
+}
+
+static void pending_put(struct shard *s, struct pending_publish *p)
+{
+    list_push_back(&s->spare_pending, &p->link);
+}
+
 static void answer_stored(struct log *log, struct list *pending)
 {
     struct list *n;
@@ -35,7 +47,7 @@ static void answer_stored(struct log *log, struct list *pending)
             return;
         answer(log->shard, p->publisher, p->count, p->first_seq, p->bytes, done ? NET_OK : err ? err : NET_ERR_CLOSED);
         list_remove(n);
-        free(p);
+        pending_put(log->shard, p);
     }
 }
 
@@ -45,10 +57,11 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
     struct log *log = op->log;
     struct shard *s = log->shard;
     uint64_t first, bytes = frames.len - 4 * (uint64_t)m->count;
-    struct pending_publish *p = malloc(sizeof *p);
+    struct pending_publish *p = pending_get(s);
     int err = p ? log_append(log, frames, m->count, &first) : NET_ERR_NO_MEMORY;
     if (err) {
-        free(p);
+        if (p)
+            pending_put(s, p);
         if (err == NET_ERR_AGAIN)
             return err;
         answer(s, m->publisher, m->count, 0, 0, err);
@@ -64,6 +77,7 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
         .count = m->count,
         .durable = op->durable,
     };
+    list_init(&p->link);
     list_push_back(op->durable ? &log->pending_durable : &log->pending, &p->link);
     if (op->durable && log->kind == LOG_DISK)
         redex_want_sync(log->redex, p->end_seq);
@@ -191,6 +205,9 @@ void log_publishers_free(struct shard *s)
         struct log *log = container_of(n, struct log, in_shard);
         struct list *p;
         while ((p = list_pop(&log->pending)) || (p = list_pop(&log->pending_durable)))
-            free(container_of(p, struct pending_publish, link));
+            pending_put(s, container_of(p, struct pending_publish, link));
     }
+    struct list *spare;
+    while ((spare = list_pop(&s->spare_pending)))
+        free(container_of(spare, struct pending_publish, link));
 }

@@ -228,6 +228,7 @@ struct shard {
     struct list log_list, grown_logs, dirty_logs, starved_logs;
     struct map views; /* mixed key -> struct log_view */
     struct map owner_publishers;
+    struct list spare_pending;
     struct roster roster;
 
     struct contacts *contacts; /* shard 0 only */

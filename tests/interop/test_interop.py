@@ -153,6 +153,12 @@ class Ours:
         row = self.peer(node_id)
         return row is not None and row["state"] == "connected" and row["compat"] == "v0.19"
 
+    def drops(self, reason):
+        """What /metrics counts as dropped for this reason, all shards together."""
+        rows = self.command("metrics").decode().splitlines()
+        return sum(int(row.split()[-1]) for row in rows
+                   if row.startswith("netmesh_drops_total{") and f'reason="{reason}"' in row)
+
     def publish(self, channel, events):
         self.command("publish", channel, stdin="".join(event + "\n" for event in events).encode())
 
@@ -332,17 +338,19 @@ class WithOurs(Case):
         ours = self.ours()
         peer = self.reference(ours.psk)
         self.learns_address(peer, ours.seed, ours.psk, ours.addr)
-        with self.assertRaisesRegex(Refused, "timeout|timed out"):
+        with self.assertRaisesRegex(Refused, "traversal: transport"):
             peer.call("connect_routed", public_key=ours.public_key, node_id=ours.node_id)
         self.assertIsNone(ours.peer(peer.node_id))
+        self.assertGreater(ours.drops("handshake_gate"), 0)
 
     def test_other_psk_is_refused(self):
         ours = self.ours("security.sessions=compat")
         peer = self.reference(self.PSK)
         self.learns_address(peer, ours.seed, self.PSK, ours.addr)
-        with self.assertRaisesRegex(Refused, "timeout|timed out"):
+        with self.assertRaisesRegex(Refused, "traversal: transport"):
             peer.call("connect_routed", public_key=ours.public_key, node_id=ours.node_id)
         self.assertIsNone(ours.peer(peer.node_id))
+        self.assertGreater(ours.drops("handshake_invalid"), 0)
 
 
 if __name__ == "__main__":

@@ -225,3 +225,9 @@ void sim_net_drop(struct list *datagrams)
     for (struct list *l; (l = list_pop(datagrams));)
         free(container_of(l, struct datagram, link));
 }
+
+void sim_set_tap(struct sim *sim, sim_tap_fn *tap, void *ctx)
+{
+    sim->tap = tap;
+    sim->tap_ctx = ctx;
+}

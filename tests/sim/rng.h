@@ -6,25 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tests/support/splitmix.h"
+
 struct rng {
     uint64_t s[4];
 };
-
-static inline uint64_t splitmix64(uint64_t *x)
-{
-    uint64_t z = *x += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 /* Streams of one seed are independent of each other. */
 static inline void rng_init(struct rng *r, uint64_t seed, uint64_t stream)
 {
     uint64_t x = seed, y = stream;
-    x ^= splitmix64(&y);
+    x ^= splitmix(&y);
     for (int i = 0; i < 4; i++)
-        r->s[i] = splitmix64(&x);
+        r->s[i] = splitmix(&x);
 }
 
 static inline uint64_t rng_rotl(uint64_t x, int k)

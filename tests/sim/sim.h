@@ -63,7 +63,8 @@ struct sim_settings {
 
 /* A node: what the world starts, turns and takes down. It knows the world only through its struct io. */
 struct sim_node_ops {
-    /* Starts a process: one struct io for each shard, valid until destroy. NULL: it did not start. */
+    /* Starts a process: one struct io for each shard, valid until destroy (the array only during the call). NULL: it
+     * did not start; nothing of it is pending or allocated. */
     void *(*create)(void *ctx, struct io *const *ios, unsigned shards);
     /* One turn of a shard, after the `done`s of what completed. Returns its deadline; SIM_NEVER is none, one that has
      * passed means at once. */

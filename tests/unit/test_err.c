@@ -50,13 +50,26 @@ Test(err, any_int_is_safe)
 
 Test(err, from_errno)
 {
-    cr_assert_eq(net_err_from_errno(0), NET_OK);
-    cr_assert_eq(net_err_from_errno(ENOSPC), NET_ERR_NO_SPACE);
-    cr_assert_eq(net_err_from_errno(EDQUOT), NET_ERR_NO_SPACE);
-    cr_assert_eq(net_err_from_errno(ENOENT), NET_ERR_NOT_FOUND);
-    cr_assert_eq(net_err_from_errno(EEXIST), NET_ERR_EXISTS);
-    cr_assert_eq(net_err_from_errno(EAGAIN), NET_ERR_AGAIN);
-    cr_assert_eq(net_err_from_errno(ECANCELED), NET_ERR_CANCELED);
-    cr_assert_eq(net_err_from_errno(EIO), NET_ERR_IO);
-    cr_assert_eq(net_err_from_errno(12345), NET_ERR_IO);
+    static const struct {
+        int from, to;
+    } pairs[] = {
+        {0, NET_OK},
+        {ENOSPC, NET_ERR_NO_SPACE},
+        {EDQUOT, NET_ERR_NO_SPACE},
+        {ENOENT, NET_ERR_NOT_FOUND},
+        {EEXIST, NET_ERR_EXISTS},
+        {EAGAIN, NET_ERR_AGAIN},
+        {ENOBUFS, NET_ERR_AGAIN},
+        {ENOMEM, NET_ERR_NO_MEMORY},
+        {EBUSY, NET_ERR_BUSY},
+        {ECANCELED, NET_ERR_CANCELED},
+        {ENOSYS, NET_ERR_UNSUPPORTED},
+        {EOPNOTSUPP, NET_ERR_UNSUPPORTED},
+        {EINVAL, NET_ERR_INVALID},
+        {ETIMEDOUT, NET_ERR_TIMEOUT},
+        {EIO, NET_ERR_IO},
+        {12345, NET_ERR_IO},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        cr_assert_eq(net_err_from_errno(pairs[i].from), pairs[i].to, "errno %d", pairs[i].from);
 }

@@ -1,0 +1,125 @@
+/* The face every part of the program shares: exit codes, error lines, and what a command line said. cli.md 2-4 */
+#ifndef NM_CLI_CLI_H
+#define NM_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILURE = 1, /* files, what the node refused, a closed stdout */
+    CLI_USAGE = 2,   /* the command line, arguments the node finds invalid, permissive or malformed secrets */
+    CLI_CONFIG = 3,  /* node.yaml or peers.yaml */
+    CLI_UNREACHABLE = 6,
+    CLI_TIMEOUT = 7,
+};
+
+/* Prints "net-mesh: MESSAGE" as one line on stderr (control characters become blanks) and returns `code`. */
+int cli_error(enum cli_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+enum cli_option {
+    OPTION_ENDPOINT, /* global */
+    OPTION_OUTPUT,
+    OPTION_TIMEOUT,
+    OPTION_QUIET,
+    OPTION_VERBOSE,
+    OPTION_NO_COLOR,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_LISTEN, /* of some commands */
+    OPTION_ADMIN,
+    OPTION_PSK_FROM,
+    OPTION_PSK_FILE,
+    OPTION_SET,
+    OPTION_FORCE,
+    OPTION_ADDR,
+    OPTION_NODE_ID,
+    OPTION_PUBLIC_KEY,
+    OPTION_COMPAT,
+    OPTION_MODE,
+    OPTION_BINARY,
+    OPTION_DURABLE,
+    OPTION_FROM,
+    OPTION_ORIGIN,
+    OPTION_START,
+    OPTION_FOLLOW,
+    OPTION_COUNT,
+    OPTION_RAW,
+    OPTION_TOTAL,
+};
+
+enum output_format { OUTPUT_JSON, OUTPUT_NDJSON, OUTPUT_YAML, OUTPUT_TABLE, OUTPUT_TEXT, OUTPUT_DEFAULT };
+
+struct cli_command;
+
+struct cli_args {
+    const struct cli_command *command;
+    const char *value[OPTION_TOTAL]; /* NULL: not given; flags: "" */
+    const char **sets;               /* --set, in order */
+    size_t set_count;
+    const char **words; /* what follows the command's name */
+    size_t word_count;
+    unsigned verbose; /* how many -v */
+    enum output_format output;
+    uint64_t timeout_ns;
+};
+
+struct cli_command {
+    const char *name;      /* "version", "peer add" */
+    const char *arguments; /* for the usage line */
+    unsigned min_words, max_words;
+    uint64_t options; /* bits of enum cli_option, besides the global ones */
+    int (*run)(const struct cli_args *);
+    const char *summary;  /* one line */
+    const char *about;    /* more, or "" */
+    const char *examples; /* lines */
+};
+
+static inline bool cli_has(const struct cli_args *args, enum cli_option option)
+{
+    return args->value[option] != NULL;
+}
+
+/* ---- commands.c ---- */
+extern const struct cli_command cli_commands[];
+extern const size_t cli_command_count;
+
+/* ---- options.c ---- */
+
+struct cli_option_info {
+    const char *name;     /* without its two dashes */
+    char letter;          /* 0: none */
+    const char *argument; /* NULL: a flag */
+    const char *help;
+};
+extern const struct cli_option_info cli_options[OPTION_TOTAL];
+
+/* Reads argv; args->words and args->sets point to room for argc each. CLI_OK or CLI_USAGE (said). A command line that
+ * asks for help or the version need not be complete. */
+int cli_parse(struct cli_args *args, int argc, char **argv);
+
+/* ---- help.c ---- */
+void help_command(const struct cli_command *);
+/* Help for the words of a command: a command's own, its group's, or all. CLI_USAGE when there is no such command. */
+int help_words(const char *const *words, size_t count);
+
+/* ---- one function per command ---- */
+int command_init(const struct cli_args *);
+int command_node_run(const struct cli_args *);
+int command_node_info(const struct cli_args *);
+int command_peer_add(const struct cli_args *);
+int command_peer_ls(const struct cli_args *);
+int command_peer_rm(const struct cli_args *);
+int command_publish(const struct cli_args *);
+int command_subscribe(const struct cli_args *);
+int command_unsubscribe(const struct cli_args *);
+int command_tail(const struct cli_args *);
+int command_channel_ls(const struct cli_args *);
+int command_status(const struct cli_args *);
+int command_metrics(const struct cli_args *);
+int command_shutdown(const struct cli_args *);
+int command_version(const struct cli_args *);
+int command_help(const struct cli_args *);
+
+#endif

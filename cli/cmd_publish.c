@@ -1,0 +1,259 @@
+/* publish: files or stdin, cut into events here and streamed to the node, until it has all or refuses one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/client.h"
+#include "cli/framing.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+
+enum { READ_SIZE = 128 << 10, SEND_FROM = 64 << 10 };
+
+struct source {
+    const char *name;     /* "-": stdin */
+    uint64_t first_event; /* index of its first event; UINT64_MAX: not begun */
+};
+
+struct publish {
+    struct client client;
+    struct framing framing;
+    struct progress progress;
+    struct source *sources;
+    size_t source_count;
+    bool chunked;       /* a chunk was sent: its CR LF is due */
+    char problem[1024]; /* what is wrong with the input; "" nothing */
+    uint8_t input[READ_SIZE];
+};
+
+static const char *shown_name(const struct source *s)
+{
+    return strcmp(s->name, "-") == 0 ? "stdin" : s->name;
+}
+
+/* ---- out ---- */
+
+static enum http_result send_frames(struct publish *p)
+{
+    struct framing *f = &p->framing;
+    char head[FRAMING_HEAD + 1];
+    if (f->complete == 0)
+        return HTTP_DONE;
+    snprintf(head, sizeof head, "\r\n%08x\r\n", (unsigned)f->complete);
+    memcpy(f->buffer, head, FRAMING_HEAD);
+    size_t skip = p->chunked ? 0 : 2; /* no chunk before this one */
+    p->chunked = true;
+    http_allow(&p->client.http, p->client.args->timeout_ns);
+    enum http_result result = http_send(&p->client.http, f->buffer + skip, FRAMING_HEAD - skip + f->complete);
+    framing_taken(f);
+    progress_show(&p->progress, f->events, f->bytes);
+    return result;
+}
+
+static enum http_result send_end(struct publish *p)
+{
+    enum http_result result = send_frames(p);
+    if (result != HTTP_DONE)
+        return result;
+    return p->chunked ? http_send(&p->client.http, "\r\n0\r\n\r\n", 7) : http_send(&p->client.http, "0\r\n\r\n", 5);
+}
+
+/* ---- in ---- */
+
+static void input_problem(struct publish *p, const struct source *s, enum framing_result why)
+{
+    uint64_t number = p->framing.events - s->first_event + 1;
+    const char *name = shown_name(s);
+    if (why == FRAMING_NO_MEMORY)
+        snprintf(p->problem, sizeof p->problem, "%s: out of memory", name);
+    else if (why == FRAMING_CUT_OFF)
+        snprintf(p->problem, sizeof p->problem, "%s: the record at offset %llu is cut off", name,
+                 (unsigned long long)p->framing.offset);
+    else if (p->framing.binary)
+        snprintf(p->problem, sizeof p->problem, "%s: the record at offset %llu is longer than 16 MiB", name,
+                 (unsigned long long)p->framing.offset);
+    else
+        snprintf(p->problem, sizeof p->problem, "%s:%llu: the line is longer than 16 MiB", name,
+                 (unsigned long long)number);
+}
+
+/* Returns when there is input, sending what is ready before it sleeps, or when the node answers early. */
+static enum http_result wait_for_input(struct publish *p, int fd)
+{
+    struct pollfd both[2] = {{.fd = fd, .events = POLLIN}, {.fd = p->client.http.fd, .events = POLLIN}};
+    if (poll(both, 1, 0) != 0)
+        return HTTP_DONE;
+    enum http_result result = send_frames(p);
+    while (result == HTTP_DONE) {
+        int n = poll(both, 2, p->progress.on ? 200 : HTTP_FOREVER);
+        if (n > 0 && both[1].revents)
+            return HTTP_ANSWERED;
+        if (n > 0 || (n < 0 && errno != EINTR))
+            return HTTP_DONE; /* a poll that fails leaves the error to read() */
+        progress_show(&p->progress, p->framing.events, p->framing.bytes);
+    }
+    return result;
+}
+
+static enum http_result send_file(struct publish *p, struct source *s, int fd)
+{
+    s->first_event = p->framing.events;
+    p->framing.offset = 0;
+    for (;;) {
+        enum http_result result = wait_for_input(p, fd);
+        if (result != HTTP_DONE)
+            return result;
+        ssize_t n = read(fd, p->input, sizeof p->input);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (n < 0) {
+            snprintf(p->problem, sizeof p->problem, "%s: cannot read: %s", shown_name(s), strerror(errno));
+            return HTTP_DONE;
+        }
+        enum framing_result framed = n ? framing_put(&p->framing, p->input, (size_t)n) : framing_end(&p->framing);
+        if (framed != FRAMING_OK)
+            input_problem(p, s, framed);
+        if (framed != FRAMING_OK || n == 0)
+            return HTTP_DONE;
+        if (p->framing.complete >= SEND_FROM && (result = send_frames(p)) != HTTP_DONE)
+            return result;
+    }
+}
+
+static enum http_result send_source(struct publish *p, struct source *s)
+{
+    if (strcmp(s->name, "-") == 0)
+        return send_file(p, s, STDIN_FILENO);
+    int fd = open(s->name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        snprintf(p->problem, sizeof p->problem, "%s: cannot open: %s", s->name, strerror(errno));
+        return HTTP_DONE;
+    }
+    enum http_result result = send_file(p, s, fd);
+    close(fd);
+    return result;
+}
+
+/* ---- the answer ---- */
+
+/* Which line of which file is event number `index`. */
+static void name_event(const struct publish *p, uint64_t index, char *out, size_t room)
+{
+    const struct source *s = &p->sources[0];
+    for (size_t i = 1; i < p->source_count; i++)
+        if (p->sources[i].first_event <= index)
+            s = &p->sources[i]; /* files without events share a first_event: the last of them has it */
+    uint64_t number = index - s->first_event + 1;
+    if (s->first_event > index)
+        snprintf(out, room, "event %llu", (unsigned long long)index + 1);
+    else
+        snprintf(out, room, p->framing.binary ? "%.512s: record %llu" : "%.512s:%llu", shown_name(s),
+                 (unsigned long long)number);
+}
+
+static int print_counts(const struct publish *p, struct json_object *answer)
+{
+    json_object_object_del(answer, "error");
+    if (!json_object_object_get_ex(answer, "events", NULL))
+        return CLI_OK;
+    return output_value(output_one_shot(p->client.args), answer);
+}
+
+/* An error of the node about one event: what went before it stays, and is shown. */
+static int report_refusal(const struct publish *p, struct json_object *answer)
+{
+    struct json_object *error = NULL, *event = NULL;
+    char where[600];
+    json_object_object_get_ex(answer, "error", &error);
+    if (!json_object_is_type(error, json_type_object) || !json_object_object_get_ex(error, "event", &event))
+        return client_check(&p->client);
+    const char *message = client_error_text(answer, "message"), *code = client_error_text(answer, "code");
+    int exit_code = client_exit_code(p->client.http.status, code ? code : "");
+    name_event(p, json_object_get_uint64(event), where, sizeof where);
+    cli_error(CLI_FAILURE, "%s: %s", where, message ? message : "refused");
+    print_counts(p, answer);
+    return exit_code == CLI_USAGE ? CLI_FAILURE : exit_code; /* 2 is for the command line, not for what is in a file */
+}
+
+static int report(const struct publish *p)
+{
+    const struct http *h = &p->client.http;
+    struct json_object *answer = h->body ? json_tokener_parse(h->body) : NULL;
+    int code;
+    if (h->status / 100 != 2)
+        code = json_object_is_type(answer, json_type_object) ? report_refusal(p, answer) : client_check(&p->client);
+    else if (!json_object_is_type(answer, json_type_object))
+        code = cli_error(CLI_FAILURE, "%s: the answer is not JSON", p->client.endpoint.shown);
+    else
+        code = print_counts(p, answer);
+    json_object_put(answer);
+    if (p->problem[0])
+        return cli_error(CLI_FAILURE, "%s", p->problem);
+    return code;
+}
+
+static enum http_result converse(struct publish *p, const char *target)
+{
+    struct http *h = &p->client.http;
+    enum http_result result = client_send_head(&p->client, "POST", target, "application/octet-stream", HTTP_CHUNKED);
+    h->stall_ns = p->client.args->timeout_ns;
+    for (size_t i = 0; result == HTTP_DONE && !p->problem[0] && i < p->source_count; i++)
+        result = send_source(p, &p->sources[i]);
+    if (result == HTTP_DONE)
+        result = send_end(p);
+    http_allow(h, p->client.args->timeout_ns);
+    return result == HTTP_DONE || result == HTTP_ANSWERED ? http_receive(h) : result;
+}
+
+/* ---- the command ---- */
+
+static int name_sources(struct publish *p, const struct cli_args *args)
+{
+    static const char *const stdin_alone[] = {"-"};
+    const char *const *names = args->word_count > 1 ? args->words + 1 : stdin_alone;
+    p->source_count = args->word_count > 1 ? args->word_count - 1 : 1;
+    p->sources = calloc(p->source_count, sizeof *p->sources);
+    if (!p->sources || !framing_init(&p->framing, cli_has(args, OPTION_BINARY)))
+        return cli_error(CLI_FAILURE, "out of memory");
+    for (size_t i = 0; i < p->source_count; i++) {
+        p->sources[i] = (struct source){names[i], UINT64_MAX};
+        if (strcmp(names[i], "-") != 0 && access(names[i], R_OK) != 0) /* before anything is published */
+            return cli_error(CLI_FAILURE, "%s: cannot open: %s", names[i], strerror(errno));
+    }
+    return CLI_OK;
+}
+
+static int publish(struct publish *p, const struct cli_args *args)
+{
+    char target[TARGET_MAX];
+    int code = client_channel_target(target, args->words[0], "/publish");
+    if (code == CLI_OK && cli_has(args, OPTION_DURABLE))
+        code = client_param(target, "durable", "true");
+    if (code == CLI_OK)
+        code = name_sources(p, args);
+    if (code == CLI_OK)
+        code = client_open(&p->client, args);
+    if (code != CLI_OK)
+        return code;
+    progress_init(&p->progress, cli_has(args, OPTION_QUIET));
+    enum http_result result = converse(p, target);
+    progress_clear(&p->progress);
+    return result == HTTP_DONE ? report(p) : client_failed(&p->client, result);
+}
+
+int command_publish(const struct cli_args *args)
+{
+    struct publish *p = calloc(1, sizeof *p);
+    if (!p)
+        return cli_error(CLI_FAILURE, "out of memory");
+    p->client.http.fd = -1;
+    int code = publish(p, args);
+    client_close(&p->client);
+    framing_deinit(&p->framing);
+    free(p->sources);
+    free(p);
+    return code;
+}

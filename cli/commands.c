@@ -1,0 +1,71 @@
+/* Every command: what it takes, what it does, how it is used. */
+#include "cli/cli.h"
+
+#define BIT(option) (UINT64_C(1) << (option))
+
+enum { MANY = 1 << 20 };
+
+const struct cli_command cli_commands[] = {
+    {"init", "DIR [--listen A:P] [--admin A:P|unix:PATH] [--psk-from DIR|--psk-file F] [--set KEY=VALUE]... [--force]",
+     1, 1,
+     BIT(OPTION_LISTEN) | BIT(OPTION_ADMIN) | BIT(OPTION_PSK_FROM) | BIT(OPTION_PSK_FILE) | BIT(OPTION_SET) |
+         BIT(OPTION_FORCE),
+     command_init, "make a node's directory",
+     "Makes DIR with a commented node.yaml, the node's keys and an admin token, and shows who the node is.\n"
+     "The nodes of one mesh share one psk: make it with the first, take it over with --psk-from.\n",
+     "  net-mesh init a\n"
+     "  net-mesh init b --listen '[::]:20047' --admin 127.0.0.1:20048 --psk-from a\n"
+     "  net-mesh init a --set shards.count=2 --force\n"},
+    {"node run", "DIR [--set KEY=VALUE]...", 1, 1, BIT(OPTION_SET), command_node_run, "run a node in the foreground",
+     "Prints one JSON line when the node serves, {\"event\":\"ready\",...}, and what a person should know on stderr.\n"
+     "SIGINT, SIGTERM and `net-mesh shutdown` stop it in good order. -q and -v set logging.level to error and debug.\n",
+     "  net-mesh node run a\n"
+     "  net-mesh node run a --set logging.level=debug\n"},
+    {"node info", "DIR", 1, 1, 0, command_node_info, "show who a node is, from its files alone",
+     "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
+    {"peer add",
+     "NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 [--mode direct|routed] "
+     "[--addr A:P --public-key HEX]",
+     1, 1, BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) | BIT(OPTION_MODE),
+     command_peer_add, "make a peer known to the node",
+     "A v0.19 peer without an address may connect to us; we do not connect to it.\n",
+     "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key 8f40...\n"
+     "  net-mesh --endpoint a peer add old --node-id 0xe93c7424f25e8ada --compat v0.19\n"},
+    {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
+    {"peer rm", "NAME", 1, 1, 0, command_peer_rm, "forget a peer and the subscriptions to it", "",
+     "  net-mesh --endpoint a peer rm beta\n"},
+    {"publish", "CHANNEL [FILE...] [--binary] [--durable]", 1, MANY, BIT(OPTION_BINARY) | BIT(OPTION_DURABLE),
+     command_publish, "publish lines or records to a channel",
+     "Every line of the FILEs, in order, or of stdin (also '-') is an event, without its line feed; an empty line is "
+     "an empty\n"
+     "event. An event the node refuses ends the command with exit 1; what went before stays.\n",
+     "  net-mesh --endpoint a publish logs/app app.log\n"
+     "  journalctl -f | net-mesh --endpoint a publish logs/journal\n"
+     "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"},
+    {"subscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_subscribe,
+     "subscribe the node to a channel of a peer",
+     "Returns when the peer has agreed. The node asks again by itself whenever it meets the peer anew.\n",
+     "  net-mesh --endpoint b subscribe logs/app --from alpha\n"},
+    {"unsubscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_unsubscribe, "end a subscription", "",
+     "  net-mesh --endpoint b unsubscribe logs/app --from alpha\n"},
+    {"tail", "CHANNEL [--origin self|PEER] [--start earliest|latest|SEQ] [--follow] [--count N] [--raw]", 1, 1,
+     BIT(OPTION_ORIGIN) | BIT(OPTION_START) | BIT(OPTION_FOLLOW) | BIT(OPTION_COUNT) | BIT(OPTION_RAW), command_tail,
+     "show the events of a channel's log",
+     "From the start given to the end of the log, or on and on with --follow, which also waits for a channel that is "
+     "not there\n"
+     "yet. Ctrl-C ends it with exit 0.\n",
+     "  net-mesh --endpoint b tail logs/app --origin alpha --follow\n"
+     "  net-mesh --endpoint b tail logs/app --raw > app.log\n"
+     "  net-mesh --endpoint b tail logs/app --start 1000 --count 10 --output json\n"},
+    {"channel ls", "", 0, 0, 0, command_channel_ls, "list the channels of the node and their logs", "",
+     "  net-mesh --endpoint a channel ls\n"},
+    {"status", "", 0, 0, 0, command_status, "show how the node is", "", "  net-mesh --endpoint a status\n"},
+    {"metrics", "", 0, 0, 0, command_metrics, "show all counters, as Prometheus reads them", "",
+     "  net-mesh --endpoint a metrics | grep dropped\n"},
+    {"shutdown", "", 0, 0, 0, command_shutdown, "stop the node in good order; returns when its process is gone", "",
+     "  net-mesh --endpoint a shutdown\n"},
+    {"version", "", 0, 0, 0, command_version, "show the version of this program", "", "  net-mesh version\n"},
+    {"help", "[COMMAND]", 0, 2, 0, command_help, "show help", "", "  net-mesh help peer add\n"},
+};
+
+const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];

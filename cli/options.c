@@ -1,0 +1,208 @@
+/* The command line: options may stand anywhere, the command is the first word or two. cli.md 2 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "core/base/err.h"
+#include "shards/config/config.h"
+
+#define GLOBAL_OPTIONS ((UINT64_C(1) << OPTION_LISTEN) - 1)
+#define TIMEOUT_DEFAULT_NS (UINT64_C(30) * 1000000000)
+
+const struct cli_option_info cli_options[OPTION_TOTAL] = {
+    [OPTION_ENDPOINT] = {"endpoint", 0, "DIR|URL",
+                         "the node: its directory, http://HOST:PORT or unix:PATH (NET_MESH_ENDPOINT)"},
+    [OPTION_OUTPUT] = {"output", 0, "FORMAT", "json, ndjson, yaml, table or text; the default depends on the terminal"},
+    [OPTION_TIMEOUT] = {"timeout", 0, "DURATION", "how long the command may take, or a stream its first answer (30s)"},
+    [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, only errors"},
+    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more on stderr; may be repeated"},
+    [OPTION_NO_COLOR] = {"no-color", 0, NULL, "accepted: nothing is coloured (NO_COLOR)"},
+    [OPTION_HELP] = {"help", 'h', NULL, "show help and end"},
+    [OPTION_VERSION] = {"version", 'V', NULL, "show the version and end"},
+    [OPTION_LISTEN] = {"listen", 0, "A:P", "UDP address of the mesh ([::]:20037)"},
+    [OPTION_ADMIN] = {"admin", 0, "A:P|unix:PATH", "address of the admin port (127.0.0.1:20038)"},
+    [OPTION_PSK_FROM] = {"psk-from", 0, "DIR", "take the mesh's psk from another node's directory"},
+    [OPTION_PSK_FILE] = {"psk-file", 0, "FILE", "take the mesh's psk from a file"},
+    [OPTION_SET] = {"set", 0, "KEY=VALUE", "set a key of node.yaml; may be repeated"},
+    [OPTION_FORCE] = {"force", 0, NULL, "rewrite node.yaml of a node that exists; never its keys or logs"},
+    [OPTION_ADDR] = {"addr", 0, "A:P", "UDP address of the peer"},
+    [OPTION_NODE_ID] = {"node-id", 0, "ID", "node id of the peer"},
+    [OPTION_PUBLIC_KEY] = {"public-key", 0, "HEX", "public key of the peer, 64 hex digits"},
+    [OPTION_COMPAT] = {"compat", 0, "v0.19", "the peer is a net-mesh v0.19 node"},
+    [OPTION_MODE] = {"mode", 0, "direct|routed", "how to reach a v0.19 peer (routed)"},
+    [OPTION_BINARY] = {"binary", 0, NULL, "input is u32 little-endian length and bytes, again and again"},
+    [OPTION_DURABLE] = {"durable", 0, NULL, "succeed only when all is synced to the node's disk"},
+    [OPTION_FROM] = {"from", 0, "PEER", "name or node id of the peer"},
+    [OPTION_ORIGIN] = {"origin", 0, "self|PEER", "whose log; may be left out while only one exists"},
+    [OPTION_START] = {"start", 0, "WHERE", "earliest, latest or a sequence (earliest)"},
+    [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on as events come"},
+    [OPTION_COUNT] = {"count", 'n', "N", "end after N events"},
+    [OPTION_RAW] = {"raw", 0, NULL, "write the bytes of each event and a line feed"},
+};
+
+static int find_long(const char *name, size_t len)
+{
+    for (int i = 0; i < OPTION_TOTAL; i++)
+        if (strlen(cli_options[i].name) == len && memcmp(cli_options[i].name, name, len) == 0)
+            return i;
+    return -1;
+}
+
+static int find_letter(char letter)
+{
+    for (int i = 0; i < OPTION_TOTAL; i++)
+        if (cli_options[i].letter == letter)
+            return i;
+    return -1;
+}
+
+static int take_option(struct cli_args *args, int option, const char *value)
+{
+    if (option == OPTION_SET)
+        args->sets[args->set_count++] = value;
+    if (option == OPTION_VERBOSE)
+        args->verbose++;
+    else if (option != OPTION_SET && args->value[option])
+        return cli_error(CLI_USAGE, "--%s is given twice", cli_options[option].name);
+    args->value[option] = value;
+    return CLI_OK;
+}
+
+/* --name, --name=value, --name value. *i moves to the last argument used. */
+static int take_long(struct cli_args *args, int argc, char **argv, int *i)
+{
+    const char *name = argv[*i] + 2, *equals = strchr(name, '=');
+    size_t len = equals ? (size_t)(equals - name) : strlen(name);
+    int option = find_long(name, len);
+    if (option < 0)
+        return cli_error(CLI_USAGE, "unknown option --%.*s; net-mesh --help shows what there is", (int)len, name);
+    if (!cli_options[option].argument)
+        return equals ? cli_error(CLI_USAGE, "--%.*s takes no value", (int)len, name) : take_option(args, option, "");
+    if (equals)
+        return take_option(args, option, equals + 1);
+    if (*i + 1 >= argc)
+        return cli_error(CLI_USAGE, "--%s needs a value: %s", name, cli_options[option].argument);
+    return take_option(args, option, argv[++*i]);
+}
+
+/* -f, -qv, -n 5, -n5. */
+static int take_short(struct cli_args *args, int argc, char **argv, int *i)
+{
+    for (const char *p = argv[*i] + 1; *p; p++) {
+        int option = find_letter(*p), code;
+        if (option < 0)
+            return cli_error(CLI_USAGE, "unknown option -%c; net-mesh --help shows what there is", *p);
+        if (!cli_options[option].argument) {
+            if ((code = take_option(args, option, "")) != CLI_OK)
+                return code;
+            continue;
+        }
+        if (p[1])
+            return take_option(args, option, p + 1);
+        if (*i + 1 >= argc)
+            return cli_error(CLI_USAGE, "-%c needs a value: %s", *p, cli_options[option].argument);
+        return take_option(args, option, argv[++*i]);
+    }
+    return CLI_OK;
+}
+
+static int split(struct cli_args *args, int argc, char **argv)
+{
+    bool only_words = false;
+    int code = CLI_OK;
+    for (int i = 1; code == CLI_OK && i < argc; i++) {
+        const char *a = argv[i];
+        if (only_words || a[0] != '-' || a[1] == '\0')
+            args->words[args->word_count++] = a;
+        else if (strcmp(a, "--") == 0)
+            only_words = true;
+        else
+            code = a[1] == '-' ? take_long(args, argc, argv, &i) : take_short(args, argc, argv, &i);
+    }
+    return code;
+}
+
+/* How many of the words name `command`; 0: they do not. */
+static size_t match(const struct cli_command *command, const char *const *words, size_t count)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+    if (count < 1 || strlen(words[0]) != first || memcmp(words[0], command->name, first) != 0)
+        return 0;
+    if (!space)
+        return 1;
+    return count >= 2 && strcmp(words[1], space + 1) == 0 ? 2 : 0;
+}
+
+static int find_command(struct cli_args *args)
+{
+    bool group = false;
+    if (args->word_count == 0)
+        return cli_error(CLI_USAGE, "which command? net-mesh --help shows them");
+    for (size_t i = 0; i < cli_command_count; i++) {
+        size_t used = match(&cli_commands[i], args->words, args->word_count);
+        if (used) {
+            args->command = &cli_commands[i];
+            args->word_count -= used;
+            memmove(args->words, args->words + used, args->word_count * sizeof *args->words);
+            return CLI_OK;
+        }
+        size_t len = strlen(args->words[0]);
+        group |= strncmp(cli_commands[i].name, args->words[0], len) == 0 && cli_commands[i].name[len] == ' ';
+    }
+    if (group && args->word_count == 1)
+        return cli_error(CLI_USAGE, "which command of %s? net-mesh %s --help shows them", args->words[0],
+                         args->words[0]);
+    return cli_error(CLI_USAGE, "unknown command %s%s%s; net-mesh --help shows what there is", args->words[0],
+                     group ? " " : "", group ? args->words[1] : "");
+}
+
+static int check_command(const struct cli_args *args)
+{
+    const struct cli_command *c = args->command;
+    for (int i = 0; i < OPTION_TOTAL; i++)
+        if (args->value[i] && !((c->options | GLOBAL_OPTIONS) >> i & 1))
+            return cli_error(CLI_USAGE, "%s takes no --%s; usage: net-mesh %s %s", c->name, cli_options[i].name,
+                             c->name, c->arguments);
+    if (args->word_count < c->min_words || args->word_count > c->max_words)
+        return cli_error(CLI_USAGE, "%s: %s; usage: net-mesh %s %s", c->name,
+                         args->word_count < c->min_words ? "an argument is missing" : "too many arguments", c->name,
+                         c->arguments);
+    return CLI_OK;
+}
+
+static int read_globals(struct cli_args *args)
+{
+    static const char *const formats[] = {"json", "ndjson", "yaml", "table", "text"};
+    const char *output = args->value[OPTION_OUTPUT], *timeout = args->value[OPTION_TIMEOUT];
+    args->output = OUTPUT_DEFAULT;
+    args->timeout_ns = TIMEOUT_DEFAULT_NS;
+    for (unsigned i = 0; output && i < sizeof formats / sizeof formats[0]; i++)
+        if (strcmp(output, formats[i]) == 0)
+            args->output = (enum output_format)i;
+    if (output && args->output == OUTPUT_DEFAULT)
+        return cli_error(CLI_USAGE, "--output: found %s, allowed: json, ndjson, yaml, table or text", output);
+    if (timeout && (config_parse_duration(timeout, &args->timeout_ns) != NET_OK || args->timeout_ns == 0))
+        return cli_error(CLI_USAGE, "--timeout: found %s, allowed: a duration as in 500ms, 30s or 1h30m", timeout);
+    return CLI_OK;
+}
+
+/* -h and -V are commands of their own, whatever else the line says. */
+static const struct cli_command *instead(const struct cli_args *args)
+{
+    static const struct cli_command help = {.name = "help", .run = command_help};
+    static const struct cli_command version = {.name = "version", .run = command_version};
+    return cli_has(args, OPTION_HELP) ? &help : cli_has(args, OPTION_VERSION) ? &version : NULL;
+}
+
+int cli_parse(struct cli_args *args, int argc, char **argv)
+{
+    int code = split(args, argc, argv);
+    if (code == CLI_OK)
+        code = read_globals(args);
+    if (code != CLI_OK || (args->command = instead(args)) != NULL)
+        return code;
+    code = find_command(args);
+    return code == CLI_OK ? check_command(args) : code;
+}

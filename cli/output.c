@@ -1,0 +1,141 @@
+/* JSON and YAML, and the choice between the formats. */
+#include "cli/output.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/table.h"
+
+enum output_format output_one_shot(const struct cli_args *args)
+{
+    return args->output != OUTPUT_DEFAULT ? args->output : isatty(STDOUT_FILENO) ? OUTPUT_TABLE : OUTPUT_JSON;
+}
+
+enum output_format output_stream(const struct cli_args *args)
+{
+    return args->output != OUTPUT_DEFAULT ? args->output : isatty(STDOUT_FILENO) ? OUTPUT_TEXT : OUTPUT_NDJSON;
+}
+
+int output_error(int error)
+{
+    return error == EPIPE ? CLI_FAILURE : cli_error(CLI_FAILURE, "cannot write to stdout: %s", strerror(error));
+}
+
+int output_finish(FILE *out)
+{
+    errno = 0;
+    return fflush(out) == 0 && !ferror(out) ? CLI_OK : output_error(errno ? errno : EIO);
+}
+
+void output_plain(FILE *out, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
+    }
+}
+
+static const char *compact(struct json_object *value)
+{
+    return json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+}
+
+static bool is_empty(struct json_object *value)
+{
+    return (json_object_is_type(value, json_type_object) && json_object_object_length(value) == 0) ||
+           (json_object_is_type(value, json_type_array) && json_object_array_length(value) == 0);
+}
+
+static void put_key(FILE *out, const char *key)
+{
+    struct json_object *text = json_object_new_string(key);
+    fputs(compact(text), out);
+    json_object_put(text);
+}
+
+static void put_json(FILE *out, struct json_object *value, int depth)
+{
+    if (is_empty(value) ||
+        (!json_object_is_type(value, json_type_object) && !json_object_is_type(value, json_type_array))) {
+        fputs(compact(value), out);
+        return;
+    }
+    bool object = json_object_is_type(value, json_type_object), first = true;
+    fputc(object ? '{' : '[', out);
+    if (object) {
+        json_object_object_foreach(value, key, member)
+        {
+            fprintf(out, "%s\n%*s", first ? "" : ",", 2 * depth + 2, "");
+            put_key(out, key);
+            fputs(": ", out);
+            put_json(out, member, depth + 1);
+            first = false;
+        }
+    } else
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            fprintf(out, "%s\n%*s", i ? "," : "", 2 * depth + 2, "");
+            put_json(out, json_object_array_get_idx(value, i), depth + 1);
+        }
+    fprintf(out, "\n%*s%c", 2 * depth, "", object ? '}' : ']');
+}
+
+void output_json(FILE *out, struct json_object *value)
+{
+    put_json(out, value, 0);
+}
+
+/* Scalars and empty collections are YAML as they are JSON; texts stay in quotes, so that none reads as a number. */
+static void put_yaml(FILE *out, struct json_object *value, int depth)
+{
+    bool object = json_object_is_type(value, json_type_object);
+    if (is_empty(value) || (!object && !json_object_is_type(value, json_type_array))) {
+        fprintf(out, " %s\n", compact(value));
+        return;
+    }
+    if (depth)
+        fputc('\n', out);
+    if (object) {
+        json_object_object_foreach(value, key, member)
+        {
+            fprintf(out, "%*s", 2 * depth, "");
+            if (key[strspn(key, "abcdefghijklmnopqrstuvwxyz_")])
+                put_key(out, key);
+            else
+                fputs(key, out);
+            fputc(':', out);
+            put_yaml(out, member, depth + 1);
+        }
+    } else
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            fprintf(out, "%*s-", 2 * depth, "");
+            put_yaml(out, json_object_array_get_idx(value, i), depth + 1);
+        }
+}
+
+void output_yaml(FILE *out, struct json_object *value)
+{
+    put_yaml(out, value, 0);
+}
+
+int output_value(enum output_format format, struct json_object *value)
+{
+    switch (format) {
+    case OUTPUT_NDJSON:
+        fprintf(stdout, "%s\n", compact(value));
+        break;
+    case OUTPUT_YAML:
+        output_yaml(stdout, value);
+        break;
+    case OUTPUT_TABLE:
+        table_print(stdout, value, true);
+        break;
+    case OUTPUT_TEXT:
+        table_print(stdout, value, false);
+        break;
+    default:
+        output_json(stdout, value);
+        fputc('\n', stdout);
+    }
+    return output_finish(stdout);
+}

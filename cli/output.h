@@ -1,0 +1,26 @@
+/* Values on stdout: json, ndjson, yaml, table, text. cli.md 3 */
+#ifndef NM_CLI_OUTPUT_H
+#define NM_CLI_OUTPUT_H
+
+#include <json-c/json.h>
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+/* The format asked for, or table on a terminal and json elsewhere (streams: text and ndjson). */
+enum output_format output_one_shot(const struct cli_args *);
+enum output_format output_stream(const struct cli_args *);
+
+/* Prints one value and flushes. CLI_OK, or CLI_FAILURE when stdout does not take it (said, except a broken pipe). */
+int output_value(enum output_format, struct json_object *);
+/* The end of a command that wrote to `out` with stdio: flushes, as above. */
+int output_finish(FILE *out);
+/* What an errno of a write to stdout means: CLI_FAILURE, said unless it is EPIPE. */
+int output_error(int error);
+
+void output_yaml(FILE *, struct json_object *);
+void output_json(FILE *, struct json_object *); /* 2 spaces, without a final line feed */
+/* `text` for one line of a terminal: control characters become '?' . */
+void output_plain(FILE *, const char *text, size_t len);
+
+#endif

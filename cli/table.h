@@ -1,0 +1,16 @@
+/* Tables for people, from JSON values. */
+#ifndef NM_CLI_TABLE_H
+#define NM_CLI_TABLE_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/*
+ * A list of objects is a row each, the columns being the first object's keys; an object is a line for each key, nested
+ * ones with dots ("security.peers"). Aligned: columns stand under a header; otherwise tabs separate them, for cut and
+ * awk.
+ */
+void table_print(FILE *, struct json_object *, bool aligned);
+
+#endif

@@ -1,0 +1,34 @@
+/* From the body of a publish to event frames (u32 LE length and bytes), over any split of the input. No allocation. */
+#ifndef NM_SHARDS_ADMIN_FRAMER_H
+#define NM_SHARDS_ADMIN_FRAMER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/base/span.h"
+
+enum { FRAMER_MAX_BYTES = 60000, FRAMER_MAX_EVENTS = 2028, FRAME_HEADER = 4 };
+
+struct framer {
+    uint8_t *data; /* FRAMER_MAX_BYTES, the caller's: `whole` bytes of frames, then `partial` of the next */
+    size_t whole, partial;
+    uint32_t count; /* whole frames in `data` */
+    uint32_t max_event;
+    uint64_t index; /* of the next event: all that were framed so far */
+    bool binary;
+};
+
+/* max_event + FRAME_HEADER <= FRAMER_MAX_BYTES. Text: a line is an event, LF stripped. Binary: frames, checked again.
+ */
+void framer_init(struct framer *, uint8_t *data, uint32_t max_event, bool binary);
+/* Takes what it can and says how much in *taken. 0: all; NET_ERR_AGAIN: full, take the frames first; NET_ERR_TOO_LARGE:
+ * the event at `index` is larger than max_event. */
+int framer_push(struct framer *, struct cspan input, size_t *taken);
+/* The input has ended. 0, NET_ERR_AGAIN as above, NET_ERR_TRUNCATED: it ended inside a binary frame. */
+int framer_end(struct framer *);
+/* The whole frames (count of them); valid until framer_taken(), which makes room. */
+struct cspan framer_frames(const struct framer *);
+void framer_taken(struct framer *);
+
+#endif

@@ -1,0 +1,109 @@
+/* The node itself: /healthz, /v1/node, /metrics, /v1/shutdown. */
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/err.h"
+#include "core/base/text.h"
+#include "shards/admin/admin_internal.h"
+
+void healthz_get(struct connection *c)
+{
+    struct node_info info;
+    node_get_info(c->admin->node, &info);
+    buffer_str(reply_begin(c), info.stopping ? "stopping" : "ok");
+    respond(c, info.stopping ? 503 : 200, "text/plain");
+}
+
+static void put_security(struct buffer *b, const struct node_info *info)
+{
+    json_open(b, "security", '{');
+    json_str(b, "sessions", info->config->sessions == SESSIONS_SECURE ? "secure" : "compat");
+    json_str(b, "peers", info->config->peers == PEERS_ANY ? "any" : "listed");
+    json_str(b, "cipher", info->fast_cipher ? "aes-256-gcm" : "chacha20-poly1305");
+    json_close(b, '}');
+}
+
+static void put_transport(struct buffer *b, const struct node_info *info)
+{
+    json_open(b, "transport", '{');
+    json_u64(b, "socket_buffer", info->socket_buffer);
+    json_flag(b, "gso", info->gso);
+    json_flag(b, "gro", info->gro);
+    json_flag(b, "ipsec_mb", info->ipsec_mb);
+    json_close(b, '}');
+}
+
+void node_get(struct connection *c)
+{
+    struct node_info info;
+    char listen[64], admin[sizeof "unix:" + sizeof info.config->admin.path];
+    node_get_info(c->admin->node, &info);
+    config_format_addr(&info.config->listen, listen);
+    if (info.config->admin.is_unix)
+        text_format(admin, sizeof admin, "unix:%s", info.config->admin.path);
+    else
+        config_format_addr(&info.config->admin.addr, admin);
+    struct buffer *b = reply_begin(c);
+    json_open(b, NULL, '{');
+    json_id(b, "node_id", info.node_id);
+    json_hex(b, "entity_id", info.entity, sizeof info.entity);
+    json_hex(b, "public_key", info.public_key, sizeof info.public_key);
+    json_str(b, "listen", listen);
+    json_str(b, "admin", admin);
+    json_str(b, "version", NM_VERSION);
+    json_u64(b, "pid", (uint64_t)getpid());
+    json_u64(b, "shards", info.shards);
+    json_u64(b, "uptime_ms", info.uptime_ns / 1000000);
+    json_flag(b, "stopping", info.stopping);
+    put_security(b, &info);
+    put_transport(b, &info);
+    json_close(b, '}');
+    respond_json(c, 200);
+}
+
+static void put_metric(struct buffer *b, const char *name, const char *type, const char *help, uint64_t value)
+{
+    const char *const head[] = {"# HELP netmesh_admin_", name, " ", help, "\n# TYPE netmesh_admin_", name, " ", type,
+                                "\nnetmesh_admin_",      name, " "};
+    for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
+        buffer_str(b, head[i]);
+    buffer_u64(b, value);
+    buffer_put(b, "\n", 1);
+}
+
+static void put_own_metrics(struct buffer *b, const struct admin_stats *s)
+{
+    put_metric(b, "connections", "gauge", "Open admin connections.", s->open);
+    put_metric(b, "connections_total", "counter", "Admin connections accepted.", s->connections);
+    put_metric(b, "connections_refused_total", "counter", "Admin connections turned away at a limit.", s->refused);
+    put_metric(b, "requests_total", "counter", "Admin requests whose head was read.", s->requests);
+    put_metric(b, "unauthorized_total", "counter", "Admin requests without the right token.", s->unauthorized);
+    put_metric(b, "bad_requests_total", "counter", "Admin requests answered 4xx, 401 apart.", s->bad_requests);
+    put_metric(b, "received_bytes_total", "counter", "Bytes read from admin connections.", s->bytes_in);
+    put_metric(b, "sent_bytes_total", "counter", "Bytes written to admin connections.", s->bytes_out);
+}
+
+static void put_text(void *ctx, const char *text, size_t len)
+{
+    buffer_put(ctx, text, len);
+}
+
+void metrics_get(struct connection *c)
+{
+    struct buffer *b = reply_begin(c);
+    node_render_metrics(c->admin->node, put_text, b);
+    put_own_metrics(b, &c->admin->stats);
+    respond(c, 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+void shutdown_post(struct connection *c)
+{
+    struct buffer *b = reply_begin(c);
+    json_open(b, NULL, '{');
+    json_flag(b, "stopping", true);
+    json_u64(b, "pid", (uint64_t)getpid());
+    json_close(b, '}');
+    buffer_put(b, "\n", 1);
+    respond_until_close(c);
+    node_shutdown(c->admin->node);
+}

@@ -1,0 +1,167 @@
+/* Publishing: the body is cut into events as it comes and handed to the node as it has room. */
+#include <string.h>
+#include <strings.h>
+
+#include "core/base/err.h"
+#include "shards/admin/admin_internal.h"
+
+/* {channel, events, bytes, first_seq, last_seq}, after `error` when there was one. */
+static void answer(struct connection *c, int err, const char *message, uint64_t refused)
+{
+    const struct publisher *p = &c->publishing.publisher;
+    struct buffer *b = reply_begin(c);
+    json_open(b, NULL, '{');
+    if (err)
+        respond_error_object(b, net_err_code(err), message ? message : net_err_text(err), &refused);
+    json_str(b, "channel", c->request.channel.text);
+    json_u64(b, "events", p->events);
+    json_u64(b, "bytes", p->bytes);
+    if (p->events) {
+        json_u64(b, "first_seq", p->first_seq);
+        json_u64(b, "last_seq", p->last_seq);
+    } else {
+        json_null(b, "first_seq");
+        json_null(b, "last_seq");
+    }
+    json_close(b, '}');
+    respond_json(c, (unsigned)net_err_http(err));
+}
+
+static void on_done(struct publisher *p, int err)
+{
+    struct connection *c = container_of(p, struct connection, publishing.publisher);
+    struct publishing *pu = &c->publishing;
+    if (err)
+        answer(c, err, NULL, p->events); /* events are written in order: this one was not */
+    else
+        answer(c, pu->err, pu->message, pu->refused);
+    connection_run(c);
+}
+
+static void finish(struct connection *c)
+{
+    c->publishing.finishing = true;
+    node_publish_finish(c->admin->node, &c->publishing.publisher);
+}
+
+/* No more events are taken; those before this one go on their way. */
+static void fail(struct publishing *pu, int err, const char *message, uint64_t refused)
+{
+    pu->err = err;
+    pu->message = message;
+    pu->refused = refused;
+}
+
+/* Hands the whole events to the node. False: it has no room (`writable` will come), or the publish has failed. */
+static bool hand_over(struct connection *c)
+{
+    struct publishing *pu = &c->publishing;
+    struct framer *f = &pu->framer;
+    if (pu->blocked)
+        return false;
+    int err = f->count ? node_publish_put(c->admin->node, &pu->publisher, framer_frames(f), f->count) : 0;
+    if (err == NET_ERR_AGAIN) {
+        pu->blocked = true;
+    } else if (err) {
+        fail(pu, err, NULL, f->index - f->count);
+        finish(c);
+    } else {
+        framer_taken(f);
+    }
+    return !err;
+}
+
+/* Goes on as far as the node has room, to the end if the body has ended or an event was refused. */
+static void advance(struct connection *c)
+{
+    struct publishing *pu = &c->publishing;
+    struct framer *f = &pu->framer;
+    while (!pu->finishing) {
+        int err = pu->ended && !pu->err ? framer_end(f) : 0;
+        if (err == NET_ERR_TRUNCATED)
+            fail(pu, err, "the body ends inside an event", f->index);
+        if (!hand_over(c) || (!pu->ended && !pu->err))
+            return;
+        if (err != NET_ERR_AGAIN)
+            finish(c);
+    }
+}
+
+static void on_writable(struct publisher *p)
+{
+    struct connection *c = container_of(p, struct connection, publishing.publisher);
+    c->publishing.blocked = false;
+    advance(c);
+    connection_run(c);
+}
+
+static void publish_cancel(struct connection *c)
+{
+    node_publish_cancel(c->admin->node, &c->publishing.publisher);
+}
+
+static void publish_stop(struct connection *c)
+{
+    publish_cancel(c);
+    answer(c, NET_ERR_CANCELED, "the node is stopping", c->publishing.publisher.events);
+}
+
+static const struct exchange publish_exchange = {publish_cancel, publish_stop};
+
+static bool is_type(const struct header_value *v, const char *type)
+{
+    size_t len = strlen(type);
+    return strncasecmp(v->text, type, len) == 0 && (v->text[len] == '\0' || strchr("; \t", v->text[len]));
+}
+
+void publish_begin(struct connection *c)
+{
+    const struct header_value *type = &c->request.headers[HEADER_CONTENT_TYPE];
+    bool binary = is_type(type, "application/octet-stream");
+    bool durable = false;
+    struct publishing *pu = &c->publishing;
+    if (!binary && !is_type(type, "text/plain")) {
+        respond_refusal(c, 415, "unsupported", "Content-Type must be text/plain or application/octet-stream", "");
+        return;
+    }
+    if (!route_param_bool(c, "durable", &durable))
+        return;
+    *pu = (struct publishing){.publisher = {.writable = on_writable, .done = on_done}};
+    int err = node_publish_open(c->admin->node, &pu->publisher, &c->request.channel, durable);
+    if (err) {
+        respond_error(c, err, NULL);
+        return;
+    }
+    framer_init(&pu->framer, c->body, node_max_event(c->admin->node), binary);
+    c->exchange = &publish_exchange;
+}
+
+size_t publish_body(struct connection *c, const uint8_t *data, size_t len)
+{
+    struct publishing *pu = &c->publishing;
+    size_t taken = 0;
+    while (!pu->err && taken < len) {
+        size_t n;
+        int err = framer_push(&pu->framer, (struct cspan){data + taken, len - taken}, &n);
+        taken += n;
+        if (err == NET_ERR_AGAIN) {
+            if (!hand_over(c))
+                break;
+        } else if (err) {
+            fail(pu, err, "the event is larger than the limit", pu->framer.index);
+            advance(c);
+        }
+    }
+    return pu->err ? len : taken; /* what follows a refused event is read over until the answer is known */
+}
+
+void publish_drained(struct connection *c)
+{
+    advance(c);
+}
+
+void publish_end(struct connection *c)
+{
+    c->publishing.ended = true;
+    advance(c);
+}

@@ -1,0 +1,582 @@
+/* HTTP/1.1 as the admin port speaks it: requests over any split, keep-alive, limits, timeouts, who is let in. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/admin/world.h"
+
+static struct world w;
+
+static void set_up(void)
+{
+    world_init(&w);
+    world_start(&w);
+}
+
+static void tear_down(void)
+{
+    world_deinit(&w);
+}
+
+TestSuite(admin_http, .init = set_up, .fini = tear_down);
+
+#define HEALTHZ "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+static bool closed(int client)
+{
+    return w.stream.ends[client].closed;
+}
+
+/* The last connection made. */
+static int last(void)
+{
+    int i = STREAM_CONNECTIONS - 1;
+    while (!w.stream.ends[i].connected)
+        i--;
+    return i;
+}
+
+static void expect_error(const char *heard, int status, const char *code)
+{
+    struct response r;
+    char expected[64];
+    response_parse(heard, strlen(heard), &r);
+    snprintf(expected, sizeof expected, "{\"error\":{\"code\":\"%s\",\"message\":\"", code);
+    cr_assert_eq(r.status, status, "%d %s: %s", status, code, heard);
+    cr_assert_eq(strncmp(r.body, expected, strlen(expected)), 0, "%s: %s", code, heard);
+    cr_assert(r.complete);
+    response_free(&r);
+}
+
+static int expect_status(const char *heard, int status)
+{
+    struct response r;
+    response_parse(heard, strlen(heard), &r);
+    cr_assert_eq(r.status, status, "%d: %s", status, heard);
+    response_free(&r);
+    return status;
+}
+
+Test(admin_http, head_of_an_answer)
+{
+    cr_assert_str_eq(world_ask(&w, HEALTHZ),
+                     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+                     "Content-Length: 2\r\n\r\nok");
+    cr_assert(!closed(last()));
+}
+
+Test(admin_http, pipelined_requests_are_answered_in_order)
+{
+    const char *heard = world_ask(&w, HEALTHZ HEALTHZ "GET /nothing HTTP/1.1\r\n" WORLD_HEAD "\r\n" HEALTHZ);
+    int statuses[] = {200, 200, 404, 200};
+    for (int i = 0; i < 4; i++) {
+        struct response r;
+        response_parse(heard, strlen(heard), &r);
+        cr_assert_eq(r.status, statuses[i]);
+        cr_assert(r.complete);
+        heard = r.next;
+        response_free(&r);
+    }
+    cr_assert_str_empty(heard);
+}
+
+Test(admin_http, a_pipelined_request_waits_for_the_one_before)
+{
+    w.node.hold = true;
+    const char *heard = world_ask(&w, "GET /v1/channels HTTP/1.1\r\n" WORLD_HEAD "\r\n" HEALTHZ);
+    cr_assert_str_empty(heard);
+    w.node.hold = false;
+    world_run(&w);
+    heard = world_heard(&w, last());
+    cr_assert_not_null(strstr(heard, "[]\n"));
+    cr_assert_gt(strstr(heard, "ok"), strstr(heard, "[]"));
+}
+
+Test(admin_http, read_ahead_is_bounded)
+{
+    w.node.hold = true;
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "GET /v1/channels HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    for (int i = 0; i < 4000; i++)
+        world_say(&w, client, HEALTHZ);
+    cr_assert_lt(w.stream.ends[client].taken, (64 << 10) + 256);
+    w.node.hold = false;
+    world_run(&w);
+    cr_assert_eq(w.stream.ends[client].taken, w.stream.ends[client].to_server.len);
+    cr_assert_eq(admin_get_stats(w.admin)->requests, 4001);
+}
+
+Test(admin_http, connection_close_and_http_1_0)
+{
+    cr_assert_not_null(strstr(world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: ::\r\n\r\n"), "403"));
+    const char *heard = world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    cr_assert_not_null(strstr(heard, "Connection: close\r\n"));
+    cr_assert(closed(last()));
+    heard = world_ask(&w, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    cr_assert_not_null(strstr(heard, "Connection: close\r\n"));
+    cr_assert_not_null(strstr(heard, "\r\n\r\nok"));
+    cr_assert(closed(last()));
+    heard = world_ask(&w, "GET /healthz HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n");
+    cr_assert_not_null(strstr(heard, "Connection: keep-alive\r\n"));
+    cr_assert(!closed(last()));
+}
+
+Test(admin_http, a_client_that_ends_its_side_still_gets_its_answer)
+{
+    int client = stream_connect(&w.stream);
+    stream_write(&w.stream, client, HEALTHZ HEALTHZ, 2 * strlen(HEALTHZ));
+    w.stream.ends[client].shut = true;
+    world_run(&w);
+    struct response r;
+    const char *heard = world_heard(&w, client);
+    response_parse(heard, strlen(heard), &r);
+    expect_status(r.next, 200);
+    response_free(&r);
+    cr_assert(closed(client));
+}
+
+Test(admin_http, head_is_get_without_a_body)
+{
+    const char *heard = world_ask(&w, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" HEALTHZ);
+    const char *first_end = strstr(heard, "\r\n\r\n");
+    cr_assert_not_null(strstr(heard, "Content-Length: 2\r\n"));
+    cr_assert_eq(strncmp(first_end + 4, "HTTP/1.1 200", 12), 0);
+    heard = world_ask(&w, "HEAD /v1/channels/a/events HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert_not_null(strstr(heard, "application/x-ndjson"));
+    expect_status(heard, 200);
+    expect_error(world_ask(&w, "POST /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401, "unauthorized");
+}
+
+Test(admin_http, unknown_path_and_wrong_method)
+{
+    expect_error(world_ask(&w, "GET /v2/node HTTP/1.1\r\n" WORLD_HEAD "\r\n"), 404, "route");
+    expect_error(world_ask(&w, "GET / HTTP/1.1\r\n" WORLD_HEAD "\r\n"), 404, "route");
+    expect_error(world_ask(&w, "GET /v1/node/ HTTP/1.1\r\n" WORLD_HEAD "\r\n"), 404, "route");
+    expect_error(world_ask(&w, "GET /v1/peers/a/b HTTP/1.1\r\n" WORLD_HEAD "\r\n"), 404, "route");
+    expect_error(world_ask(&w, "OPTIONS * HTTP/1.1\r\n" WORLD_HEAD "\r\n"), 404, "route");
+    const char *heard = world_ask(&w, "DELETE /v1/peers HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert_not_null(strstr(heard, "\r\nAllow: GET, HEAD, POST\r\n"));
+    expect_error(heard, 405, "method");
+    heard = world_ask(&w, "GET /v1/channels/a/publish HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert_not_null(strstr(heard, "\r\nAllow: POST\r\n"));
+    expect_error(heard, 405, "method");
+    expect_error(world_ask(&w, "CONNECT localhost:1 HTTP/1.1\r\n" WORLD_HEAD "\r\n"), 404, "route");
+}
+
+Test(admin_http, what_is_not_http)
+{
+    expect_error(world_ask(&w, "\x16\x03\x01\x02"), 400, "format");
+    expect_error(world_ask(&w, "GET /healthz\r\n\r\n"), 505, "unsupported");
+    expect_error(world_ask(&w, "GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n"), 505, "unsupported");
+    /* blanks before the colon: RFC 9112 5.1 */
+    expect_error(world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length : 9\r\n\r\n"), 400,
+                 "format");
+    /* two lengths, two framings: RFC 9112 6.3, the ways to smuggle a request */
+    expect_error(world_ask(&w, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD
+                               "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                 400, "format");
+    expect_error(
+        world_ask(&w, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Content-Length: 2\r\nContent-Length: 3\r\n\r\n"), 400,
+        "format");
+    expect_error(world_ask(&w, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Transfer-Encoding: gzip\r\n\r\n"), 400,
+                 "format");
+    expect_error(world_ask(&w, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+                 400, "format");
+    world_sleep(&w, 3000); /* the client had time to read why */
+    for (int i = 0; i <= last(); i++)
+        cr_assert(closed(i), "%d", i);
+}
+
+Test(admin_http, upgrade_is_ignored)
+{
+    expect_status(
+        world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), 200);
+}
+
+/* Who is let in */
+
+static const char *ask_with(const char *target, const char *headers)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\n%s\r\n", target, headers);
+    return world_ask(&w, text);
+}
+
+Test(admin_http, token)
+{
+    static const char *const wrong[] = {
+        "",
+        "Authorization: Bearer\r\n",
+        "Authorization: Bearer \r\n",
+        "Authorization: Bearer 00112233445566778899aabbccddeeff00112233445566778899aabbccddeef0\r\n",
+        "Authorization: Bearer 00112233445566778899aabbccddeeff00112233445566778899aabbccddeef\r\n",
+        "Authorization: Bearer " WORLD_TOKEN "0\r\n",
+        "Authorization: Basic " WORLD_TOKEN "\r\n",
+        "Authorization: " WORLD_TOKEN "\r\n",
+        "Authorization: Bearer " WORLD_TOKEN WORLD_TOKEN "\r\n",
+        "Authorization: Bearer " WORLD_TOKEN WORLD_TOKEN WORLD_TOKEN "\r\n",
+    };
+    char headers[512];
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(headers, sizeof headers, "Host: localhost\r\nConnection: close\r\n%s", wrong[i]);
+        const char *heard = ask_with("/v1/node", headers);
+        expect_error(heard, 401, "unauthorized");
+        cr_assert_not_null(strstr(heard, "\r\nWWW-Authenticate: Bearer\r\n"));
+        expect_error(ask_with("/nothing", headers), 401, "unauthorized");
+        expect_status(ask_with("/healthz", headers), 200);
+    }
+    cr_assert_eq(admin_get_stats(w.admin)->unauthorized, 2 * sizeof wrong / sizeof wrong[0]);
+    expect_status(ask_with("/v1/node", "Host: localhost\r\nAuthorization: bearer  " WORLD_TOKEN " \r\n"), 200);
+}
+
+Test(admin_http, token_twice_is_malformed)
+{
+    expect_error(ask_with("/v1/node", WORLD_HEAD "Authorization: Bearer " WORLD_TOKEN "\r\n"), 400, "format");
+    expect_error(ask_with("/v1/node", WORLD_HEAD "Host: localhost\r\n"), 400, "format");
+}
+
+Test(admin_http, a_trailer_is_no_header)
+{
+    expect_error(world_ask(&w,
+                           "POST /v1/shutdown HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+                           "Authorization: Bearer " WORLD_TOKEN "\r\n\r\n"),
+                 401, "unauthorized");
+    cr_assert_eq(w.node.shutdowns, 0);
+}
+
+Test(admin_http, host_must_be_an_address_or_localhost)
+{
+    static const char *const right[] = {"127.0.0.1", "127.0.0.1:20038", "localhost",      "LocalHost:1",
+                                        "[::1]",     "[::1]:20038",     "192.0.2.7:65535"};
+    static const char *const wrong[] = {
+        "evil.example", "evil.example:20038", "localhost.evil.example", "127.0.0.1.evil.example", "[::1",
+        "[::1]x",       "127.0.0.1:99999999", "localhost:80x",          "user@localhost",         "::1",
+        "[127.0.0.1]",  "localhostx"};
+    char headers[256];
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+        snprintf(headers, sizeof headers, "Host: %s\r\nConnection: close\r\n", right[i]);
+        expect_status(ask_with("/healthz", headers), 200);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(headers, sizeof headers, "Host: %s\r\nConnection: close\r\n", wrong[i]);
+        expect_error(ask_with("/healthz", headers), 403, "policy");
+    }
+    expect_error(ask_with("/healthz", ""), 400, "format");
+    expect_error(ask_with("/healthz", "Host:\r\n"), 400, "format");
+}
+
+Test(admin_http, an_absolute_target_names_its_host)
+{
+    expect_status(ask_with("http://127.0.0.1:20038/healthz", "Host: localhost\r\n"), 200);
+    expect_error(ask_with("http://evil.example/healthz", "Host: localhost\r\n"), 403, "policy");
+    expect_error(ask_with("http://localhost", "Host: localhost\r\n"), 403, "policy");
+}
+
+Test(admin_http, origin_is_refused)
+{
+    expect_error(ask_with("/v1/node", WORLD_HEAD "Origin: http://127.0.0.1:20038\r\n"), 403, "policy");
+    expect_error(ask_with("/healthz", "Host: localhost\r\nOrigin: null\r\n"), 403, "policy");
+}
+
+Test(admin_http_unix, a_unix_socket_needs_no_host)
+{
+    world_init(&w);
+    w.node.config.admin.is_unix = true;
+    world_start(&w);
+    expect_status(ask_with("/healthz", ""), 200);
+    expect_status(ask_with("/healthz", "Host: localhost\r\n"), 200);
+    expect_error(ask_with("/healthz", "Host: evil.example\r\n"), 403, "policy");
+    tear_down();
+}
+
+/* Limits */
+
+Test(admin_http, header_bytes)
+{
+    char *text = malloc(70000);
+    int at = sprintf(text, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Filler: ");
+    memset(text + at, 'a', 70000 - (size_t)at);
+    text[69999] = '\0';
+    expect_error(world_ask(&w, text), 431, "header_too_large");
+    sprintf(text + 16384 - 4, "\r\n\r\n"); /* exactly the limit */
+    expect_status(world_ask(&w, text), 200);
+    text[16384 - 4] = 'a';
+    sprintf(text + 16384 - 3, "\r\n\r\n");
+    expect_error(world_ask(&w, text), 431, "header_too_large");
+    free(text);
+}
+
+Test(admin_http, one_header_of_ours_is_at_most_255_bytes)
+{
+    char headers[600] = WORLD_HEAD "Content-Type: ";
+    memset(headers + strlen(headers), 'a', 256);
+    strcat(headers, "\r\n");
+    expect_error(ask_with("/v1/node", headers), 431, "header_too_large");
+}
+
+Test(admin_http, target_length)
+{
+    char target[2100] = "/healthz?";
+    memset(target + 9, '&', 2047 - 9);
+    target[2047] = '\0';
+    char text[2300];
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", target);
+    expect_status(world_ask(&w, text), 200);
+    strcat(target, "&");
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", target);
+    expect_error(world_ask(&w, text), 414, "too_large");
+}
+
+Test(admin_http, body_of_at_most_64_kib)
+{
+    static char body[65537];
+    struct response r;
+    memset(body, ' ', sizeof body);
+    world_request(&w, "POST", "/v1/peers", "", body, 65536, &r);
+    cr_assert_eq(r.status, 400); /* read, and no object */
+    response_free(&r);
+    world_request(&w, "POST", "/v1/peers", "", body, 65537, &r);
+    cr_assert_eq(r.status, 413);
+    cr_assert_not_null(strstr(r.body, "\"code\":\"too_large\""));
+    response_free(&r);
+    /* chunked: known only when it is too much */
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Transfer-Encoding: chunked\r\n\r\n10001\r\n");
+    cr_assert_str_empty(world_heard(&w, client));
+    stream_write(&w.stream, client, body, 65537);
+    world_run(&w);
+    expect_error(world_heard(&w, client), 413, "too_large");
+}
+
+Test(admin_http, after_a_refusal_the_body_is_read_over_for_a_while)
+{
+    static char body[300000];
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Content-Length: 300000\r\n\r\n");
+    expect_error(world_heard(&w, client), 413, "too_large");
+    cr_assert_not_null(strstr(world_heard(&w, client), "Connection: close\r\n"));
+    stream_write(&w.stream, client, body, sizeof body);
+    world_run(&w);
+    cr_assert_eq(w.stream.ends[client].taken, w.stream.ends[client].to_server.len);
+    cr_assert(!closed(client));
+    world_sleep(&w, 1999);
+    cr_assert(!closed(client));
+    world_sleep(&w, 1);
+    cr_assert(closed(client));
+}
+
+Test(admin_http, connections)
+{
+    const char *heard;
+    for (int i = 0; i < 8; i++)
+        expect_status(world_ask(&w, HEALTHZ), 200);
+    heard = world_ask(&w, "");
+    expect_error(heard, 503, "limit");
+    cr_assert(closed(8));
+    cr_assert_eq(admin_get_stats(w.admin)->refused, 1);
+    cr_assert_eq(admin_get_stats(w.admin)->open, 8);
+    w.stream.ends[3].shut = true;
+    world_run(&w);
+    cr_assert(closed(3));
+    expect_status(world_ask(&w, HEALTHZ), 200);
+}
+
+Test(admin_http, refused_connections_that_read_nothing_hold_nothing)
+{
+    for (int i = 0; i < 8; i++)
+        world_ask(&w, HEALTHZ);
+    for (int i = 0; i < 20; i++) {
+        int client = stream_connect(&w.stream);
+        w.stream.ends[client].room = 0;
+    }
+    world_run(&w);
+    cr_assert_eq(w.stream.plain_closes, 4); /* 16 are being told */
+    cr_assert(!closed(8));
+    world_sleep(&w, 2000);
+    for (int i = 8; i < 28; i++)
+        cr_assert(closed(i), "%d", i);
+}
+
+Test(admin_http, accepting_goes_on_after_an_error)
+{
+    w.stream.accept_error = -EMFILE;
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, HEALTHZ);
+    cr_assert_str_empty(world_heard(&w, client));
+    world_sleep(&w, 99);
+    cr_assert_str_empty(world_heard(&w, client));
+    world_sleep(&w, 1);
+    expect_status(world_heard(&w, client), 200);
+}
+
+Test(admin_http, accepting_goes_on_when_the_multishot_ends)
+{
+    w.stream.accept_once = true;
+    for (int i = 0; i < 5; i++)
+        expect_status(world_ask(&w, HEALTHZ), 200);
+}
+
+/* Time */
+
+Test(admin_http, an_idle_connection_ends)
+{
+    world_ask(&w, HEALTHZ);
+    int silent = stream_connect(&w.stream);
+    world_run(&w);
+    world_sleep(&w, 59999);
+    cr_assert(!closed(0) && !closed(silent));
+    world_sleep(&w, 1);
+    cr_assert(closed(0) && closed(silent));
+    cr_assert_str_empty(world_heard(&w, silent));
+}
+
+Test(admin_http, a_slow_head_ends_in_bounded_time)
+{
+    int client = stream_connect(&w.stream);
+    const char *head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
+    for (int i = 0; i < 10; i++) {
+        stream_write(&w.stream, client, head + i, 1);
+        world_run(&w);
+        world_sleep(&w, 999);
+    }
+    cr_assert_str_empty(world_heard(&w, client));
+    world_sleep(&w, 10);
+    expect_error(world_heard(&w, client), 408, "timeout");
+    world_sleep(&w, 2000);
+    cr_assert(closed(client));
+}
+
+Test(admin_http, a_slow_second_head_too)
+{
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, HEALTHZ "GET /hea");
+    world_forget(&w, client);
+    world_sleep(&w, 10000);
+    expect_error(world_heard(&w, client), 408, "timeout");
+}
+
+Test(admin_http, a_slow_body_ends_in_bounded_time)
+{
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Content-Length: 10\r\n\r\n{");
+    world_sleep(&w, 10000);
+    expect_error(world_heard(&w, client), 408, "timeout");
+}
+
+Test(admin_http, an_answer_nobody_takes_ends)
+{
+    int client = stream_connect(&w.stream);
+    w.stream.ends[client].room = 10;
+    world_say(&w, client, HEALTHZ);
+    world_sleep(&w, 59999);
+    cr_assert(!closed(client));
+    world_sleep(&w, 1);
+    cr_assert(closed(client));
+}
+
+/* Expect */
+
+Test(admin_http, expect_continue)
+{
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    cr_assert_str_eq(world_heard(&w, client), "HTTP/1.1 100 Continue\r\n\r\n");
+    world_forget(&w, client);
+    world_say(&w, client, "[]");
+    expect_error(world_heard(&w, client), 400, "invalid");
+    expect_error(world_ask(&w, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Expect: more\r\nContent-Length: 2\r\n\r\n"),
+                 417, "unsupported");
+    /* refused before the body is asked for */
+    expect_error(world_ask(&w, "POST /v1/peers HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+                               "Content-Length: 2\r\n\r\n"),
+                 401, "unauthorized");
+}
+
+/* Every split */
+
+#define PEER_BODY "{\"name\":\"b\",\"node_id\":\"0x2\",\"addr\":\"127.0.0.1:9\",\"public_key\":\"" WORLD_TOKEN "\"}"
+
+static const char *const conversation[] = {
+    HEALTHZ,
+    "GET /v1/channels HTTP/1.1\r\nAuthorization: Bearer " WORLD_TOKEN "\r\nHost: [::1]:20038\r\n\r\n",
+    "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Content-Length: 129\r\n\r\n" PEER_BODY,
+    "POST /v1/channels/a%2Fb/publish?durable=true HTTP/1.1\r\n" WORLD_HEAD
+    "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+    "5\r\none\nt\r\n1\r\nw\r\n3;x=y\r\no\n\n\r\n0\r\nTrailer: x\r\n\r\n",
+    "POST /v1/channels/c/publish HTTP/1.1\r\n" WORLD_HEAD
+    "Content-Type: application/octet-stream\r\nContent-Length: 9\r\n\r\n\5\0\0\0five!",
+    "\r\nGET /nothing?a=b HTTP/1.1\r\n" WORLD_HEAD "\r\n",
+};
+
+enum { REQUESTS = sizeof conversation / sizeof conversation[0] };
+
+static size_t conversation_text(char *out)
+{
+    size_t len = 0;
+    for (int i = 0; i < REQUESTS; i++) {
+        /* a length with NULs inside is known from its header */
+        size_t n =
+            i == 4 ? (size_t)(strstr(conversation[i], "\r\n\r\n") - conversation[i]) + 4 + 9 : strlen(conversation[i]);
+        memcpy(out + len, conversation[i], n);
+        len += n;
+    }
+    return len;
+}
+
+static void check_conversation(int client)
+{
+    static const char *const expected[REQUESTS] = {
+        "ok",
+        "[]\n",
+        "{\"name\":\"b\",\"node_id\":\"0x0000000000000002\",\"addr\":\"127.0.0.1:9\",\"public_key\":\"" WORLD_TOKEN
+        "\",\"compat\":null,\"mode\":null}\n",
+        "{\"channel\":\"a/b\",\"events\":3,\"bytes\":6,\"first_seq\":1,\"last_seq\":3}\n",
+        "{\"channel\":\"c\",\"events\":1,\"bytes\":5,\"first_seq\":4,\"last_seq\":4}\n",
+        "{\"error\":{\"code\":\"route\",\"message\":\"there is no such path\"}}\n",
+    };
+    const char *heard = world_heard(&w, client);
+    for (int i = 0; i < REQUESTS; i++) {
+        struct response r;
+        response_parse(heard, strlen(heard), &r);
+        cr_assert_str_eq(r.body, expected[i]);
+        cr_assert(r.complete);
+        heard = r.next;
+        response_free(&r);
+    }
+    cr_assert_str_empty(heard);
+    cr_assert_eq(w.node.taken_len, 4 + 3 + 4 + 3 + 4 + 4 + 5);
+    cr_assert_arr_eq(w.node.taken, "\3\0\0\0one\3\0\0\0two\0\0\0\0\5\0\0\0five!", w.node.taken_len);
+    cr_assert(w.node.durable == false); /* of the second */
+}
+
+/* The conversation in two pieces, then on a fresh port: everything is the same whatever the split. */
+Test(admin_http_splits, every_split_in_two, .timeout = 120)
+{
+    char text[4096];
+    size_t len = conversation_text(text);
+    for (size_t split = 0; split <= len; split++) {
+        set_up();
+        int client = stream_connect(&w.stream);
+        stream_write(&w.stream, client, text, split);
+        world_run(&w);
+        stream_write(&w.stream, client, text + split, len - split);
+        world_run(&w);
+        check_conversation(client);
+        tear_down();
+    }
+}
+
+Test(admin_http, byte_by_byte_both_ways)
+{
+    char text[4096];
+    size_t len = conversation_text(text);
+    int client = stream_connect(&w.stream);
+    w.stream.ends[client].recv_most = 1;
+    w.stream.ends[client].send_most = 1;
+    stream_write(&w.stream, client, text, len);
+    world_run(&w);
+    check_conversation(client);
+}
