@@ -13,6 +13,7 @@
 int client_open(struct client *c, const struct cli_args *args)
 {
     c->args = args;
+    c->subject = NULL;
     c->http.fd = -1;
     c->http.body = NULL;
     int code = endpoint_resolve(args, &c->endpoint);
@@ -91,7 +92,7 @@ int client_check(const struct client *c)
     if (h->status == 401)
         cli_error(CLI_UNREACHABLE, "%s: the node refuses the token", c->endpoint.shown);
     else if (message)
-        cli_error(CLI_FAILURE, "%s", message);
+        cli_error(CLI_FAILURE, "%s%s%s", c->subject ? c->subject : "", c->subject ? ": " : "", message);
     else
         cli_error(CLI_FAILURE, "%s: the node answered with HTTP status %u", c->endpoint.shown, h->status);
     json_object_put(answer);

@@ -8,6 +8,7 @@
 
 struct client {
     const struct cli_args *args;
+    const char *subject; /* what the node's errors are about, for messages; NULL: they say it themselves */
     struct endpoint endpoint;
     struct http http;
 };

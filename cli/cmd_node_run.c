@@ -6,7 +6,9 @@
 #include <sys/resource.h>
 
 #include "cli/cli.h"
+#include "cli/endpoint.h"
 #include "core/base/err.h"
+#include "shards/config/config.h"
 #include "shards/netmesh.h"
 
 /* Connections and logs need descriptors: take what the system lets this user have. */
@@ -20,6 +22,37 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* --set in order, after what -q and -v say: an explicit logging.level is the later one. */
+static const char **overrides_of(const struct cli_args *args, size_t *count)
+{
+    const char **overrides = calloc(args->set_count + 1, sizeof *overrides);
+    *count = 0;
+    if (!overrides)
+        return NULL;
+    if (args->verbose || cli_has(args, OPTION_QUIET))
+        overrides[(*count)++] = args->verbose ? "logging.level=debug" : "logging.level=error";
+    for (size_t i = 0; i < args->set_count; i++)
+        overrides[(*count)++] = args->sets[i];
+    return overrides;
+}
+
+/* The library has one error for all files of the directory; the exit code depends on which it was. */
+static int open_failed(const char *dir, const char *const *overrides, size_t count, int err, const char *text)
+{
+    struct config c;
+    struct config_error error;
+    struct node_secrets secrets;
+    if (config_load(dir, NULL, 0, &c, &error) != NET_OK)
+        return cli_error(CLI_CONFIG, "%s", text);
+    if (config_load(dir, overrides, count, &c, &error) != NET_OK)
+        return cli_error(CLI_USAGE, "%s", text);
+    int secret_err = node_dir_load_secrets(dir, &secrets, &error);
+    node_secrets_wipe(&secrets);
+    if (secret_err)
+        return endpoint_secret_error(secret_err, &error);
+    return cli_error(err == NET_ERR_INVALID ? CLI_CONFIG : CLI_FAILURE, "%s", text); /* peers.yaml */
+}
+
 static void say_ready(void *ctx, const char *json_line)
 {
     (void)ctx;
@@ -29,13 +62,23 @@ static void say_ready(void *ctx, const char *json_line)
 
 int command_node_run(const struct cli_args *args)
 {
-    struct netmesh *nm;
+    struct netmesh *nm = NULL;
+    const char *dir = args->words[0];
     char error[1200] = "";
-    int err = netmesh_open(&nm, args->words[0], args->sets, args->set_count, NULL, error, sizeof error);
+    size_t count;
+    const char **overrides = overrides_of(args, &count);
+    if (!overrides)
+        return cli_error(CLI_FAILURE, "out of memory");
+    int code = CLI_OK;
+    int err = netmesh_open(&nm, dir, overrides, count, NULL, error, sizeof error);
     if (err)
-        return cli_error(err == NET_ERR_NO_MEMORY ? CLI_FAILURE : CLI_CONFIG, "%s", error);
+        code = open_failed(dir, overrides, count, err, error);
+    free(overrides);
+    if (code != CLI_OK)
+        return code;
     raise_descriptor_limit();
-    err = netmesh_run(nm, true, say_ready, NULL, error, sizeof error);
+    if (netmesh_run(nm, true, say_ready, NULL, error, sizeof error) != 0)
+        code = cli_error(CLI_FAILURE, "%s", error);
     netmesh_close(nm);
-    return err ? cli_error(CLI_FAILURE, "%s", error) : CLI_OK;
+    return code;
 }

@@ -62,6 +62,7 @@ static int tail(const struct cli_args *args, struct rows *r)
     if (code != CLI_OK)
         return code;
     if ((code = client_open(&c, args)) == CLI_OK) {
+        c.subject = args->words[0];
         c.http.sink = (struct http_sink){rows_put, rows_flush, r};
         c.http.stream = true;
         enum http_result result = client_send_head(&c, "GET", target, NULL, 0);

@@ -18,7 +18,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh init a --set shards.count=2 --force\n"},
     {"node run", "DIR [--set KEY=VALUE]...", 1, 1, BIT(OPTION_SET), command_node_run, "run a node in the foreground",
      "Prints one JSON line when the node serves, {\"event\":\"ready\",...}, and what a person should know on stderr.\n"
-     "SIGINT, SIGTERM and `net-mesh shutdown` stop it in good order.\n",
+     "SIGINT, SIGTERM and `net-mesh shutdown` stop it in good order. -q and -v set logging.level to error and debug.\n",
      "  net-mesh node run a\n"
      "  net-mesh node run a --set logging.level=debug\n"},
     {"node info", "DIR", 1, 1, 0, command_node_info, "show who a node is, from its files alone",

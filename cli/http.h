@@ -18,7 +18,7 @@ enum http_result {
     HTTP_DONE,
     HTTP_ANSWERED, /* while sending: an answer is coming, send no more */
     HTTP_TIMEOUT,
-    HTTP_UNREACHED,   /* error has errno */
+    HTTP_UNREACHED, /* error has errno */
     HTTP_BROKEN,    /* the connection failed; error has errno, 0: it ended too early */
     HTTP_MALFORMED, /* the answer is not HTTP */
     HTTP_TOO_LARGE, /* an answer to be kept whole exceeds HTTP_ANSWER_MAX */

@@ -63,7 +63,8 @@ static int grow(struct map *m)
 int map_put(struct map *m, uint64_t key, void *value)
 {
     assert(value);
-    if ((m->count + 1) * 4 > m->capacity * 3) {
+    bool full = (m->count + 1) * 4 > m->capacity * 3;
+    if (full && !map_get(m, key)) {
         int err = grow(m);
         if (err)
             return err;

@@ -35,6 +35,7 @@ static void refusal_on_closed(struct io_op *op, int32_t res)
     struct refusal *r = container_of(op, struct refusal, op);
     (void)res;
     r->handle = IO_NO_HANDLE;
+    r->admin->refusing--;
     admin_check_stopped(r->admin);
 }
 
@@ -62,6 +63,7 @@ static void refuse_connection(struct admin *a, io_handle handle)
         return;
     }
     r->handle = handle;
+    a->refusing++;
     if (a->stopping) {
         refusal_close(r);
         return;
@@ -137,7 +139,7 @@ uint64_t admin_deadline(const struct admin *a)
         if (c && c->wait_until < at)
             at = c->wait_until;
     }
-    for (int i = 0; i < REFUSALS; i++)
+    for (int i = 0; a->refusing && i < REFUSALS; i++)
         if (a->refusals[i].until < at)
             at = a->refusals[i].until;
     return at;
@@ -152,7 +154,7 @@ void admin_tick(struct admin *a, uint64_t now)
         while ((c = first_waiting(a, i)) && now >= c->wait_until)
             connection_on_timeout(c);
     }
-    for (int i = 0; i < REFUSALS; i++) {
+    for (int i = 0; a->refusing && i < REFUSALS; i++) {
         struct refusal *r = &a->refusals[i];
         if (now >= r->until) {
             r->until = UINT64_MAX;
@@ -163,11 +165,8 @@ void admin_tick(struct admin *a, uint64_t now)
 
 static bool quiet(struct admin *a)
 {
-    if (a->accept.pending)
+    if (a->accept.pending || a->refusing)
         return false;
-    for (int i = 0; i < REFUSALS; i++)
-        if (a->refusals[i].handle != IO_NO_HANDLE)
-            return false;
     for (struct list *l = a->connections.next; l != &a->connections; l = l->next) {
         const struct connection *c = container_of(l, struct connection, link);
         if (c->state != CONN_PARKED || c->recv.pending || c->send.pending)

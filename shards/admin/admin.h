@@ -9,7 +9,7 @@
 
 struct admin;
 
-struct admin_stats { /* one writer, read relaxed by /metrics */
+struct admin_stats { /* shard 0's own */
     uint64_t connections, refused, requests, unauthorized, bad_requests, bytes_in, bytes_out;
     uint64_t open;
 };
@@ -21,8 +21,8 @@ const struct admin_stats *admin_get_stats(const struct admin *);
 uint64_t admin_deadline(const struct admin *);
 void admin_tick(struct admin *, uint64_t now);
 /* Stops accepting, ends tails and publishes with what they have, closes connections except those waiting for the end of
- * the process (POST /v1/shutdown). `stopped` is called when no operation is pending; then admin_deinit may be called.
- */
+ * the process (POST /v1/shutdown). `stopped` is called when no operation is pending, possibly from inside; then
+ * admin_deinit may be called, also from `stopped`. It takes a second at most, given admin_tick. */
 void admin_stop(struct admin *, void (*stopped)(void *ctx), void *ctx);
 void admin_deinit(struct admin *);
 

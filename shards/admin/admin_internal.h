@@ -143,6 +143,7 @@ struct connection {
     const uint8_t *piece; /* of the body, inside `in`, not yet taken */
     size_t piece_len;
     size_t in_start, in_end;
+    size_t in_used; /* the furthest in_end: to be wiped */
     struct request request;
 
     /* Answers. One half of `out` is filled while the other is sent; `reply` follows the halves. */
@@ -186,6 +187,7 @@ struct admin {
     struct io_op accept;
     uint64_t accept_at; /* accept again then; UINT64_MAX: armed, or stopping */
     struct refusal refusals[REFUSALS];
+    unsigned refusing; /* how many are in use */
     struct admin_stats stats;
     bool stopping;
     void (*stopped)(void *);

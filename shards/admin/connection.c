@@ -42,7 +42,7 @@ void connection_free(struct connection *c)
     list_remove(&c->wait_link);
     buffer_deinit(&c->reply);
     secure_wipe(&c->request, sizeof c->request); /* the token was in both */
-    secure_wipe(c->in, sizeof c->in);
+    secure_wipe(c->in, c->in_used);
     c->admin->stats.open--;
     free(c);
 }
@@ -162,6 +162,8 @@ static void on_recv(struct io_op *op, int32_t res)
     struct admin *a = c->admin;
     if (res > 0 && c->state != CONN_CLOSING) {
         c->in_end += (size_t)res;
+        if (c->in_used < c->in_end)
+            c->in_used = c->in_end;
         a->stats.bytes_in += (uint64_t)res;
     } else if (res == 0) {
         c->eof = true;

@@ -231,6 +231,8 @@ static void on_end(struct connection *c)
 
 static void on_parse_error(struct connection *c)
 {
+    if (c->exchange)
+        c->exchange->cancel(c); /* a publish whose chunks are malformed */
     c->close_after = true;
     if (HTTP_PARSER_ERRNO(&c->parser) == HPE_HEADER_OVERFLOW)
         refuse(c, 431, "header_too_large", "the header is larger than admin.header_bytes");

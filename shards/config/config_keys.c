@@ -50,7 +50,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
      .doc = "Whether each shard stays on one CPU."},
     {"shards.spin", KEY_DURATION, "0s", FIELD(spin_ns), RANGE(0, 1 * S),
      .doc = "How long a shard looks for work before it sleeps. More is less latency for more CPU time."},
-    {"shards.ring_bytes", KEY_SIZE, "4MiB", FIELD(ring_bytes), RANGE(64 * KIB, 1 * GIB), .power_of_two = true,
+    {"shards.ring_bytes", KEY_SIZE, "4MiB", FIELD(ring_bytes), RANGE(1024 * KIB, 1 * GIB), .power_of_two = true,
      .doc = "Size of the ring between each ordered pair of shards, in bytes."},
 
     {"memory.lock", KEY_BOOL, "false", FIELD(memory_lock),
@@ -101,7 +101,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 
     {"channels.log", KEY_WORD, "disk", FIELD(log), .words = words_log,
      .doc = "Where events are kept: disk, memory, or none (only what subscribers have still to get)."},
-    {"channels.none_bytes", KEY_SIZE, "8MiB", FIELD(log_none_bytes), RANGE(64 * KIB, 1 * GIB),
+    {"channels.none_bytes", KEY_SIZE, "2MiB", FIELD(log_none_bytes), RANGE(512 * KIB, 1 * GIB), .power_of_two = true,
      .doc = "What a channel keeps at most with log: none, in bytes."},
     {"channels.max_lag", KEY_NUMBER, "0", FIELD(max_lag), RANGE(0, INT64_MAX),
      .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},

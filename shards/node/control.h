@@ -121,7 +121,8 @@ struct publisher {
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
 int node_publish_open(struct node *, struct publisher *, const struct channel_name *, bool durable);
 /* Event frames (u32 LE length + bytes), whole ones, at most 60,000 bytes and 2,028 events a call, each event at most
- * node_max_event(). 0, NET_ERR_AGAIN (nothing taken), or the error that ends this publish. */
+ * node_max_event(). 0, NET_ERR_AGAIN (nothing taken), or the error that ends this publish: node_publish_finish() then
+ * brings `done` with the counts. */
 int node_publish_put(struct node *, struct publisher *, struct cspan frames, uint32_t count);
 void node_publish_finish(struct node *, struct publisher *);
 void node_publish_cancel(struct node *, struct publisher *); /* client gone; what was accepted stays */

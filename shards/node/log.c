@@ -189,6 +189,15 @@ static void mark_grown(struct log *log)
         list_push_back(&log->shard->grown_logs, &log->growing);
 }
 
+/* A `none` channel keeps what readers still need: without a reader, nothing. */
+static int append_to_ring(struct log *log, struct cspan frames, uint32_t count, uint64_t *first)
+{
+    if (log->watchers || log->view)
+        return event_ring_append(&log->ring, io_wall(log->shard->io), frames, count, ring_keep(log), first);
+    *first = event_ring_skip(&log->ring, count);
+    return NET_OK;
+}
+
 int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *first)
 {
     struct shard *s = log->shard;
@@ -196,7 +205,7 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
         return NET_ERR_CLOSED;
     int err;
     if (log->kind == LOG_NONE)
-        err = event_ring_append(&log->ring, io_wall(s->io), frames, count, ring_keep(log), first);
+        err = append_to_ring(log, frames, count, first);
     else
         err = redex_append_frames(log->redex, io_wall(s->io), frames, count, first);
     if (err == NET_OK)

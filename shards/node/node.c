@@ -47,9 +47,10 @@ static int make_shards(struct node *n)
 {
     size_t count = n->shard_count;
     n->shards = calloc(count, sizeof(struct shard *));
-    n->rings = calloc(count * count, sizeof *n->rings);
+    n->rings = aligned_alloc(_Alignof(struct spsc), count * count * sizeof *n->rings);
     if (!n->shards || !n->rings)
         return NET_ERR_NO_MEMORY;
+    memset(n->rings, 0, count * count * sizeof *n->rings);
     int err = NET_OK;
     for (size_t i = 0; i < count * count && !err; i++)
         err = spsc_init(&n->rings[i], n->config.ring_bytes);

@@ -25,8 +25,8 @@ int shard_create(struct node *n, unsigned index)
     s->face->shard = s;
     for (unsigned i = 0; i < n->shard_count; i++)
         list_init(&s->parked[i]);
-    struct list *lists[] = {&s->peer_list,  &s->tx_peers,   &s->log_list,
-                            &s->grown_logs, &s->dirty_logs, &s->starved_logs, &s->spare_pending};
+    struct list *lists[] = {&s->peer_list,  &s->tx_peers,     &s->log_list,     &s->grown_logs,
+                            &s->dirty_logs, &s->starved_logs, &s->spare_pending};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     return transmit_init(s);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -43,10 +44,26 @@ static int cannot_listen(char *why, size_t why_len, const char *what, const stru
                    path ? path : addr_text(a, text, sizeof text), strerror(-err), hint);
 }
 
+/*
+ * The kernel lets go of the sockets of a killed node when it tears down its rings, which is some time after the process
+ * is gone (measured: 20 to 45 ms). A node started in its place waits for that, before it says that the address is in
+ * use.
+ */
+static bool in_use_still(int err, unsigned tries)
+{
+    enum { TRIES = 100, PAUSE_NS = 20000000 };
+    if (err != -EADDRINUSE || tries >= TRIES)
+        return false;
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    return true;
+}
+
 /* SO_REUSEPORT would let a second node of the same user in unnoticed and share its datagrams: try without it first. */
 static int check_port_is_free(const struct io_addr *addr)
 {
-    int fd = udp_socket_open(&(struct udp_options){.addr = *addr});
+    int fd;
+    for (unsigned tries = 0; in_use_still(fd = udp_socket_open(&(struct udp_options){.addr = *addr}), tries); tries++)
+        ;
     if (fd >= 0)
         close(fd);
     return fd < 0 ? fd : 0;
@@ -80,7 +97,7 @@ static int open_udp(struct reactor_group *g, const struct reactor_group_options 
                               .gro = o->gro,
                               .steer_over = g->shards,
                               .buffer = o->socket_buffer};
-    int err = g->shards > 1 && o->listen.port != 0 ? check_port_is_free(&o->listen) : 0;
+    int err = o->listen.port != 0 ? check_port_is_free(&o->listen) : 0;
     for (unsigned i = 0; i < g->shards && !err; i++) {
         g->udp[i] = udp_socket_open(&udp);
         if (g->udp[i] < 0)
@@ -95,7 +112,10 @@ static int open_udp(struct reactor_group *g, const struct reactor_group_options 
 
 static int open_admin(struct reactor_group *g, const struct reactor_group_options *o)
 {
-    g->listener = o->admin_is_unix ? unix_listener_open(o->admin_path) : tcp_listener_open(&o->admin_addr);
+    unsigned tries = 0;
+    do
+        g->listener = o->admin_is_unix ? unix_listener_open(o->admin_path) : tcp_listener_open(&o->admin_addr);
+    while (in_use_still(g->listener, tries++));
     if (g->listener < 0)
         return g->listener;
     if (!o->admin_is_unix)

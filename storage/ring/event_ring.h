@@ -31,6 +31,9 @@ void event_ring_deinit(struct event_ring *);
 int event_ring_append(struct event_ring *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t keep,
                       uint64_t *first_seq);
 
+/* Counts `count` events that nobody will read: their sequences pass, nothing is kept. Returns the first. */
+uint64_t event_ring_skip(struct event_ring *, uint32_t count);
+
 /* The contiguous frames from `seq` on (first_seq <= seq < next_seq); maybe not up to next_seq: the ring wraps between
  * frames. */
 struct cspan event_ring_frames(const struct event_ring *, uint64_t seq);

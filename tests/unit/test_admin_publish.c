@@ -290,6 +290,18 @@ Test(admin_publish, an_end_that_failed)
     cr_assert_not_null(strstr(r.body, "\"code\":\"no_space\""));
 }
 
+Test(admin_publish, a_malformed_chunk_cancels_it)
+{
+    int client = begin(TEXT);
+    say_chunk(client, "a\n", 2);
+    world_say(&w, client, "zz\r\n");
+    hear(client);
+    cr_assert_eq(r.status, 400);
+    cr_assert_not_null(strstr(r.body, "\"code\":\"format\""));
+    cr_assert_eq(w.node.cancels, 1);
+    expect_taken("\1\0\0\0a", 5);
+}
+
 Test(admin_publish, a_log_that_fails_while_the_body_comes)
 {
     int client = begin(TEXT);

@@ -53,8 +53,7 @@ static void leave(const char *request, enum leaving how, int turns, bool hold, s
 {
     set_up();
     for (uint64_t i = 0; i < 200; i++)
-        w.node.events[w.node.event_count++] =
-            (struct fake_event){.seq = i + 1, .data = (const uint8_t *)request, .len = 40};
+        fake_node_add(&w.node, (struct fake_event){.seq = i + 1, .data = (const uint8_t *)request, .len = 40});
     w.node.hold = hold;
     w.node.room = hold ? 0 : UINT32_MAX;
     int client = stream_connect(&w.stream);
@@ -156,7 +155,7 @@ Test(admin_stop, nobody_is_accepted_any_more)
 
 Test(admin_stop, a_follower_gets_a_proper_end)
 {
-    w.node.events[w.node.event_count++] = (struct fake_event){.seq = 1, .data = (const uint8_t *)"x", .len = 1};
+    fake_node_add(&w.node, (struct fake_event){.seq = 1, .data = (const uint8_t *)"x", .len = 1});
     int client = say(requests[12]);
     stop();
     struct response r;
@@ -230,4 +229,23 @@ Test(admin_stop, while_accepting_is_paused)
     admin_stop(w.admin, on_stopped, &stopped);
     cr_assert(stopped); /* nothing was pending */
     finish();
+}
+
+static void deinit_at_once(void *ctx)
+{
+    struct world *world = ctx;
+    admin_deinit(world->admin);
+    world->admin = NULL;
+    stopped = true;
+}
+
+Test(admin_stop, the_port_may_go_from_inside_stopped)
+{
+    say(requests[2]);
+    say(requests[14]);
+    admin_stop(w.admin, deinit_at_once, &w);
+    world_run(&w);
+    cr_assert(stopped && !w.admin);
+    fake_node_deinit(&w.node);
+    io_stream_deinit(&w.stream);
 }

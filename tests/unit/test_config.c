@@ -68,7 +68,7 @@ Test(config, defaults)
     cr_expect_eq(c.max_channels, 4096);
     cr_expect_eq(c.max_channels_per_peer, 1024);
     cr_expect_eq(c.log, LOG_DISK);
-    cr_expect_eq(c.log_none_bytes, 8u << 20);
+    cr_expect_eq(c.log_none_bytes, 2u << 20);
     cr_expect_eq(c.max_lag, 0);
     cr_expect_eq(c.ack_timeout_ns, 5 * S);
     cr_expect_eq(c.publish_timeout_ns, 30 * S);
@@ -94,7 +94,7 @@ Test(config, every_type_is_read)
     char text[64];
     cr_assert_eq(parse("listen: 10.0.0.1:7000\n"
                        "admin: {listen: 'unix:run/admin.sock', header_bytes: 8192, idle_timeout: 1m 30s}\n"
-                       "shards:\n  count: 4\n  cpus: [0, 2, 3]\n  pin: true\n  spin: 50us\n  ring_bytes: 64KiB\n"
+                       "shards:\n  count: 4\n  cpus: [0, 2, 3]\n  pin: true\n  spin: 50us\n  ring_bytes: 1MiB\n"
                        "security: {sessions: compat, peers: listed, ciphers: [chacha20-poly1305]}\n"
                        "transport: {max_datagram: 1400, gso: false}\n"
                        "channels:\n  log: none\n  max_lag: 9223372036854775807\n",
@@ -111,7 +111,7 @@ Test(config, every_type_is_read)
     cr_expect(c.cpus[0] == 0 && c.cpus[1] == 2 && c.cpus[2] == 3);
     cr_expect(c.pin);
     cr_expect_eq(c.spin_ns, 50000);
-    cr_expect_eq(c.ring_bytes, 65536);
+    cr_expect_eq(c.ring_bytes, 1u << 20);
     cr_expect_eq(c.sessions, SESSIONS_COMPAT);
     cr_expect_eq(c.peers, PEERS_LISTED);
     cr_expect(!c.cipher_aes_gcm && c.cipher_chacha);
@@ -134,8 +134,8 @@ Test(config, errors_name_file_line_key_found_and_allowed)
     refuses("shards:\n  count:\n", "D/node.yaml:2: shards.count: found nothing, allowed: auto or 1..64");
     refuses("shards: {pin: yes}", "D/node.yaml:1: shards.pin: found \"yes\", allowed: true or false");
     refuses("shards: {pin: 'true'}", "D/node.yaml:1: shards.pin: found \"true\" (a text), allowed: true or false");
-    refuses("shards: {ring_bytes: 100KiB}",
-            "D/node.yaml:1: shards.ring_bytes: found \"100KiB\", allowed: 64KiB..1GiB, a power of two");
+    refuses("shards: {ring_bytes: 3MiB}",
+            "D/node.yaml:1: shards.ring_bytes: found \"3MiB\", allowed: 1MiB..1GiB, a power of two");
     refuses("session: {heartbeat_interval: 5}\nlogging: {level: loud}",
             "D/node.yaml:2: logging.level: found \"loud\", allowed: error, warn, info or debug");
     refuses("session: {heartbeat_interval: 1ms}",

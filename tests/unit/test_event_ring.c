@@ -135,3 +135,20 @@ Test(event_ring, refuses_frames_that_do_not_fill_their_bytes)
     cr_assert_eq(r.next_seq, 1);
     event_ring_deinit(&r);
 }
+
+Test(event_ring, sequences_that_nobody_reads_pass)
+{
+    struct event_ring r;
+    uint64_t first, seq = 0;
+    uint8_t frame[] = {1, 0, 0, 0, 'x'};
+    struct redex_event e;
+    cr_assert_eq(event_ring_init(&r, 65536), NET_OK);
+    cr_assert_eq(event_ring_append(&r, 1, (struct cspan){frame, 5}, 1, 0, &first), NET_OK);
+    cr_assert_eq(event_ring_skip(&r, 10), 1);
+    cr_assert_eq(r.first_seq, 11);
+    cr_assert_eq(event_ring_append(&r, 1, (struct cspan){frame, 5}, 1, 11, &first), NET_OK);
+    cr_assert_eq(first, 11);
+    cr_assert_eq(event_ring_read(&r, &seq, 100, &e, 1), 1);
+    cr_assert_eq(e.seq, 11);
+    event_ring_deinit(&r);
+}

@@ -208,7 +208,7 @@ Test(redex_layout, migration_resumes)
         len[i] = redex_store_read(&s, path, bytes[i], sizeof bytes[i]);
     }
     for (int moved = 0; moved < 8; moved++) {
-        char name[8], path[64];
+        char name[16], path[64];
         snprintf(name, sizeof name, "m%d", moved);
         s.options.name = name;
         for (int i = 0; i < PARTS; i++) {
@@ -237,7 +237,7 @@ Test(redex_layout, a_live_generation_that_lacks_a_file)
     for (size_t i = 0; i < 3; i++) {
         uint64_t seq;
         struct redex_event e;
-        char name[8], path[64];
+        char name[16], path[64];
         snprintf(name, sizeof name, "g%zu", i);
         s.options.name = name;
         cr_assert_eq(redex_store_open(&s), NET_OK);

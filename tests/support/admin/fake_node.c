@@ -24,14 +24,18 @@ void fake_node_init(struct node *n)
     n->max_event = 8108;
     n->room = UINT32_MAX;
     n->next_seq = 1;
-    n->taken = malloc(FAKE_CAPTURE);
-    n->events = calloc(FAKE_EVENTS, sizeof *n->events);
-    assert(n->taken && n->events);
     list_init(&n->requests);
     list_init(&n->lists);
     list_init(&n->lookups);
     list_init(&n->publishers);
     list_init(&n->tails);
+}
+
+void fake_node_add(struct node *n, struct fake_event e)
+{
+    n->events = realloc(n->events, (n->event_count + 1) * sizeof *n->events);
+    assert(n->events);
+    n->events[n->event_count++] = e;
 }
 
 bool fake_node_idle(const struct node *n)
@@ -175,7 +179,8 @@ int node_publish_put(struct node *n, struct publisher *p, struct cspan frames, u
     if (n->room != UINT32_MAX)
         n->room--;
     n->puts++;
-    assert(frames.len <= FAKE_CAPTURE - n->taken_len);
+    n->taken = realloc(n->taken, n->taken_len + frames.len);
+    assert(n->taken);
     memcpy(n->taken + n->taken_len, frames.data, frames.len);
     n->taken_len += frames.len;
     n->taken_events += count;

@@ -8,7 +8,7 @@
 
 #include "shards/node/control.h"
 
-enum { FAKE_ROWS = 8, FAKE_EVENTS = 4096, FAKE_CAPTURE = 4 << 20 };
+enum { FAKE_ROWS = 8 };
 
 struct fake_event {
     uint64_t seq, ts_ns;
@@ -53,7 +53,7 @@ struct node {
     uint64_t next_seq;
 
     /* The one log there is. */
-    struct fake_event *events;
+    struct fake_event *events; /* fake_node_add() */
     size_t event_count;
     int origins; /* how many logs a lookup finds */
     bool origin_self;
@@ -64,8 +64,9 @@ struct node {
 };
 
 void fake_node_init(struct node *);
-void fake_node_deinit(struct node *);     /* asserts that nothing is left open */
-bool fake_node_turn(struct node *);       /* false: nothing to do */
-bool fake_node_idle(const struct node *); /* no request, publisher or tail is left */
+void fake_node_add(struct node *, struct fake_event); /* to its log */
+void fake_node_deinit(struct node *);                 /* asserts that nothing is left open */
+bool fake_node_turn(struct node *);                   /* false: nothing to do */
+bool fake_node_idle(const struct node *);             /* no request, publisher or tail is left */
 
 #endif
