@@ -22,7 +22,7 @@ uint32_t manifest_decode(const uint8_t *data, size_t len)
     return load_le32(data + 5);
 }
 
-/* redex.md 3: the rename is the one moment; that the directory was not synced after it is no error any more. */
+/* redex.md 3: the rename is the one moment. The caller syncs the channel root before it relies on it. */
 int redex_manifest_write(struct redex *r, uint32_t generation)
 {
     const struct io_plain *plain = r->io->plain;
@@ -42,8 +42,5 @@ int redex_manifest_write(struct redex *r, uint32_t generation)
     err = sync < 0 ? sync : closing;
     if (err >= 0)
         err = plain->rename(r->io, tmp.text, final.text);
-    if (err < 0)
-        return net_err_from_errno(-err);
-    plain->sync_dir(r->io, r->root);
-    return NET_OK;
+    return err < 0 ? net_err_from_errno(-err) : NET_OK;
 }

@@ -142,7 +142,8 @@ static uint64_t settle_seq(const struct walk *w, struct record rec)
         if (record_at(w, w->at + i).seq == due + i)
             return due;
     bool last = w->at + 1 == w->records, follows = record_is_inline(rec) || rec.offset == w->expect;
-    bool known = w->state->known && (seq == w->state->next_seq || seq + 1 == w->state->end);
+    bool known =
+        w->state->known && (seq + 1 == w->state->end || (due < w->state->next_seq && seq >= w->state->next_seq));
     return last && follows && !known && one_bit(seq, due) ? due : seq;
 }
 
@@ -199,7 +200,9 @@ static void scan_record(struct walk *w, size_t stamps)
     enum verdict payload = record_is_inline(rec) ? settle_inline(w, &rec) : settle_heap(w, &rec);
     uint64_t seq = settle_seq(w, rec);
 
-    if (payload == LOST || (w->out->kept && seq <= w->last_kept)) {
+    /* Only the first record can have sequence 0: here a hole before it has taken the word, which no checksum covers. */
+    bool ascends = w->out->kept ? seq > w->last_kept : w->at == 0 || seq > 0;
+    if (payload == LOST || !ascends) {
         drop(w, rec, seq);
         return;
     }
