@@ -64,3 +64,26 @@ Test(sim_fanout, a_peer_with_many_channels_gets_each_of_them_at_once)
         check_holds(b, channels[i], a, 1, 0, 5);
     }
 }
+
+Test(sim_fanout, a_subscriber_without_credit_costs_its_publisher_no_turns)
+{
+    for (unsigned shards = 1; shards <= 2; shards++) {
+        if (shards > 1)
+            mesh_deinit(&mesh);
+        mesh_init(&mesh, 2);
+        struct mesh_node *a = mesh_add(&mesh, shards), *b = mesh_add(&mesh, 1), *c = mesh_add(&mesh, 1);
+        mesh_know(b, a);
+        mesh_know(c, a);
+        mesh_subscribe(b, "busy", a);
+        mesh_subscribe(c, "busy", a); /* with two shards one of them lives on the other shard than the log */
+        start_all();
+        cr_assert(mesh_subscribed(b, "busy", 10 * SIM_S) && mesh_subscribed(c, "busy", 10 * SIM_S));
+        sim_cut(mesh.sim, a->host, b->host, true);
+        sim_cut(mesh.sim, a->host, c->host, true);
+        publish_all(a, "busy", 1, 0, 30000); /* more than a window */
+        uint64_t before = MESH_COUNT(a, turns);
+        sim_run_for(mesh.sim, 5 * SIM_S);
+        cr_assert_leq(MESH_COUNT(a, turns) - before, 1000 * shards, "%lu turns in 5 s",
+                      MESH_COUNT(a, turns) - before);
+    }
+}
