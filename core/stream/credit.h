@@ -24,6 +24,11 @@ struct credit_tx {
 void credit_tx_init(struct credit_tx *, uint32_t window, uint64_t now);
 /* False: backpressure; nothing is taken, and no sequence may be. More than the whole window is refused for ever. */
 bool credit_tx_acquire(struct credit_tx *, uint32_t bytes, uint64_t now);
+/* Refused, and nothing came since that could change it: no use in preparing a packet. */
+static inline bool credit_tx_blocked(const struct credit_tx *c)
+{
+    return c->exhausted_ns != UINT64_MAX;
+}
 void credit_tx_refund(struct credit_tx *, uint32_t bytes); /* the packet never left */
 /*
  * streams.md 9.3, clamped. Bytes that were written off never enter the receiver's total, so they are added to it; else

@@ -1,7 +1,7 @@
 /* What a peer is owed, in the order it is sent: heartbeats, membership, grants, events. */
 #include "shards/node/node_internal.h"
 
-enum { GRANTS_PER_PACKET = 64, PACKET_BUDGET = 4 };
+enum { GRANTS_PER_PACKET = 64 };
 
 /* One packet of its own; `plaintext` is copied. False: no buffer now. */
 static bool send_single(struct peer *p, struct session *session, struct wire_header *h, const uint8_t *plaintext)
@@ -119,15 +119,17 @@ static bool pull_grants(struct peer *p, struct session *session)
     return true;
 }
 
-/* Every cursor once, then the first goes to the end of the line: none starves. */
+/* Every cursor once, each then at the end of the line, so that none starves for want of buffers. */
 static bool pull_cursors(struct peer *p)
 {
-    for (int i = 0; i < PACKET_BUDGET && !list_empty(&p->cursors); i++) {
+    for (const struct list *last = p->cursors.prev, *at = NULL; last != &p->cursors && at != last;) {
         struct cursor *c = container_of(list_first(&p->cursors), struct cursor, in_peer);
-        if (cursor_pull(c))
-            return true;
+        bool more = cursor_pull(c);
+        at = &c->in_peer;
         list_remove(&c->in_peer);
         list_push_back(&p->cursors, &c->in_peer);
+        if (more)
+            return true;
     }
     return false;
 }

@@ -250,8 +250,12 @@ bool cursor_pull(struct cursor *c)
     skip_lag(c);
     if (c->next >= v->heads.live)
         return false;
-    if (!v->log) { /* the owner sends it, and cursor_feed() goes on */
-        view_read(v, c->next, v->heads.live);
+    if (credit_tx_blocked(&c->stream->tx))
+        return false; /* a grant, or the time to write off what is missing, wakes the peer */
+    if (!v->log) {
+        if (list_empty(&c->peer->shard->tx_large))
+            return true;
+        view_read(v, c->next, v->heads.live); /* the owner sends it, and cursor_feed() goes on */
         return false;
     }
     struct redex_event buffer[READ_BATCH];
