@@ -15,16 +15,18 @@ int command_status(const struct cli_args *args)
 
 static bool write_text(void *ctx, const char *data, size_t len)
 {
-    return fwrite(data, 1, len, ctx) == len;
+    int *error = ctx;
+    *error = output_bytes(data, len);
+    return *error == 0;
 }
 
 /* Prometheus text in every format: nothing reads it otherwise. */
 int command_metrics(const struct cli_args *args)
 {
     struct client c;
-    int code = client_open(&c, args);
+    int error = 0, code = client_open(&c, args);
     if (code == CLI_OK) {
-        c.http.sink = (struct http_sink){.body = write_text, .ctx = stdout};
+        c.http.sink = (struct http_sink){.body = write_text, .ctx = &error};
         enum http_result result = client_send_head(&c, "GET", "/metrics", NULL, 0);
         if (result == HTTP_DONE || result == HTTP_ANSWERED)
             result = http_receive(&c.http);
@@ -34,8 +36,7 @@ int command_metrics(const struct cli_args *args)
             code = client_failed(&c, result);
     }
     client_close(&c);
-    int written = output_finish(stdout);
-    return code != CLI_OK ? code : written;
+    return code != CLI_OK ? code : output_error(error);
 }
 
 /* Waits until the process is gone, as far as it is one of this machine that we can see. */
@@ -117,8 +118,8 @@ int command_shutdown(const struct cli_args *args)
 int command_version(const struct cli_args *args)
 {
     if (cli_has(args, OPTION_VERSION)) {
-        puts("net-mesh " NM_VERSION);
-        return output_finish(stdout);
+        static const char line[] = "net-mesh " NM_VERSION "\n";
+        return output_error(output_bytes(line, sizeof line - 1));
     }
     struct json_object *o = json_object_new_object();
     json_object_object_add(o, "cli_version", json_object_new_string(NM_VERSION));

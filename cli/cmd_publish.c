@@ -58,6 +58,7 @@ static enum http_result send_end(struct publish *p)
     enum http_result result = send_frames(p);
     if (result != HTTP_DONE)
         return result;
+    http_allow(&p->client.http, p->client.args->timeout_ns);
     return p->chunked ? http_send(&p->client.http, "\r\n0\r\n\r\n", 7) : http_send(&p->client.http, "0\r\n\r\n", 5);
 }
 

@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,13 +20,23 @@ enum output_format output_stream(const struct cli_args *args)
 
 int output_error(int error)
 {
+    if (error == 0)
+        return CLI_OK;
     return error == EPIPE ? CLI_FAILURE : cli_error(CLI_FAILURE, "cannot write to stdout: %s", strerror(error));
 }
 
-int output_finish(FILE *out)
+int output_bytes(const char *data, size_t len)
 {
-    errno = 0;
-    return fflush(out) == 0 && !ferror(out) ? CLI_OK : output_error(errno ? errno : EIO);
+    while (len) {
+        ssize_t n = write(STDOUT_FILENO, data, len);
+        if (n < 0 && errno != EINTR)
+            return errno;
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
 }
 
 void output_plain(FILE *out, const char *text, size_t len)
@@ -80,11 +91,6 @@ static void put_json(FILE *out, struct json_object *value, int depth)
     fprintf(out, "\n%*s%c", 2 * depth, "", object ? '}' : ']');
 }
 
-void output_json(FILE *out, struct json_object *value)
-{
-    put_json(out, value, 0);
-}
-
 /* Scalars and empty collections are YAML as they are JSON; texts stay in quotes, so that none reads as a number. */
 static void put_yaml(FILE *out, struct json_object *value, int depth)
 {
@@ -118,24 +124,40 @@ void output_yaml(FILE *out, struct json_object *value)
     put_yaml(out, value, 0);
 }
 
-int output_value(enum output_format format, struct json_object *value)
+static void put_value(FILE *out, enum output_format format, struct json_object *value)
 {
     switch (format) {
     case OUTPUT_NDJSON:
-        fprintf(stdout, "%s\n", compact(value));
+        fprintf(out, "%s\n", compact(value));
         break;
     case OUTPUT_YAML:
-        output_yaml(stdout, value);
+        output_yaml(out, value);
         break;
     case OUTPUT_TABLE:
-        table_print(stdout, value, true);
+        table_print(out, value, true);
         break;
     case OUTPUT_TEXT:
-        table_print(stdout, value, false);
+        table_print(out, value, false);
         break;
     default:
-        output_json(stdout, value);
-        fputc('\n', stdout);
+        put_json(out, value, 0);
+        fputc('\n', out);
     }
-    return output_finish(stdout);
+}
+
+/* In memory first: stdio would not tell a broken pipe from other errors once its buffer was written in between. */
+int output_value(enum output_format format, struct json_object *value)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    if (out)
+        put_value(out, format, value);
+    if (!out || fclose(out) != 0) {
+        free(text);
+        return cli_error(CLI_FAILURE, "out of memory");
+    }
+    int error = output_bytes(text, len);
+    free(text);
+    return output_error(error);
 }

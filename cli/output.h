@@ -11,15 +11,14 @@
 enum output_format output_one_shot(const struct cli_args *);
 enum output_format output_stream(const struct cli_args *);
 
-/* Prints one value and flushes. CLI_OK, or CLI_FAILURE when stdout does not take it (said, except a broken pipe). */
+/* Prints one value. CLI_OK, or CLI_FAILURE when stdout does not take it (said, except a broken pipe). */
 int output_value(enum output_format, struct json_object *);
-/* The end of a command that wrote to `out` with stdio: flushes, as above. */
-int output_finish(FILE *out);
-/* What an errno of a write to stdout means: CLI_FAILURE, said unless it is EPIPE. */
+/* All of the bytes to stdout, past stdio: 0 or errno. */
+int output_bytes(const char *data, size_t len);
+/* What an errno of a write to stdout means: CLI_FAILURE, said unless it is EPIPE; CLI_OK for 0. */
 int output_error(int error);
 
 void output_yaml(FILE *, struct json_object *);
-void output_json(FILE *, struct json_object *); /* 2 spaces, without a final line feed */
 /* `text` for one line of a terminal: control characters become '?' . */
 void output_plain(FILE *, const char *text, size_t len);
 

@@ -35,14 +35,8 @@ static bool is_for_people(const struct rows *r)
 bool rows_flush(void *ctx)
 {
     struct rows *r = ctx;
-    size_t done = 0;
-    while (!r->error && done < r->out_len) {
-        ssize_t n = write(STDOUT_FILENO, r->out + done, r->out_len - done);
-        if (n >= 0)
-            done += (size_t)n;
-        else if (errno != EINTR)
-            r->error = errno;
-    }
+    if (!r->error)
+        r->error = output_bytes(r->out, r->out_len);
     r->out_len = 0;
     if (is_for_people(r) && fflush(stdout) != 0)
         r->error = errno;

@@ -1,6 +1,7 @@
 /* One-shot commands against a fake node: what they send, byte for byte, what they print, and their exit codes. */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +109,35 @@ Test(cli_requests, metrics_are_passed_on)
     start("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 22\r\n\r\n# TYPE a counter\na "
           "12\n");
     expect(CLI("metrics", "--output", "json"), HEAD("GET", "/metrics") "\r\n", 0, "# TYPE a counter\na 12\n", "");
+}
+
+/* A reader that leaves ends the program quietly with 1. */
+Test(cli_requests, a_closed_stdout)
+{
+    static const char *const commands[] = {"metrics", "status"};
+    enum { SIZE = 1 << 20 };
+    char *body = malloc(SIZE + 1);
+    memset(body, ' ', SIZE);
+    memcpy(body, "[\"", 2);
+    memcpy(body + SIZE - 2, "\"]", 3);
+    for (size_t i = 0; i < 2; i++) {
+        char err[256];
+        start_json("200 OK", body);
+        snprintf(err, sizeof err, "%s/err", node.dir);
+        int saved = dup(STDERR_FILENO), file = open(err, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        dup2(file, STDERR_FILENO);
+        struct cli_process p = cli_spawn(NET_MESH_PROGRAM, (const char *const[]){commands[i], NULL});
+        dup2(saved, STDERR_FILENO);
+        close(p.out);
+        p.out = -1;
+        cr_expect_eq(cli_wait(&p), 1);
+        cr_expect_eq(lseek(file, 0, SEEK_END), 0, "%s says something", commands[i]);
+        close(file);
+        close(saved);
+        fake_node_join(&node);
+        fake_node_end(&node);
+    }
+    free(body);
 }
 
 Test(cli_requests, exit_codes_of_answers)
