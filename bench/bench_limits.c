@@ -473,6 +473,16 @@ static void parse_sizes(struct options *o, char *text)
     }
 }
 
+static void parse_cpus(struct options *o, const char *text)
+{
+    char *end;
+    o->cpus[0] = (unsigned)strtoul(text, &end, 10);
+    demand(end != text && *end == ',', "--cpus A,B");
+    text = end + 1;
+    o->cpus[1] = (unsigned)strtoul(text, &end, 10);
+    demand(end != text && *end == '\0', "--cpus A,B");
+}
+
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
@@ -488,7 +498,7 @@ int main(int argc, char **argv)
         else if (c == 'z')
             parse_sizes(&o, optarg);
         else if (c == 'c')
-            demand(sscanf(optarg, "%u,%u", &o.cpus[0], &o.cpus[1]) == 2, "--cpus A,B");
+            parse_cpus(&o, optarg);
         else if (c == 'b')
             o.recv_buffers = (uint32_t)strtoul(optarg, NULL, 10);
         else if (c == 'r')

@@ -213,16 +213,15 @@ static enum http_result converse(struct publish *p, const char *target)
 
 static int name_sources(struct publish *p, const struct cli_args *args)
 {
-    static const char *const stdin_alone[] = {"-"};
-    const char *const *names = args->word_count > 1 ? args->words + 1 : stdin_alone;
     p->source_count = args->word_count > 1 ? args->word_count - 1 : 1;
     p->sources = calloc(p->source_count, sizeof *p->sources);
     if (!p->sources || !framing_init(&p->framing, cli_has(args, OPTION_BINARY)))
         return cli_error(CLI_FAILURE, "out of memory");
     for (size_t i = 0; i < p->source_count; i++) {
-        p->sources[i] = (struct source){names[i], UINT64_MAX};
-        if (strcmp(names[i], "-") != 0 && access(names[i], R_OK) != 0) /* before anything is published */
-            return cli_error(CLI_FAILURE, "%s: cannot open: %s", names[i], strerror(errno));
+        const char *name = args->word_count > 1 ? args->words[i + 1] : "-";
+        p->sources[i] = (struct source){name, UINT64_MAX};
+        if (strcmp(name, "-") != 0 && access(name, R_OK) != 0) /* before anything is published */
+            return cli_error(CLI_FAILURE, "%s: cannot open: %s", name, strerror(errno));
     }
     return CLI_OK;
 }

@@ -60,9 +60,10 @@ struct config {
     uint32_t max_channels;              /* limits.channels: 4096 logs open */
     uint32_t max_channels_per_peer;     /* limits.channels_per_peer: 1024 */
 
-    enum config_log log;         /* channels.log: disk | memory | none */
-    uint32_t log_none_bytes;     /* channels.none_bytes: 2MiB, power of two from 512KiB: what a channel with log none keeps */
-    uint64_t max_lag;            /* channels.max_lag: 0 = what the log retains, else events */
+    enum config_log log; /* channels.log: disk | memory | none */
+    uint32_t
+        log_none_bytes; /* channels.none_bytes: 2MiB, power of two from 512KiB: what a channel with log none keeps */
+    uint64_t max_lag;   /* channels.max_lag: 0 = what the log retains, else events */
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 

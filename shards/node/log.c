@@ -125,9 +125,9 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
     if (s->node->config.log == LOG_DISK && !channel_name_storable(name))
         return NET_ERR_INVALID;
     int err = log_touch(s, key, name, out);
-    struct log *log = *out;
-    if (err || log->open)
+    if (err || (*out)->open)
         return err;
+    struct log *log = *out;
     err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
     log->open = err == NET_OK;
     if (log->open && !list_linked(&log->growing))

@@ -1,4 +1,5 @@
 /* The owner's side of a publish: append, or wait for room; answer when it is stored as far as the publisher wants. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "shards/node/node_internal.h"
@@ -199,6 +200,7 @@ void log_publishers_free(struct shard *s)
     while (s->owner_publishers.count) {
         struct owner_publisher *any = NULL;
         map_each(&s->owner_publishers, slot) any = slot->value;
+        assert(any);
         publisher_free(s, any);
     }
     for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {

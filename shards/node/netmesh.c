@@ -458,10 +458,12 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     struct channel_name name;
     struct log *log;
     uint64_t first;
-    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK ||
-        netmesh_owner(face, channel) != s->index)
+    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK)
         return NET_ERR_INVALID;
-    int err = log_open(s, (struct log_key){0, channel_hash(name.text, name.len)}, &name, &log);
+    struct log_key key = {0, channel_hash(name.text, name.len)};
+    if (log_owner(s->node, key.hash) != s->index)
+        return NET_ERR_INVALID;
+    int err = log_open(s, key, &name, &log);
     if (!err)
         err = log_append(log, (struct cspan){frames, len}, count, &first);
     if (err)

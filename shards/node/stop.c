@@ -11,7 +11,7 @@ static void broadcast(struct contacts *cs, enum stop_phase phase)
     cs->phase = phase;
     cs->phase_waiting = cs->shard->node->shard_count;
     for (unsigned i = 0; i < cs->shard->node->shard_count; i++)
-        mailbox_send(cs->shard, i, MSG_STOP, phase, 0, NULL, 0);
+        mailbox_send(cs->shard, i, MSG_STOP, (uint16_t)phase, 0, NULL, 0);
 }
 
 /* Looks every so often whether the publishers and peers.yaml are done, for as long as they may take. */

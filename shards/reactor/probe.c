@@ -82,7 +82,8 @@ static int probe_operations(struct io_uring *ring, char *why, size_t why_len)
     return missing ? explain(why, why_len, NET_ERR_UNSUPPORTED, "io_uring lacks the operation %s: " NEEDS, missing) : 0;
 }
 
-/* One datagram to itself through a multishot receive into a provided buffer: the heart of the data path. */
+/* One datagram to itself by an addressed send, through a multishot receive into a provided buffer: the heart of the
+ * data path. */
 static int try_multishot(struct io_uring *ring, struct io_uring_buf_ring *buffers, size_t page, int fd)
 {
     char byte = 0;
@@ -96,8 +97,12 @@ static int try_multishot(struct io_uring *ring, struct io_uring_buf_ring *buffer
     io_uring_prep_recvmsg_multishot(sqe, fd, &msg, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = RECV_GROUP;
-    if (getsockname(fd, &to.any, &to_len) < 0 || sendto(fd, &byte, 1, 0, &to.any, to_len) != 1)
+    if (getsockname(fd, &to.any, &to_len) < 0)
         return -errno;
+    struct io_uring_sqe *send = io_uring_get_sqe(ring);
+    io_uring_prep_send(send, fd, &byte, 1, 0);
+    io_uring_prep_send_set_addr(send, &to.any, (uint16_t)to_len);
+    send->flags |= IOSQE_CQE_SKIP_SUCCESS;
     struct __kernel_timespec patience = {.tv_sec = 1};
     struct io_uring_cqe *cqe = NULL;
     io_uring_submit_and_wait_timeout(ring, &cqe, 1, &patience, NULL);
@@ -120,8 +125,9 @@ static int probe_receive(struct io_uring *ring, char *why, size_t why_len)
         err = explain(why, why_len, NET_ERR_UNSUPPORTED, "io_uring has no provided buffer rings (%s): " NEEDS,
                       strerror(-err));
     else if ((err = try_multishot(ring, memory, page, fd)) < 0)
-        err = explain(why, why_len, NET_ERR_UNSUPPORTED, "io_uring cannot receive by multishot recvmsg (%s): " NEEDS,
-                      strerror(-err));
+        err =
+            explain(why, why_len, NET_ERR_UNSUPPORTED,
+                    "io_uring cannot send to an address or receive by multishot recvmsg (%s): " NEEDS, strerror(-err));
     io_uring_queue_exit(ring); /* ends the multishot before its memory goes */
     if (fd >= 0)
         close(fd);

@@ -82,6 +82,15 @@ enum {
     RECV_BUFFER = 65536 + 4096,
 };
 
+/* What became of the one receive. */
+enum recv_state {
+    RECV_OFF,    /* nobody receives */
+    RECV_PAUSES, /* not in the ring: no buffers, or nothing came; armed with the next turn */
+    RECV_WAITS,  /* in the ring, until something comes */
+    RECV_POLLS,  /* in the ring, and ends when nothing is there */
+    RECV_TURNS   /* being cancelled, to be armed again as polling */
+};
+
 /* udp_recv.c. As many buffers again as the ring holds stand by for those that udp_hold() keeps. */
 struct udp_recv {
     struct io_uring_buf_ring *ring;
@@ -91,14 +100,15 @@ struct udp_recv {
     uint16_t *spare; /* stack of buffers that are neither in the ring nor held */
     uint32_t total, want, provided, spares;
     int mask;
-    struct io_op *op; /* armed or starved; NULL: nobody receives */
-    bool starved;     /* the multishot ended for want of buffers: armed again when one is back */
+    enum recv_state state;
+    struct io_op *op; /* whose receive it is, unless it is off */
     struct msghdr msg;
     uint32_t overflows; /* last SO_RXQ_OVFL, wraps */
 };
 int udp_recv_init(struct reactor *, uint32_t buffers);
 void udp_recv_deinit(struct reactor *);
-void udp_recv_revive(struct reactor *);                 /* start of a turn: arms a starved receive */
+void udp_recv_arm(struct reactor *, bool poll); /* if it pauses and there is a buffer; turns a waiting one to polling */
+void udp_recv_absorb(struct reactor *);         /* takes off the ring what only says that nothing came */
 bool udp_recv_cancel(struct reactor *, struct io_op *); /* true: nothing in the ring to cancel, completed locally */
 void udp_hold(struct io *, uint32_t buffer);
 void udp_release(struct io *, uint32_t buffer);
@@ -134,6 +144,8 @@ struct reactor {
     struct io_uring ring;
     struct reactor_group *group;
     uint64_t spin_ns;
+    uint64_t wall_read,
+        wall_offset;   /* ns: the monotonic time of the last reading of the wall clock; wall - monotonic */
     uint32_t pending;  /* operations of the owner between submit and last completion */
     struct list local; /* operations completed without the kernel; result in backend.a */
     int signal_fd;

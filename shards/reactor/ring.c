@@ -10,6 +10,7 @@
 #include "shards/reactor/reactor_internal.h"
 
 #define NS_PER_S 1000000000u
+#define WALL_MAX_AGE_NS 1000000u
 #define WAIT_MAX_S 3600 /* keeps the kernel's arithmetic far from overflow; who waits longer just turns once more */
 
 static uint64_t read_clock(clockid_t id)
@@ -25,10 +26,17 @@ static uint64_t monotonic(struct io *io)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+/* The wall clock is asked once in a millisecond and goes on with the other one in between: a reading costs as much as
+ * opening a small packet. */
 static void read_clocks(struct reactor *r)
 {
-    r->io.now = read_clock(CLOCK_MONOTONIC);
-    r->io.wall = read_clock(CLOCK_REALTIME);
+    uint64_t now = read_clock(CLOCK_MONOTONIC);
+    r->io.now = now;
+    if (now - r->wall_read >= WALL_MAX_AGE_NS) {
+        r->wall_read = now;
+        r->wall_offset = read_clock(CLOCK_REALTIME) - now;
+    }
+    r->io.wall = now + r->wall_offset;
 }
 
 const struct io_ops reactor_ops = {
@@ -90,7 +98,7 @@ static int enter(struct reactor *r)
 {
     if (io_uring_sq_ready(&r->ring) == 0 && !kernel_has_work(r))
         return 0;
-    int err = io_uring_submit_and_get_events(&r->ring);
+    int err = kernel_has_work(r) ? io_uring_submit_and_get_events(&r->ring) : io_uring_submit(&r->ring);
     submitted(r);
     return err;
 }
@@ -112,34 +120,30 @@ static int enter_and_wait(struct reactor *r, uint64_t deadline)
     return err;
 }
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* True when there is something to do; false when the time to look for it is over. */
+/* Looks into the socket and the ring again and again. True when there is something to do; false when the time to look
+ * for it is over. */
 static bool spin(struct reactor *r, uint64_t deadline, bool (*idle)(void *), void *ctx, int *err)
 {
-    *err = enter(r);
     uint64_t now = read_clock(CLOCK_MONOTONIC);
     uint64_t end = now + r->spin_ns < deadline ? now + r->spin_ns : deadline;
     for (; now < end; now = read_clock(CLOCK_MONOTONIC)) {
-        if (ready(r) || kernel_has_work(r) || fatal(*err) || (idle && !idle(ctx)))
+        udp_recv_arm(r, true);
+        *err = enter(r);
+        udp_recv_absorb(r);
+        if (ready(r) || fatal(*err) || (idle && !idle(ctx)))
             return true;
-        relax();
     }
+    udp_recv_arm(r, false);
     return false;
 }
 
 static int gather(struct reactor *r, uint64_t deadline, bool (*idle)(void *), void *ctx)
 {
     int err = 0;
-    if (deadline == 0 || ready(r) || (r->spin_ns && spin(r, deadline, idle, ctx, &err)))
-        return fatal(err) ? err : enter(r);
+    if (deadline == 0 || ready(r))
+        return enter(r);
+    if (r->spin_ns && spin(r, deadline, idle, ctx, &err))
+        return err;
     if (!idle)
         return enter_and_wait(r, deadline);
     err = doorbell_fall_asleep(r, idle, ctx) ? enter_and_wait(r, deadline) : enter(r);
@@ -172,7 +176,7 @@ static int dispatch(struct reactor *r)
 
 int reactor_turn(struct reactor *r, uint64_t deadline, bool (*idle)(void *ctx), void *ctx)
 {
-    udp_recv_revive(r);
+    udp_recv_arm(r, r->spin_ns != 0);
     int err = gather(r, deadline, idle, ctx);
     if (fatal(err))
         return net_err_from_errno(-err);
@@ -248,7 +252,7 @@ bool reactor_busy(const struct reactor *r)
 
 void reactor_cancel_all(struct reactor *r)
 {
-    if (r->recv.op)
+    if (r->recv.state != RECV_OFF)
         op_cancel(&r->io, r->recv.op);
     if (r->signal_op)
         op_cancel(&r->io, r->signal_op);

@@ -165,8 +165,8 @@ static int open_disk(struct redex *r, struct redex_report *report)
 {
     struct redex_seq_state state;
     struct redex_scan scan;
-    uint64_t len[PARTS];
-    size_t created_from;
+    uint64_t len[PARTS] = {0};
+    size_t created_from = 0;
     bool migrated = false, by_manifest = false;
 
     int err = redex_layout_make(r, &created_from);

@@ -2,7 +2,8 @@
  * The file `seq~` of a channel root: a sequence never names two events (design "Logs", gap G1).
  *
  * Two slots of 64 bytes, 4 KiB apart so that no torn sector spoils both; a record goes to the slot that does not hold
- * the newest good one, and is in force when it is synced. The reference ignores the file, and no channel can be named like it.
+ * the newest good one, and is in force when it is synced. The reference ignores the file, and no channel can be named
+ * like it.
  *
  *      0  "NMSQ"            8  version u64, the higher one is the newer       24  next_seq u64        40  boot id
  *      4  1 = clean stop   16  reserved u64                                   32  end u64             56  XXH3-64 of

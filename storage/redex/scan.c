@@ -47,7 +47,7 @@ static bool heap_sum(struct walk *w, uint64_t offset, uint64_t len, uint32_t *su
 
 static bool heap_matches(struct walk *w, uint64_t offset, uint64_t len, uint32_t want)
 {
-    uint32_t sum;
+    uint32_t sum = 0;
     return heap_sum(w, offset, len, &sum) && sum == want;
 }
 

@@ -83,7 +83,6 @@ Test(sim_fanout, a_subscriber_without_credit_costs_its_publisher_no_turns)
         publish_all(a, "busy", 1, 0, 30000); /* more than a window */
         uint64_t before = MESH_COUNT(a, turns);
         sim_run_for(mesh.sim, 5 * SIM_S);
-        cr_assert_leq(MESH_COUNT(a, turns) - before, 1000 * shards, "%lu turns in 5 s",
-                      MESH_COUNT(a, turns) - before);
+        cr_assert_leq(MESH_COUNT(a, turns) - before, 1000 * shards, "%lu turns in 5 s", MESH_COUNT(a, turns) - before);
     }
 }

@@ -9,7 +9,8 @@
 #ifdef __SANITIZE_THREAD__
 #include <stdlib.h>
 
-/* Criterion looks at the test's verdict, not at the exit code that a report leaves: a race must end the test at once. */
+/* Criterion looks at the test's verdict, not at the exit code that a report leaves: a race must end the test at once.
+ */
 const char *__tsan_default_options(void);
 
 const char *__tsan_default_options(void)
