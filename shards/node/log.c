@@ -19,8 +19,10 @@ struct log *log_find(struct shard *s, struct log_key key)
 
 static void on_redex_progress(void *ctx, struct redex *redex)
 {
+    struct log *log = ctx;
     (void)redex;
-    log_on_progress(ctx);
+    log->shard->now = io_now(log->shard->io); /* completions come before the turn */
+    log_on_progress(log);
 }
 
 static struct log *log_create(struct shard *s, struct log_key key, const struct channel_name *name)
@@ -219,6 +221,29 @@ bool log_congested(const struct log *log)
     return log->kind == LOG_DISK && redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20;
 }
 
+void log_starve(struct log *log)
+{
+    if (!list_linked(&log->starving))
+        list_push_back(&log->shard->starved_logs, &log->starving);
+}
+
+/* Publishers of a channel without a log, reads and credit that wait for a ring: no completion tells of their room. */
+void log_retry(struct shard *s)
+{
+    struct list starved, *n;
+    list_init(&starved);
+    while ((n = list_pop(&s->starved_logs)))
+        list_push_back(&starved, n);
+    while ((n = list_pop(&starved))) {
+        struct log *log = container_of(n, struct log, starving);
+        if (log->kind == LOG_NONE)
+            log_append_waiting(log);
+        log_return_credit(log);
+        if (!log_serve_waiting(log) || (log->kind == LOG_NONE && !list_empty(&log->publishers)))
+            log_starve(log);
+    }
+}
+
 static void tell(struct log *log, unsigned to)
 {
     struct msg_head m = {.key = log->key};
@@ -243,7 +268,7 @@ void log_tell(struct shard *s)
             log_heads(log, &heads);
             view_on_heads(log->view, &heads);
         }
-        for (unsigned i = 0; log->watchers >> i; i++)
+        for (unsigned i = 0; log->watchers && i < s->node->shard_count; i++)
             if (log->watchers >> i & 1)
                 tell(log, i);
     }

@@ -25,7 +25,7 @@ void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watc
     struct log_heads heads;
     log_heads(log, &heads);
     log->watchers |= UINT64_C(1) << from;
-    log->readers[from] = (struct log_reader){heads.live, s->now};
+    log->readers[from] = (struct log_reader){.next = heads.live, .at = s->now};
     if (!list_linked(&log->growing))
         list_push_back(&s->grown_logs, &log->growing); /* the answer is the first MSG_HEAD */
 }
@@ -64,19 +64,16 @@ static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at,
     return count;
 }
 
-void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
+/* False: no room in the ring, the reader is behind. */
+static bool serve_read(struct log *log, unsigned to, const struct msg_read *m)
 {
-    struct log *log = log_find(s, m->key);
-    if (!log)
-        return;
-    size_t room = mailbox_room(s, from), want = sizeof(struct msg_data) + DATA_BYTES_MAX;
+    struct shard *s = log->shard;
+    size_t room = mailbox_room(s, to), want = sizeof(struct msg_data) + DATA_BYTES_MAX;
     if (room > want)
         room = want;
-    struct spsc_record *r = room >= sizeof(struct msg_data) + 65536 ? mailbox_reserve(s, from, room) : NULL;
-    if (!r) { /* the reader is behind: ask ourselves again, later */
-        mailbox_send(s, s->index, MSG_READ, (uint16_t)(from + 1), 0, m, sizeof *m);
-        return;
-    }
+    struct spsc_record *r = room >= sizeof(struct msg_data) + 65536 ? mailbox_reserve(s, to, room) : NULL;
+    if (!r)
+        return false;
     struct msg_data d = {.key = m->key, .from = m->from};
     uint8_t *stop;
     d.count = put_rows(log, m, r->body + sizeof d, r->body + room, &d.next, &stop);
@@ -87,8 +84,37 @@ void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
     r->kind = MSG_DATA;
     r->aux = 0;
     r->arg = 0;
-    mailbox_commit(s, from, r, (size_t)(stop - r->body));
-    log->readers[from] = (struct log_reader){d.next, s->now};
+    mailbox_commit(s, to, r, (size_t)(stop - r->body));
+    log->readers[to].next = d.next;
+    log->readers[to].at = s->now;
+    return true;
+}
+
+/* A view asks once and waits: there is at most one read of a shard. */
+void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (!log)
+        return;
+    struct log_reader *reader = &log->readers[from];
+    reader->waiting = !serve_read(log, from, m);
+    if (reader->waiting) {
+        reader->read = *m;
+        log_starve(log);
+    }
+}
+
+bool log_serve_waiting(struct log *log)
+{
+    bool all = true;
+    for (unsigned i = 0; i < log->shard->node->shard_count; i++) {
+        struct log_reader *reader = &log->readers[i];
+        if (!(log->watchers >> i & 1) || !reader->waiting)
+            continue;
+        reader->waiting = !serve_read(log, i, &reader->read);
+        all = all && !reader->waiting;
+    }
+    return all;
 }
 
 /* ---- what peers publish to us ---- */
@@ -110,6 +136,7 @@ static void give_credit(struct shard *s, unsigned home, const struct msg_credit 
             stream_consumed(p, st, m->credit);
     } else if (!mailbox_try(s, home, MSG_CREDIT, 0, 0, m, sizeof *m, NULL, 0)) {
         log->held_credit += m->credit;
+        log_starve(log);
     }
 }
 

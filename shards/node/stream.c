@@ -94,12 +94,14 @@ void stream_on_credit(struct peer *p, struct cspan plaintext, uint32_t count)
 uint64_t streams_deadline(const struct peer *p)
 {
     uint64_t at = UINT64_MAX;
+    if (!peer_usable(p))
+        return at; /* whatever is due leaves when it answers again */
     for (const struct list *n = p->grants.next; n != &p->grants; n = n->next) {
         const struct stream *st = container_of(n, struct stream, grant);
         if (st->rx.due_ns < at)
             at = st->rx.due_ns;
     }
-    for (const struct list *n = p->cursors.next; n != &p->cursors && peer_usable(p); n = n->next) {
+    for (const struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
         const struct cursor *c = container_of(n, struct cursor, in_peer);
         uint64_t recover = c->stream ? credit_tx_deadline(&c->stream->tx, p->rtt_ns) : UINT64_MAX;
         if (recover < at)
