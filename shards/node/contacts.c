@@ -199,9 +199,11 @@ static int add_from_file(struct contacts *cs, const struct peers_file *file)
         if (channel_name_parse(e->channel, strlen(e->channel), &name) != CHANNEL_NAME_OK)
             continue; /* the file was checked when it was read */
         struct contact *c = contact_get(cs, e->peer, &err);
-        struct wanted *w = c ? wanted_add(c, &name) : NULL;
-        if (!w)
-            return err ? err : NET_ERR_NO_MEMORY;
+        struct wanted *w;
+        if (c)
+            err = wanted_add(c, &name, &w);
+        if (err)
+            return err;
         wanted_tell_home(w, true);
     }
     return NET_OK;
@@ -232,7 +234,10 @@ int contacts_init(struct shard *s, struct config_error *error)
     err = add_from_file(cs, &s->node->peers);
     if (err) {
         text_format(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir,
-                    net_err_text(err), err == NET_ERR_LIMIT ? " (limits.peers)" : "");
+                    net_err_text(err),
+                    err == NET_ERR_LIMIT    ? " (limits.peers)"
+                    : err == NET_ERR_EXISTS ? " (two channels of one peer have the same hash)"
+                                            : "");
         return err;
     }
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next)

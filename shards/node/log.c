@@ -14,7 +14,8 @@ static const uint64_t STALL_NS =
 
 struct log *log_find(struct shard *s, struct log_key key)
 {
-    return map_get(&s->logs, log_map_key(key));
+    struct log *log = map_get(&s->logs, log_map_key(key));
+    return log && log_key_equal(log->key, key) ? log : NULL;
 }
 
 static void on_redex_progress(void *ctx, struct redex *redex)
@@ -46,7 +47,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     list_init(&log->pending_durable);
     list_init(&log->publishers);
     list_push_back(&s->log_list, &log->in_shard);
-    log->view = map_get(&s->views, log_map_key(key));
+    log->view = view_find(s, key);
     if (log->view)
         log->view->log = log;
     return log;
@@ -69,8 +70,8 @@ static void log_free(struct log *log)
 
 void log_release(struct log *log)
 {
-    if (!log->open && log->watchers == 0 && !log->view && log->key.origin == 0 &&
-        roster_count(&log->shard->roster, &log->name) == 0)
+    bool subscribed = log->key.origin == 0 && roster_count(&log->shard->roster, &log->name) > 0;
+    if (!log->open && !log->closing && log->watchers == 0 && !log->view && !subscribed)
         log_free(log);
 }
 
@@ -80,22 +81,32 @@ void log_free_all(struct shard *s)
         log_free(container_of(list_first(&s->log_list), struct log, in_shard));
 }
 
-static bool same_name(const struct channel_name *a, const struct channel_name *b)
+/* The first of two names with one hash has it; likewise the first of two keys that the maps do not tell apart. */
+static bool is_taken(struct shard *s, struct log_key key, const struct channel_name *name)
 {
-    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+    const struct log *log = map_get(&s->logs, log_map_key(key));
+    const struct log_view *view = map_get(&s->views, log_map_key(key));
+    return (log && !(log_key_equal(log->key, key) && channel_name_equal(&log->name, name))) ||
+           (view && !(log_key_equal(view->key, key) && channel_name_equal(&view->name, name)));
 }
 
 int log_touch(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
 {
+    if (is_taken(s, key, name))
+        return NET_ERR_EXISTS;
     struct log *log = log_find(s, key);
-    if (log) {
-        *out = log;
-        return same_name(&log->name, name) ? NET_OK : NET_ERR_EXISTS; /* two names, one hash: the first has it */
-    }
-    if (s->logs.count >= s->node->config.max_channels)
+    if (!log && s->logs.count >= s->node->config.max_channels)
         return NET_ERR_LIMIT;
-    *out = log_create(s, key, name);
-    return *out ? NET_OK : NET_ERR_NO_MEMORY;
+    if (!log && !(log = log_create(s, key, name)))
+        return NET_ERR_NO_MEMORY;
+    *out = log;
+    return NET_OK;
+}
+
+static void mark_grown(struct log *log)
+{
+    if (!list_linked(&log->growing))
+        list_push_back(&log->shard->grown_logs, &log->growing);
 }
 
 /* DIR/redex for our own, DIR/redex-from/NODE_ID for what a peer published. */
@@ -127,15 +138,23 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
 {
     if (s->node->config.log == LOG_DISK && !channel_name_storable(name))
         return NET_ERR_INVALID;
-    int err = log_touch(s, key, name, out);
-    if (err || (*out)->open)
+    if (s->stopping >= STOP_LOGS)
+        return NET_ERR_STATE; /* nobody would close it */
+    struct log *log;
+    int err = log_touch(s, key, name, &log);
+    if (err)
         return err;
-    struct log *log = *out;
-    err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
-    log->open = err == NET_OK;
-    if (log->open && !list_linked(&log->growing))
-        list_push_back(&s->grown_logs, &log->growing); /* whoever waits for it to exist */
-    return err;
+    if (!log->open) {
+        err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
+        log->open = err == NET_OK;
+        if (err) {
+            log_release(log);
+            return err;
+        }
+        mark_grown(log); /* whoever waits for it to exist */
+    }
+    *out = log;
+    return NET_OK;
 }
 
 void log_heads(const struct log *log, struct log_heads *out)
@@ -184,12 +203,6 @@ static uint64_t ring_keep(struct log *log)
             keep = r->next;
     }
     return keep;
-}
-
-static void mark_grown(struct log *log)
-{
-    if (!list_linked(&log->growing))
-        list_push_back(&log->shard->grown_logs, &log->growing);
 }
 
 /* A `none` channel keeps what readers still need: without a reader, nothing. */
@@ -263,14 +276,14 @@ void log_tell(struct shard *s)
         list_push_back(&grown, n);
     while ((n = list_pop(&grown))) {
         struct log *log = container_of(n, struct log, growing);
-        if (log->view) {
-            struct log_heads heads;
-            log_heads(log, &heads);
-            view_on_heads(log->view, &heads);
-        }
         for (unsigned i = 0; log->watchers && i < s->node->shard_count; i++)
             if (log->watchers >> i & 1)
                 tell(log, i);
+        if (log->view) {
+            struct log_heads heads;
+            log_heads(log, &heads);
+            view_on_heads(log->view, &heads); /* last: the log may go with the view's last reader */
+        }
     }
 }
 

@@ -34,14 +34,20 @@ struct log {
     struct log_reader *readers; /* by shard: how far those that watch have come */
     struct log_view *view;      /* this shard's own view, or NULL */
     bool closing;
+    bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
 
-uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views */
+uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views: not unique */
+static inline bool log_key_equal(struct log_key a, struct log_key b)
+{
+    return a.origin == b.origin && a.hash == b.hash;
+}
 struct log *log_find(struct shard *, struct log_key);
 /* Finds or makes a log, without storage yet. NET_ERR_EXISTS (another name has this hash), NET_ERR_LIMIT,
  * NET_ERR_NO_MEMORY; *out is set only on success. */
 int log_touch(struct shard *, struct log_key, const struct channel_name *, struct log **out);
-/* The same with storage: also NET_ERR_INVALID (no name for a directory) and the errors of redex_open(). */
+/* The same with storage: also NET_ERR_INVALID (no name for a directory), NET_ERR_STATE (stopping) and the errors of
+ * redex_open(). */
 int log_open(struct shard *, struct log_key, const struct channel_name *, struct log **out);
 /* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
 int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);

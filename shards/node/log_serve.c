@@ -14,14 +14,17 @@ void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watc
 {
     struct log *log = log_find(s, m->key);
     if (!on) {
-        if (log) {
+        if (log && channel_name_equal(&log->name, &m->channel)) {
             log->watchers &= ~(UINT64_C(1) << from);
             log_release(log);
         }
         return;
     }
-    if (!log && log_touch(s, m->key, &m->channel, &log) != NET_OK)
-        return; /* no room for another log: it will never exist, as far as this reader can tell */
+    if (log_touch(s, m->key, &m->channel, &log) != NET_OK) {
+        struct msg_head none = {.key = m->key}; /* it will never exist, as far as this reader can tell */
+        mailbox_send(s, from, MSG_HEAD, 0, 0, &none, sizeof none);
+        return;
+    }
     struct log_heads heads;
     log_heads(log, &heads);
     log->watchers |= UINT64_C(1) << from;
@@ -94,7 +97,7 @@ static bool serve_read(struct log *log, unsigned to, const struct msg_read *m)
 void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
 {
     struct log *log = log_find(s, m->key);
-    if (!log)
+    if (!log || !(log->watchers >> from & 1))
         return;
     struct log_reader *reader = &log->readers[from];
     reader->waiting = !serve_read(log, from, m);
@@ -123,8 +126,14 @@ void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
     struct log *log;
     uint64_t hash = channel_hash(m->channel.text, m->channel.len);
-    if (log_open(s, (struct log_key){m->node_id, hash}, &m->channel, &log) != NET_OK)
+    struct log_key key = {m->node_id, hash};
+    int err = log_open(s, key, &m->channel, &log);
+    if (err)
         COUNT(s, drop_log_full);
+    if (err != NET_OK)
+        log = log_find(s, key);
+    if (log)
+        log->name_taken = err == NET_ERR_EXISTS;
 }
 
 static void give_credit(struct shard *s, unsigned home, const struct msg_credit *m, struct log *log)
@@ -152,7 +161,7 @@ void log_return_credit(struct log *log)
 void log_on_received(struct shard *s, unsigned from, const struct msg_received *m, struct cspan frames)
 {
     struct log *log = log_find(s, (struct log_key){m->origin, m->hash});
-    if (!log) {
+    if (!log || log->name_taken) {
         COUNT_N(s, drop_log_full, m->count);
         return;
     }
@@ -170,6 +179,9 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
 
 /* ---- rosters ---- */
 
+/* Room in the ring for what a request sets off: peers cannot make messages wait, however fast they ask. */
+enum { ROSTER_ANSWER = sizeof(struct msg_cursor) + sizeof(struct msg_answer) + 64 };
+
 /* Nobody is asked who may: tokens and visibility come later; until then any connected peer may subscribe. */
 static enum membership_reason authorize(struct shard *s, const struct msg_subscribe *m)
 {
@@ -183,12 +195,15 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
 {
     enum membership_reason reason = authorize(s, m);
     struct log *log;
-    if (reason == REASON_NONE && log_touch(s, (struct log_key){0, hash}, &m->channel, &log) != NET_OK)
-        reason = REASON_TOO_MANY_CHANNELS;
-    if (reason == REASON_NONE && roster_add(&s->roster, &m->channel, m->node_id, home) < 0)
-        reason = REASON_TOO_MANY_CHANNELS;
     if (reason != REASON_NONE)
         return reason;
+    int err = log_touch(s, (struct log_key){0, hash}, &m->channel, &log);
+    if (err)
+        return err == NET_ERR_EXISTS ? REASON_UNKNOWN_CHANNEL : REASON_TOO_MANY_CHANNELS;
+    if (roster_add(&s->roster, &m->channel, m->node_id, home) < 0) {
+        log_release(log);
+        return REASON_TOO_MANY_CHANNELS;
+    }
     struct log_heads heads;
     log_heads(log, &heads);
     struct msg_cursor c = {m->node_id, hash, heads.live, m->channel};
@@ -200,6 +215,10 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
 {
     uint64_t hash = channel_hash(m->channel.text, m->channel.len);
     struct msg_answer a = {.node_id = m->node_id, .nonce = m->nonce, .hash = hash, .subscribe = add, .accepted = true};
+    if (mailbox_room(s, from) < ROSTER_ANSWER) {
+        COUNT(s, drop_ring_full); /* the peer asks again */
+        return;
+    }
     if (add) {
         a.reason = (uint8_t)subscribe(s, from, m, hash);
         a.accepted = a.reason == REASON_NONE;
@@ -211,8 +230,7 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
         if (log)
             log_release(log);
     }
-    if (!mailbox_try(s, from, MSG_ROSTER_ACK, 0, 0, &a, sizeof a, NULL, 0))
-        COUNT(s, drop_ring_full); /* the peer asks again */
+    mailbox_send(s, from, MSG_ROSTER_ACK, 0, 0, &a, sizeof a);
 }
 
 void log_on_peer_gone(struct shard *s, uint64_t node_id)

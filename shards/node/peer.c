@@ -120,7 +120,8 @@ static void on_promoted(struct peer *p)
     learn_sizes(p, sp->peer_max_datagram);
     if (restarted)
         leave_rosters(p);
-    streams_reset(p, restarted || !secure || first);
+    if (restarted || !secure || first)
+        streams_reset(p);
     COUNT(p->shard, sessions_confirmed);
     if (!secure)
         COUNT(p->shard, compat_sessions);
