@@ -30,7 +30,7 @@ struct link {
     uint64_t heartbeat_at;        /* next one under `current` */
     uint64_t confirm_at;          /* next one under `next`, initiator only; UINT64_MAX none */
     uint64_t redial_at;           /* not before: the owner was asked for a new handshake */
-    bool answer;                  /* a session was just confirmed by the initiator: owe it a heartbeat */
+    bool answer;                  /* the initiator confirms the session: owe it a heartbeat */
     bool failed;                  /* silent for 3 x session_timeout */
 };
 
@@ -51,6 +51,8 @@ enum link_event { LINK_NOTHING, LINK_PROMOTED, LINK_RECOVERED };
 /* A packet authenticated under `s` (from link_find). LINK_PROMOTED: `next` became `current`. */
 enum link_event link_on_authenticated(struct link *, struct crypto *, struct session *s, uint64_t now);
 void link_on_sent(struct link *, uint64_t now);
+/* No stragglers: what the session before `current` carries is void. */
+void link_forget_previous(struct link *, struct crypto *);
 
 /* The session to send under, or NULL. */
 struct session *link_tx(struct link *);

@@ -108,6 +108,7 @@ void contact_session(struct contact *c, const struct session_params *params, con
         .params = *params,
         .addr = *addr,
         .rtt_ns = rtt_ns,
+        .contact = c->instance,
         .rx_window = s->node->rx_window,
         .relayed = relayed,
     };
@@ -135,8 +136,14 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
 {
     struct contacts *cs = s->contacts;
     struct contact *c = contact_find(cs, m->node_id);
-    if (!c || c->home != home)
+    if (!c || c->home != home || c->instance != m->contact)
         return; /* removed meanwhile */
+    if (m->failed && !c->entry && list_empty(&c->wanted)) {
+        contact_remove(cs, c); /* an uninvited guest that left, or never came: nothing of it stays */
+        return;
+    }
+    if (m->failed && c->state != PEER_CONNECTED && timer_armed(&c->dial.timer))
+        return; /* an attempt that was not confirmed: the next one is under way */
     bool was_connected = c->state == PEER_CONNECTED;
     c->state = m->state;
     c->features = m->features;
@@ -144,6 +151,8 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
     c->rtt_ns = m->rtt_ns;
     c->addr = m->addr;
     c->has_addr = true;
+    for (struct list *n = c->wanted.next; m->restarted && n != &c->wanted; n = n->next)
+        container_of(n, struct wanted, in_contact)->active = false; /* until it answers again */
     if (m->state == PEER_CONNECTED) {
         dial_stop(c);
         if (!was_connected)
@@ -152,11 +161,7 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
             broadcast_route(cs, c, true);
         return;
     }
-    for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next)
-        container_of(n, struct wanted, in_contact)->active = false;
     broadcast_route(cs, c, false);
-    if (m->failed && !c->entry && list_empty(&c->wanted))
-        contact_remove(cs, c); /* an uninvited guest that left: nothing of it stays */
 }
 
 void contacts_on_redial(struct shard *s, uint64_t node_id)

@@ -11,7 +11,8 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     struct contact *contact;
     struct channel_name channel;
     uint64_t hash;
-    bool active, leaving;
+    bool active; /* the peer, as it is since its last start, has acknowledged it */
+    bool leaving;
     struct list requests; /* control_request waiting for the peer's answer */
 };
 

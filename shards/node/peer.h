@@ -32,7 +32,9 @@ struct peer {
     bool relayed;             /* every packet travels with a routing header */
     struct io_addr next_addr; /* where an unconfirmed session's other end is */
     bool next_relayed;
-    bool reported_connected;
+    bool reported_connected, moved; /* moved: shard 0 does not know the address yet */
+    uint64_t reported_at;
+    uint64_t contact;  /* which contact of shard 0 this is */
     uint64_t instance; /* the peer's, of the current state */
     uint64_t features, rtt_ns;
     uint16_t plaintext_path; /* bytes that fit the path unfragmented */

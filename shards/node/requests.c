@@ -118,6 +118,11 @@ int wanted_add(struct contact *c, const struct channel_name *name, struct wanted
     return NET_OK;
 }
 
+static bool wanted_active(const struct wanted *w)
+{
+    return w->active && w->contact->state == PEER_CONNECTED;
+}
+
 static void detach(struct list *requests, const struct wanted *w)
 {
     for (struct list *n = requests->next; n != requests; n = n->next) {
@@ -196,7 +201,7 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     list_push_back(&cs->requests, &r->link);
     r->deadline = cs->shard->now + r->node.b;
     arm(cs);
-    if (w->active && r->node.a == REQUEST_SUBSCRIBE)
+    if (wanted_active(w) && r->node.a == REQUEST_SUBSCRIBE)
         request_answered(cs, w, true, REASON_NONE);
     else
         wanted_tell_home(w, r->node.a == REQUEST_SUBSCRIBE);
@@ -315,6 +320,7 @@ void node_unsubscribe(struct node *node, const struct channel_name *name, uint64
         return;
     }
     w->leaving = true;
+    w->active = false; /* who subscribes meanwhile asks the peer again */
     save(cs, r, REQUEST_UNSUBSCRIBE, timeout_ns, w);
 }
 
@@ -338,7 +344,7 @@ void node_each_subscription(struct node *node, void (*row)(void *, const struct 
         struct contact *c = container_of(n, struct contact, in_all);
         for (struct list *l = c->wanted.next; l != &c->wanted; l = l->next) {
             struct wanted *w = container_of(l, struct wanted, in_contact);
-            row(ctx, &(struct subscription_row){w->channel.text, c->node_id, w->active});
+            row(ctx, &(struct subscription_row){w->channel.text, c->node_id, wanted_active(w)});
         }
     }
 }
