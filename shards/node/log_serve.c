@@ -197,7 +197,11 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
     struct log *log;
     if (reason != REASON_NONE)
         return reason;
-    int err = log_touch(s, (struct log_key){0, hash}, &m->channel, &log);
+    struct log_key key = {0, hash};
+    /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
+    if (!log_find(s, key) && s->logs.count >= (s->node->config.max_channels + 1) / 2)
+        return REASON_TOO_MANY_CHANNELS;
+    int err = log_touch(s, key, &m->channel, &log);
     if (err)
         return err == NET_ERR_EXISTS ? REASON_UNKNOWN_CHANNEL : REASON_TOO_MANY_CHANNELS;
     if (roster_add(&s->roster, &m->channel, m->node_id, home) < 0) {
