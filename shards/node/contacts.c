@@ -226,13 +226,13 @@ int contacts_init(struct shard *s, struct config_error *error)
     map_init(&cs->by_id, seed[0]);
     map_init(&cs->publishers, seed[1]);
     list_init(&cs->all);
-    list_init(&cs->requests);
     list_init(&cs->publisher_list);
     list_init(&cs->lists);
     list_init(&cs->woken_tails);
     store_init(cs);
     requests_init(cs);
     timer_init(&cs->publish_timer, publishers_on_timer);
+    timer_init(&cs->stop_timer, stop_on_timer);
     int err = guard_init(&cs->guard, s->io, s->node->config.max_pending_handshakes);
     if (err)
         return err;
@@ -265,6 +265,9 @@ void contacts_deinit(struct shard *s)
         secure_wipe(c, sizeof *c);
         free(c);
     }
+    requests_deinit(cs);
+    timer_cancel(&s->timers, &cs->publish_timer);
+    timer_cancel(&s->timers, &cs->stop_timer);
     map_deinit(&cs->by_id);
     map_deinit(&cs->publishers);
     guard_deinit(&cs->guard);

@@ -73,6 +73,7 @@ struct contacts {
     struct store store;
     struct timer request_timer, publish_timer;
     struct list requests;  /* control_request waiting for a peer, by deadline scan */
+    struct list refusals;  /* answers that are due in the next turn */
     uint32_t next_id;      /* of publishers and lists */
     struct map publishers; /* id -> struct publisher */
     struct list publisher_list;
@@ -124,6 +125,7 @@ bool store_busy(const struct contacts *);
 void request_saved(struct contacts *, struct control_request *, int err, const char *why);
 void request_answered(struct contacts *, struct wanted *, bool accepted, enum membership_reason);
 void requests_init(struct contacts *);
+void requests_deinit(struct contacts *); /* nobody is answered any more */
 void requests_abort(struct contacts *);
 /* Finds or makes it. NET_ERR_EXISTS (another channel of that peer has its stream), NET_ERR_NO_MEMORY; *out is set only
  * on success. */
@@ -132,6 +134,8 @@ void wanted_free(struct wanted *);
 void wanted_tell_home(struct wanted *, bool on);
 /* tail.c */
 void tails_wake(struct contacts *); /* once a turn */
+/* stop.c */
+timer_fn stop_on_timer;
 /* publisher.c */
 timer_fn publishers_on_timer;
 void publishers_retry(struct contacts *); /* once a turn */

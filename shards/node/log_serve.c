@@ -161,7 +161,7 @@ void log_return_credit(struct log *log)
 void log_on_received(struct shard *s, unsigned from, const struct msg_received *m, struct cspan frames)
 {
     struct log *log = log_find(s, (struct log_key){m->origin, m->hash});
-    if (!log || log->name_taken) {
+    if (!log || log->name_taken || log->closing) { /* and no credit comes back */
         COUNT_N(s, drop_log_full, m->count);
         return;
     }

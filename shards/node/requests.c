@@ -13,6 +13,22 @@ enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_UNSUBSCRIBE };
 
 static const char REMOVED[] = "the peer or the subscription was removed meanwhile";
 
+/* Refusals come through the callback too, but never from inside the call: at the next tick. */
+struct refusal {
+    struct list link; /* in contacts->refusals */
+    struct timer timer;
+    struct control_request *request;
+    int err;
+    char message[sizeof((struct config_error *)0)->text];
+};
+
+static void refusal_free(struct contacts *cs, struct refusal *f)
+{
+    timer_cancel(&cs->shard->timers, &f->timer);
+    list_remove(&f->link);
+    free(f);
+}
+
 static void arm(struct contacts *cs)
 {
     uint64_t at = UINT64_MAX;
@@ -61,7 +77,17 @@ static void on_timer(struct timer *t, uint64_t now)
 
 void requests_init(struct contacts *cs)
 {
+    list_init(&cs->requests);
+    list_init(&cs->refusals);
     timer_init(&cs->request_timer, on_timer);
+}
+
+void requests_deinit(struct contacts *cs)
+{
+    struct list *first;
+    while ((first = list_first(&cs->refusals)))
+        refusal_free(cs, container_of(first, struct refusal, link));
+    timer_cancel(&cs->shard->timers, &cs->request_timer);
 }
 
 void requests_abort(struct contacts *cs)
@@ -217,18 +243,11 @@ static void save(struct contacts *cs, struct control_request *r, enum request_ki
     store_save(cs, r);
 }
 
-/* Refusals come through the callback too, but never from inside the call: at the next tick. */
-struct refusal {
-    struct timer timer;
-    struct control_request *request;
-    int err;
-    char message[sizeof((struct config_error *)0)->text];
-};
-
 static void on_refusal(struct timer *t, uint64_t now)
 {
     (void)now;
     struct refusal *f = container_of(t, struct refusal, timer);
+    list_remove(&f->link);
     f->request->done(f->request, f->err, f->message);
     free(f);
 }
@@ -244,6 +263,7 @@ static void refuse(struct contacts *cs, struct control_request *r, int err, cons
     f->request = r;
     f->err = err;
     text_format(f->message, sizeof f->message, "%s", message);
+    list_push_back(&cs->refusals, &f->link);
     timer_init(&f->timer, on_refusal);
     timer_arm(&cs->shard->timers, &f->timer, cs->shard->now);
 }
@@ -328,9 +348,7 @@ void node_request_cancel(struct node *node, struct control_request *r)
 {
     struct contacts *cs = node->shards[0]->contacts;
     if (r->node.a == UINT64_MAX) {
-        struct refusal *f = r->node.p;
-        timer_cancel(&cs->shard->timers, &f->timer);
-        free(f);
+        refusal_free(cs, r->node.p);
         return;
     }
     if (list_linked(&r->link))

@@ -17,7 +17,7 @@ static void broadcast(struct contacts *cs, enum stop_phase phase)
 }
 
 /* Looks every so often whether the publishers and peers.yaml are done, for as long as they may take. */
-static void on_stop_timer(struct timer *t, uint64_t now)
+void stop_on_timer(struct timer *t, uint64_t now)
 {
     struct contacts *cs = container_of(t, struct contacts, stop_timer);
     bool waiting = !list_empty(&cs->publisher_list) || store_busy(cs);
@@ -38,7 +38,6 @@ void node_shutdown(struct node *node)
         dial_stop(container_of(n, struct contact, in_all));
     publishers_wake(cs); /* those that wait for room learn that none will come */
     cs->stop_deadline = cs->shard->now + PUBLISHERS_NS;
-    timer_init(&cs->stop_timer, on_stop_timer);
     timer_arm(&cs->shard->timers, &cs->stop_timer, cs->shard->now);
 }
 

@@ -330,6 +330,27 @@ Test(sim_events, subscribing_and_leaving_while_events_flow_disturbs_nobody)
     }
 }
 
+Test(sim_events, a_node_stops_in_order_while_events_come_and_go)
+{
+    for (unsigned i = 0; i < 24; i++) {
+        struct mesh_node *a, *b;
+        if (i)
+            mesh_deinit(&mesh);
+        mesh_init(&mesh, 70 + i);
+        subscribed_pair(1 + i % 3, 1 + i / 3 % 2, &a, &b);
+        mesh_subscribe(a, CHANNEL, b);
+        mesh_know(a, b);
+        sim_settings(mesh.sim)->link.delay = (struct sim_range){2 * SIM_MS, 2 * SIM_MS};
+        start_all();
+        for (int k = 0; k < 20; k++) { /* both send for as long as the stop takes */
+            mesh_publish(a, CHANNEL, 1, 0, 20000, false, SIM_MS);
+            mesh_publish(b, CHANNEL, 1, 0, 20000, false, SIM_MS);
+        }
+        cr_assert(mesh_stop(i & 1 ? a : b, 60 * SIM_S));
+        cr_assert(mesh_stop(i & 1 ? b : a, 60 * SIM_S));
+    }
+}
+
 Test(sim_events, a_wall_clock_that_jumps_changes_nothing_but_stamps)
 {
     struct mesh_node *a, *b;

@@ -244,6 +244,35 @@ static bool lose_first(void *ctx, const struct io_addr *from, const struct io_ad
     return false;
 }
 
+Test(sim_peers, whoever_dials_first_and_however_long_it_takes_one_session_comes_of_it)
+{
+    static const uint64_t delays[] = {50 * SIM_US, 10 * SIM_MS, 130 * SIM_MS, 260 * SIM_MS, 700 * SIM_MS};
+    static const uint64_t offsets[] = {0, 100 * SIM_US, 9 * SIM_MS, 131 * SIM_MS, 505 * SIM_MS, 800 * SIM_MS};
+    enum { DELAYS = sizeof delays / sizeof delays[0], OFFSETS = sizeof offsets / sizeof offsets[0] };
+    for (unsigned i = 0; i < DELAYS * DELAYS * OFFSETS; i++) {
+        uint64_t there = delays[i % DELAYS], back = delays[i / DELAYS % DELAYS], offset = offsets[i / DELAYS / DELAYS];
+        struct mesh_node *a, *b;
+        if (i)
+            mesh_deinit(&mesh);
+        pair(100 + i, 1, 1, true, &a, &b);
+        sim_link(mesh.sim, a->host, b->host)->delay = (struct sim_range){there, there};
+        sim_link(mesh.sim, b->host, a->host)->delay = (struct sim_range){back, back};
+        mesh_start(a);
+        sim_run_for(mesh.sim, offset);
+        mesh_start(b);
+        cr_assert(mesh_settle(&mesh, 12 * SIM_S), "case %u: %lu and %lu us, %lu us later", i, there / 1000, back / 1000,
+                  offset / 1000);
+        cr_assert(mesh_subscribed(b, CHANNEL, 12 * SIM_S), "case %u", i);
+        sim_run_for(mesh.sim, 12 * SIM_S);
+        uint64_t dials = MESH_COUNT(a, handshakes_started) + MESH_COUNT(b, handshakes_started);
+        publish_all(a, 0, 10);
+        sim_run_for(mesh.sim, 30 * SIM_S);
+        check_holds(b, a, 10, 9);
+        cr_assert_eq(MESH_COUNT(a, handshakes_started) + MESH_COUNT(b, handshakes_started), dials, "case %u", i);
+        cr_assert(MESH_COUNT(a, gauge_sessions) == 1 && MESH_COUNT(b, gauge_sessions) == 1, "case %u", i);
+    }
+}
+
 Test(sim_peers, a_lost_confirmation_is_repeated)
 {
     struct mesh_node *a, *b;
