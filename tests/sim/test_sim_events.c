@@ -340,8 +340,8 @@ Test(sim_events, a_node_stops_in_order_while_events_come_and_go)
         subscribed_pair(1 + i % 3, 1 + i / 3 % 2, &a, &b);
         mesh_subscribe(a, CHANNEL, b);
         mesh_know(a, b);
-        sim_settings(mesh.sim)->link.delay = (struct sim_range){2 * SIM_MS, 2 * SIM_MS};
         start_all();
+        sim_settings(mesh.sim)->sync = (struct sim_range){SIM_MS, 200 * SIM_MS}; /* logs close one by one */
         for (int k = 0; k < 20; k++) { /* both send for as long as the stop takes */
             mesh_publish(a, CHANNEL, 1, 0, 20000, false, SIM_MS);
             mesh_publish(b, CHANNEL, 1, 0, 20000, false, SIM_MS);
