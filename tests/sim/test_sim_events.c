@@ -216,6 +216,25 @@ Test(sim_events, every_kind_of_log_at_either_end_carries_them)
     }
 }
 
+Test(sim_events, what_no_packet_can_carry_is_refused_at_the_door)
+{
+    static uint8_t frame[4 + WIRE_MAX_EVENT + 1];
+    mesh_init(&mesh, 11);
+    struct mesh_node *a = mesh_add(&mesh, 1);
+    mesh_start(a);
+    struct shard *s = node_shard(a->node, 0);
+    store_le32(frame, WIRE_MAX_EVENT + 1);
+    cr_assert_eq(node_max_event(a->node), WIRE_MAX_EVENT, "what the admin port holds publishers to");
+    cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 1), NET_ERR_TOO_LARGE);
+    store_le32(frame, WIRE_MAX_EVENT);
+    cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 1), NET_ERR_FORMAT, "a byte is left over");
+    cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 2), NET_ERR_FORMAT, "a frame is missing");
+    int err;
+    while ((err = netmesh_publish(s->face, CHANNEL, frame, sizeof frame - 1, 1)) == NETMESH_AGAIN)
+        sim_run_for(mesh.sim, SIM_MS);
+    cr_assert_eq(err, NET_OK, "%s", net_err_name(err));
+}
+
 /* ---- subscribers ---- */
 
 static void publish_all(struct mesh_node *m, uint64_t from, uint64_t count)
