@@ -215,7 +215,7 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
 
 bool log_congested(const struct log *log)
 {
-    return log->kind == LOG_DISK && redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20;
+    return log->open && log->kind == LOG_DISK && redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20;
 }
 
 static void tell(struct log *log, unsigned to)

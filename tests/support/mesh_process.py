@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -175,6 +176,29 @@ class Node:
         if not isinstance(data, bytes):
             data = "".join(f"{line}\n" for line in data).encode()
         return self.json("publish", channel, *options, stdin=data)
+
+    @contextlib.contextmanager
+    def publishing(self, channel, lines):
+        """Publishes these whole lines, again and again, as fast as the node takes them."""
+        process = subprocess.Popen([PROGRAM, "--endpoint", str(self.dir), "publish", channel], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(process.kill)
+        more = threading.Event()
+        more.set()
+
+        def feed():
+            with contextlib.suppress(BrokenPipeError):
+                while more.is_set():
+                    process.stdin.write(lines)
+                process.stdin.close()
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        try:
+            yield process
+        finally:
+            more.clear()
+            process.wait(2 * PATIENCE)
+            feeder.join(PATIENCE)
 
     def rows(self, channel, *options, **more):
         done = self.command("--output", "ndjson", "tail", channel, *options, **more)
