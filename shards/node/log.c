@@ -113,6 +113,7 @@ static int open_redex(struct log *log)
         .mode = log->kind == LOG_DISK ? REDEX_DISK : REDEX_MEMORY,
         .base = base,
         .name = log->name.text,
+        .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
         .dirty = &s->dirty_logs,
         .progress = on_redex_progress,
         .ctx = log,
@@ -215,7 +216,8 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
 
 bool log_congested(const struct log *log)
 {
-    return log->open && log->kind == LOG_DISK && redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20;
+    return log->open && log->kind == LOG_DISK &&
+           (redex_error(log->redex) || redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20);
 }
 
 static void tell(struct log *log, unsigned to)

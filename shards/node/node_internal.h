@@ -104,6 +104,7 @@ struct log {
     /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
     uint32_t held_credit;
     unsigned held_home;
+    uint64_t open_at; /* the opening failed: tried again, not before this */
     uint64_t held_stream;
     uint64_t watchers;          /* bit per shard that watches */
     struct log_reader *readers; /* by shard: how far those that watch have come */
