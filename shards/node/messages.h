@@ -137,6 +137,7 @@ struct msg_published {
     uint64_t first_seq;
     uint64_t bytes; /* of payload */
     int32_t err;
+    bool delayed; /* no answer yet, because of err: the writing goes on being tried */
 };
 
 struct msg_list_row {
