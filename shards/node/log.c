@@ -8,9 +8,6 @@
 #include "core/base/text.h"
 #include "shards/node/node_internal.h"
 
-static const uint64_t STALL_NS =
-    1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
-
 struct log *log_find(struct shard *s, struct log_key key)
 {
     return map_get(&s->logs, log_map_key(key));
@@ -163,22 +160,15 @@ size_t log_read(struct log *log, uint64_t *seq, uint64_t end, struct redex_event
 /* The oldest sequence that a reader still moves towards. Readers at the end are noted as moving now. */
 static uint64_t ring_keep(struct log *log)
 {
-    uint64_t now = log->shard->now, live = log->ring.next_seq, keep = live;
-    struct list *none = NULL, *cursors = log->view ? &log->view->cursors : none;
-    for (struct list *n = cursors ? cursors->next : NULL; n && n != cursors; n = n->next) {
-        struct cursor *c = container_of(n, struct cursor, in_view);
-        if (c->next >= live)
-            c->moved_at = now;
-        else if (c->next < keep && now - c->moved_at < STALL_NS && peer_usable(c->peer))
-            keep = c->next;
-    }
+    uint64_t now = log->shard->now, live = log->ring.next_seq;
+    uint64_t keep = log->view ? view_keep(log->view, live) : live;
     for (unsigned i = 0; i < log->shard->node->shard_count; i++) {
         struct log_reader *r = &log->readers[i];
         if (!(log->watchers >> i & 1))
             continue;
         if (r->next >= live)
             r->at = now;
-        else if (r->next < keep && now - r->at < STALL_NS)
+        else if (r->next < keep && now - r->at < READER_STALL_NS)
             keep = r->next;
     }
     return keep;

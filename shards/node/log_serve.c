@@ -84,7 +84,14 @@ void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
     r->aux = 0;
     r->arg = 0;
     mailbox_commit(s, from, r, (size_t)(stop - r->body));
-    log->readers[from] = (struct log_reader){d.next, s->now};
+}
+
+/* Not what was sent to a reader is done with, but what its cursors took: without credit they ask for it again. */
+void log_on_place(struct shard *s, unsigned from, const struct msg_place *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (log && m->keep != log->readers[from].next)
+        log->readers[from] = (struct log_reader){m->keep, s->now};
 }
 
 /* ---- what peers publish to us ---- */

@@ -112,7 +112,10 @@ struct log {
     bool closing;
 };
 
-/* Where another shard last read; `at` is when it last moved, or stood at the end. */
+/* A reader of a `none` channel that stands still longer is not waited for. */
+#define READER_STALL_NS UINT64_C(1000000000)
+
+/* What another shard's cursors still need of a `none` channel; `at` is when that last moved, or was nothing. */
 struct log_reader {
     uint64_t next, at;
 };
@@ -333,6 +336,8 @@ void view_on_heads(struct log_view *, const struct log_heads *);
 void view_on_head_message(struct shard *, const struct msg_head *);
 void view_on_data(struct shard *, const struct spsc_record *);
 void view_read(struct log_view *, uint64_t from, uint64_t end);
+/* The oldest sequence below `live` that a cursor here still moves towards, else `live`. */
+uint64_t view_keep(struct log_view *, uint64_t live);
 /* log.c */
 struct log *log_find(struct shard *, struct log_key);
 int log_open(struct shard *, struct log_key, const struct channel_name *,
@@ -350,6 +355,7 @@ void log_free_all(struct shard *);
 /* log_serve.c: what other shards ask of a log's owner */
 void log_on_watch(struct shard *, unsigned from, bool on, const struct msg_watch *);
 void log_on_read(struct shard *, unsigned from, const struct msg_read *);
+void log_on_place(struct shard *, unsigned from, const struct msg_place *);
 void log_on_receive_open(struct shard *, const struct msg_subscribe *);
 void log_on_received(struct shard *, unsigned from, const struct msg_received *, struct cspan frames);
 void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);
