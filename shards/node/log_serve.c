@@ -88,17 +88,35 @@ void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
     r->aux = 0;
     r->arg = 0;
     mailbox_commit(s, from, r, (size_t)(stop - r->body));
-    log->readers[from] = (struct log_reader){d.next, s->now};
+}
+
+/* Not what was sent to a reader is done with, but what its cursors took: without credit they ask for it again. */
+void log_on_place(struct shard *s, unsigned from, const struct msg_place *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (log && m->keep != log->readers[from].next)
+        log->readers[from] = (struct log_reader){m->keep, s->now};
 }
 
 /* ---- what peers publish to us ---- */
+
+static const uint64_t OPEN_RETRY_NS = 1000000000;
 
 void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
     struct log *log;
     uint64_t hash = channel_hash(m->channel.text, m->channel.len);
-    if (log_open(s, (struct log_key){m->node_id, hash}, &m->channel, &log) != NET_OK)
-        COUNT(s, drop_log_full);
+    (void)log_open(s, (struct log_key){m->node_id, hash}, &m->channel, &log); /* else when events come, or they drop */
+}
+
+/* Events for a log that could not be opened, as on a full disk. */
+static void open_late(struct log *log)
+{
+    struct shard *s = log->shard;
+    if (log->open || log->closing || s->now < log->open_at)
+        return;
+    log->open_at = s->now + OPEN_RETRY_NS;
+    (void)log_open(s, log->key, &log->name, &log);
 }
 
 static void give_credit(struct shard *s, unsigned home, const struct msg_credit *m, struct log *log)
@@ -129,6 +147,7 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
         COUNT_N(s, drop_log_full, m->count);
         return;
     }
+    open_late(log);
     uint64_t first;
     int err = log_append(log, frames, m->count, &first);
     if (err)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -158,9 +159,26 @@ static int lock_directory(struct netmesh *nm, char *error, size_t len)
     return NET_ERR_BUSY;
 }
 
+static bool lock_all(void)
+{
+    struct rlimit limit;
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+        return false;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return true;
+    /* Without the privilege that lifts it, the limit would count all address space taken from now on, that of logs too,
+     * and refuse it. */
+    void *probe = mmap(NULL, limit.rlim_cur, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (probe != MAP_FAILED)
+        return munmap(probe, limit.rlim_cur) == 0;
+    munlockall();
+    errno = ENOMEM;
+    return false;
+}
+
 static void lock_memory(const struct config *c)
 {
-    if (c->memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+    if (c->memory_lock && !lock_all())
         fprintf(stderr, "net-mesh: memory.lock: cannot lock memory (%s); going on without\n", strerror(errno));
 }
 

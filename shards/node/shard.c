@@ -13,6 +13,7 @@
 
 enum { ROSTER_CHANNELS = 65536 };
 static const uint64_t BLOCKED_RETRY_NS = 200000;   /* the socket had no room: look again soon */
+static const uint64_t WRITE_RETRY_NS = 100000000;  /* a log could not be written: redex.h asks for turns that often */
 static const uint64_t CONTROL_WAKE_NS = 100000000; /* shard 0 looks for a stop asked by another thread */
 
 int shard_create(struct node *n, unsigned index)
@@ -138,6 +139,8 @@ static uint64_t next_deadline(struct shard *s)
     uint64_t at = timer_wheel_next(&s->timers);
     if (!list_empty(&s->tx_blocked) && s->now + BLOCKED_RETRY_NS < at)
         at = s->now + BLOCKED_RETRY_NS;
+    if (!list_empty(&s->dirty_logs) && s->now + WRITE_RETRY_NS < at)
+        at = s->now + WRITE_RETRY_NS;
     bool watched = s->index == 0 || !atomic_load_explicit(&s->node->running, memory_order_relaxed);
     if (watched && s->now + CONTROL_WAKE_NS < at)
         at = s->now + CONTROL_WAKE_NS;

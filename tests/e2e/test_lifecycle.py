@@ -213,6 +213,15 @@ class Stop(mesh.MeshCase):
         if done["run"].returncode == 0:
             self.assertEqual(kept, text)
 
+    def test_a_subscriber_that_stops_while_events_come(self):
+        alice, bob = self.pair("shards.count=2")
+        bob.command("subscribe", "x", "--from", "alice")
+        with alice.publishing("x", b"".join(b"%d %s\n" % (n, b"." * 100) for n in range(500))):
+            for _ in range(5):
+                bob.wait_for("x", (bob.channel("x", alice.node_id) or {"next_seq": 0})["next_seq"] + 1, alice.node_id)
+                self.assertEqual(bob.terminate(), (0, b""))
+                bob.start()
+
     def test_restarts_keep_everything(self):
         a = self.node("a", "shards.count=2")
         expected = b""
