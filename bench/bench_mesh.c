@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/view.h"
 #include "tests/support/node_pair.h"
 
 enum { BATCH_BYTES = 60000, BATCH_EVENTS = 2028 };

@@ -44,4 +44,9 @@ void timer_wheel_advance(struct timer_wheel *, uint64_t now_ns);
  * changes levels, never twice for nothing. UINT64_MAX when nothing is armed. O(1). */
 uint64_t timer_wheel_next(const struct timer_wheel *);
 
+static inline uint64_t timer_earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 #endif

@@ -1,5 +1,6 @@
 /* Answering msg1: the gate and the guards first, then the Noise, then who it is, then msg2. */
 #include "shards/node/contacts.h"
+#include "shards/node/transmit.h"
 
 void send_handshake(struct shard *s, const struct io_addr *to, const uint8_t *datagram, size_t len)
 {

@@ -1,10 +1,11 @@
 /* Who we know: the table of contacts on shard 0, and what homes report of them. */
-#include "core/base/text.h"
-#include "shards/node/contacts.h"
-
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "core/base/text.h"
+#include "shards/node/contacts.h"
+#include "shards/node/mailbox.h"
 
 struct contact *contact_find(struct contacts *cs, uint64_t node_id)
 {

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
-#include "shards/node/node_internal.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/view.h"
 
 static const uint64_t STALL_NS =
     1000000000; /* a reader of a `none` channel that stands still longer is not waited for */

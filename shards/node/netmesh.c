@@ -1,6 +1,4 @@
 /* libnetmesh: a directory becomes a running node: threads, reactors, shards, the admin port. */
-#include "shards/netmesh.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,9 +15,10 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
-#include "shards/admin/admin.h"
 #include "core/base/text.h"
-#include "shards/node/node_internal.h"
+#include "shards/admin/admin.h"
+#include "shards/netmesh.h"
+#include "shards/node/log.h"
 
 struct worker {
     struct netmesh *nm;
@@ -334,11 +333,6 @@ static void say_ready(struct netmesh *nm, void (*ready)(void *, const char *), v
     ready(ctx, line);
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int control_loop(struct netmesh *nm, struct reactor *r)
 {
     struct shard *s = node_shard(nm->node, 0);
@@ -350,7 +344,7 @@ static int control_loop(struct netmesh *nm, struct reactor *r)
         if (!nm->admin_stopped) {
             if (io_now(io) >= admin_deadline(nm->admin))
                 admin_tick(nm->admin, io_now(io));
-            deadline = min_u64(deadline, admin_deadline(nm->admin));
+            deadline = timer_earlier(deadline, admin_deadline(nm->admin));
         }
         int res = reactor_turn(r, deadline, shard_idle, s);
         if (res < 0)

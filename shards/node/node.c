@@ -1,9 +1,9 @@
 /* Making and ending a node: what its shards share before they run. */
-#include "core/base/text.h"
-#include "shards/node/node_internal.h"
-
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "core/base/text.h"
+#include "shards/node/shard.h"
 
 static uint64_t offered_features(const struct config *c)
 {

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "core/base/err.h"
-#include "shards/node/node_internal.h"
+#include "shards/node/view.h"
 #include "tests/sim/sim_node.h"
 
 static const char CHANNEL[] = "sensors/lidar";
