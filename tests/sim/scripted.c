@@ -5,6 +5,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
+#include "shards/node/shard.h"
 #include "tests/sim/bare.h"
 
 static void keep_raw(struct scripted *p, const uint8_t *datagram, size_t len)
@@ -300,46 +301,13 @@ enum peer_state scripted_state(struct scripted *p, bool *known)
     return look.state;
 }
 
-struct one {
-    struct publisher publisher;
-    bool done;
-    int err;
-};
-
-static void on_done(struct publisher *publisher, int err)
-{
-    struct one *one = container_of(publisher, struct one, publisher);
-    one->done = true;
-    one->err = err;
-}
-
-static void on_writable(struct publisher *publisher)
-{
-    (void)publisher;
-}
-
-static bool not_done(void *ctx)
-{
-    return !((struct one *)ctx)->done;
-}
-
 int mesh_publish_size(struct mesh_node *m, const char *channel, size_t len)
 {
-    static const uint8_t zeros[WIRE_MAX_DATAGRAM];
-    uint8_t frame[4 + sizeof zeros];
-    struct one one = {.publisher = {.writable = on_writable, .done = on_done}};
-    struct channel_name name;
-    assert(len <= sizeof zeros);
-    assert(channel_name_parse(channel, strlen(channel), &name) == CHANNEL_NAME_OK);
+    uint8_t frame[4 + WIRE_MAX_DATAGRAM] = {0};
+    assert(len <= WIRE_MAX_DATAGRAM);
     store_le32(frame, (uint32_t)len);
-    memcpy(frame + 4, zeros, len);
-    int err = node_publish_open(m->node, &one.publisher, &name, false);
-    if (err)
-        return err;
-    err = node_publish_put(m->node, &one.publisher, (struct cspan){frame, 4 + len}, 1);
-    node_publish_finish(m->node, &one.publisher);
-    sim_host_poke(m->host, 0);
-    bool ended = sim_run_while(m->mesh->sim, not_done, &one, 10 * SIM_S);
-    assert(ended);
-    return err ? err : one.err;
+    unsigned owner = netmesh_owner(node_shard(m->node, 0)->face, channel);
+    int err = netmesh_publish(node_shard(m->node, owner)->face, channel, frame, 4 + len, 1);
+    sim_host_poke(m->host, owner);
+    return err;
 }

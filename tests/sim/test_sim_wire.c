@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "core/base/err.h"
-#include "shards/node/node_internal.h"
+#include "shards/node/shard.h"
 #include "tests/sim/scripted.h"
 
 static const char CHANNEL[] = "sensors/lidar";
