@@ -14,6 +14,27 @@ static void keep_raw(struct scripted *p, const uint8_t *datagram, size_t len)
     p->last_len = len;
 }
 
+static void begin_session(struct scripted *p, const struct session_params *params)
+{
+    if (p->has_session)
+        session_deinit(&p->session, p->crypto);
+    session_init(&p->session, params);
+    p->has_session = true;
+}
+
+static void on_handshake(struct scripted *p)
+{
+    struct session_params params;
+    struct cspan datagram = {p->last, p->last_len};
+    uint8_t out[HANDSHAKE_MAX_DATAGRAM];
+    if (p->dialling && handshake_finish(&p->attempt, p->crypto, &p->local, datagram, &params) == NET_OK) {
+        begin_session(p, &params);
+        p->dialling = false;
+    } else if (p->answers) {
+        scripted_inject(p, scripted_msg2(p, out));
+    }
+}
+
 static void hear(struct scripted *p, const uint8_t *datagram, size_t len)
 {
     struct heard h = {.datagram_len = len, .at = sim_now(p->mesh->sim)};
@@ -29,10 +50,7 @@ static void hear(struct scripted *p, const uint8_t *datagram, size_t len)
         keep_raw(p, datagram, len);
         p->handshakes++;
         p->msg1_at = h.at;
-        if (p->answers) {
-            uint8_t out[HANDSHAKE_MAX_DATAGRAM];
-            scripted_inject(p, scripted_msg2(p, out));
-        }
+        on_handshake(p);
         return;
     }
     if (err || !p->has_session || session_open(&p->session, p->crypto, &h.header, packet, len - at) != NET_OK) {
@@ -111,14 +129,6 @@ struct peer_entry *scripted_list(struct scripted *p, bool listen_only)
     return e;
 }
 
-static void begin_session(struct scripted *p, const struct session_params *params)
-{
-    if (p->has_session)
-        session_deinit(&p->session, p->crypto);
-    session_init(&p->session, params);
-    p->has_session = true;
-}
-
 struct cspan scripted_msg1(struct scripted *p, enum handshake_mode mode, uint8_t *out)
 {
     struct handshake_target target = {.node_id = p->node->node_id, .compat = p->compat, .mode = mode};
@@ -128,28 +138,23 @@ struct cspan scripted_msg1(struct scripted *p, enum handshake_mode mode, uint8_t
     random_bytes(p, &p->offer.receive_id, sizeof p->offer.receive_id);
     int len = handshake_start(&p->attempt, p->crypto, &p->local, &target, &p->offer, ephemeral, out);
     assert(len > 0);
+    p->dialling = true;
     return (struct cspan){out, (size_t)len};
 }
 
-static bool no_answer(void *ctx)
+static bool dialling(void *ctx)
 {
     const struct scripted *p = ctx;
-    return p->handshakes == 0;
+    return p->dialling;
 }
 
 bool scripted_dial(struct scripted *p, enum handshake_mode mode)
 {
     uint8_t datagram[HANDSHAKE_MAX_DATAGRAM];
-    struct session_params params;
-    p->handshakes = 0;
     scripted_inject(p, scripted_msg1(p, mode, datagram));
-    if (!sim_run_while(p->mesh->sim, no_answer, p, 200 * SIM_MS))
-        return false;
-    struct cspan answer = {p->last, p->last_len};
-    if (handshake_finish(&p->attempt, p->crypto, &p->local, answer, &params) != NET_OK)
-        return false;
-    begin_session(p, &params);
-    return true;
+    bool answered = sim_run_while(p->mesh->sim, dialling, p, 200 * SIM_MS);
+    p->dialling = false;
+    return answered;
 }
 
 static bool not_connected(void *ctx)

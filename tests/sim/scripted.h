@@ -34,7 +34,9 @@ struct scripted {
     struct handshake_offer offer; /* of the next handshake; receive_id is drawn anew for each */
     struct handshake attempt;
     struct session session;
-    bool has_session, answers; /* answers: a node's msg1 is answered at once */
+    bool has_session;
+    bool dialling; /* the msg2 that comes begins the session */
+    bool answers;  /* a node's msg1 is answered at once */
 
     struct heard heard[SCRIPTED_MAX_HEARD];
     size_t heard_count;
@@ -51,7 +53,7 @@ void scripted_deinit(struct scripted *);
 /* Gives `node` an entry for it, before its start: with address and key, or (listen_only) inbound only. */
 struct peer_entry *scripted_list(struct scripted *, bool listen_only);
 
-/* msg1 to the node, into `out` (HANDSHAKE_MAX_DATAGRAM): made, not sent. */
+/* msg1 to the node, into `out` (HANDSHAKE_MAX_DATAGRAM): made, not sent. The session begins when its msg2 comes. */
 struct cspan scripted_msg1(struct scripted *, enum handshake_mode, uint8_t *out);
 /* msg1 and msg2. False: not within 200 ms; then there is no session, or still the old one. */
 bool scripted_dial(struct scripted *, enum handshake_mode);
