@@ -112,6 +112,11 @@ bool dial_on_datagram(struct contacts *cs, struct cspan datagram, const struct i
     if (handshake_finish(&c->dial.handshake, s->crypto, &s->node->local, datagram, &params) != NET_OK)
         return false; /* forged, late, or a msg1: we keep waiting (session.md 18.4) */
     c->dial.sent = false;
+    if (!cipher_allowed(s->node, params.features)) {
+        COUNT(s, drop_handshake_policy);
+        secure_wipe(&params, sizeof params);
+        return true; /* the timer tries again: the other end may be restarted with another cipher */
+    }
     contact_session(c, &params, from, hops > 0, s->now - c->dial.sent_at);
     secure_wipe(&params, sizeof params);
     /* The home reports when it is confirmed, and that stops the timer; else the next attempt comes. */

@@ -181,6 +181,29 @@ Test(sim_session, a_direct_msg2_counts_from_the_dialled_address_only) /* 11 */
     cr_assert(connected(), "it kept waiting");
 }
 
+/* X6: a cipher that security.ciphers leaves out is not used, whoever dials. The peer has no AES. */
+Test(sim_session, a_forbidden_cipher_gives_no_session)
+{
+    if (!crypto_has_fast_aes())
+        cr_skip_test("no AES instructions");
+    for (int dials = 0; dials < 2; dials++) {
+        if (dials)
+            end();
+        make(7, false);
+        node->config.cipher_chacha = false;
+        peer.answers = dials;
+        scripted_list(&peer, false)->has_addr = dials;
+        mesh_start(node);
+        if (!dials)
+            cr_assert_not(scripted_dial(&peer, HANDSHAKE_ROUTED));
+        sim_run_for(mesh.sim, SIM_S);
+        cr_assert(MESH_COUNT(node, drop_handshake_policy) >= 1 && MESH_COUNT(node, gauge_sessions) == 0);
+    }
+    peer.local.features |= FEATURE_AES_GCM;
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_assert_geq(scripted_count(&peer, 0, heard_heartbeat), 1, "with AES it gets one");
+}
+
 /* ---- dialling: 14, 15; ours begins with short attempts, 0.5 s doubling up to handshake_timeout ---- */
 
 static void dial_nobody(uint32_t retries, uint32_t attempts_until_down)
