@@ -206,6 +206,10 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         fail(error, len, "%s", e.text);
+    else if (nm->config.sessions == SESSIONS_COMPAT)
+        fprintf(stderr,
+                "net-mesh: security.sessions: compat: whoever holds the PSK is let in without proof of who it is,"
+                " and can read what such sessions carry\n");
     return err;
 }
 

@@ -298,6 +298,13 @@ class Endpoint(mesh.MeshCase):
 
 
 class Secrets(mesh.MeshCase):
+    def test_compat_is_warned_of(self):  # extensions.md, Policy
+        a, b = self.node("a", "security.sessions=compat"), self.node("b")
+        a.start()
+        b.start()
+        self.assertIn("security.sessions: compat", a.stderr())
+        self.assertNotIn("compat", b.stderr())
+
     def test_no_secret_is_said(self):  # session.md 20.47
         a = self.node("a", "logging.level=debug")
         b, stranger = self.node("b", psk_from=a), self.node("stranger")

@@ -153,6 +153,8 @@ static void watch_a_pair(bool compat)
     sim_run_for(mesh.sim, 12 * SIM_S);
     cr_assert(w.heartbeats > 2 && w.events > 20 && w.batches > 10 && w.grants > 1 && w.messages >= 4);
     cr_assert(w.handshakes[0] == 0 && w.handshakes[1] >= 2, "the routed frame, to a neighbour too (X0)");
+    if (!compat)
+        cr_assert_eq(MESH_COUNT(a, passed_on) + MESH_COUNT(b, passed_on), 0, "RECEIVE_ID steers to the peer's shard");
     sim_set_tap(mesh.sim, NULL, NULL);
 }
 
@@ -360,6 +362,28 @@ Test(sim_wire, routed_to_self_from_our_own)
 Test(sim_wire, routed_to_self_from_v019)
 {
     routed_to_self(true);
+}
+
+/* X0, X4, X6: what a node offers is what its configuration and its socket buffer (4 MiB in this world) allow. */
+Test(sim_wire, offers_follow_the_configuration)
+{
+    for (int aes = 0; aes < 2; aes++) {
+        if (aes)
+            end();
+        mesh_init(&mesh, 61);
+        struct mesh_node *node = mesh_add(&mesh, 1);
+        scripted_init(&peer, &mesh, node, false);
+        peer_used = true;
+        peer.local.features |= FEATURE_AES_GCM | FEATURE_ACK | FEATURE_CREDIT | FEATURE_FRAGMENT | FEATURE_APPEND;
+        node->config.cipher_aes_gcm = aes;
+        node->config.window = aes ? 1 << 30 : 100000;
+        mesh_start(node);
+        scripted_connect(&peer);
+        uint64_t on = FEATURE_SECURE | FEATURE_RELAYED | FEATURE_EPOCHS;
+        cr_assert_eq(peer.session.p.features, aes && crypto_has_fast_aes() ? on | FEATURE_AES_GCM : on);
+        cr_assert_eq(peer.session.p.peer_window, aes ? 1 << 20 : 100000);
+        cr_assert_eq(peer.session.p.peer_max_datagram, 8210);
+    }
 }
 
 /* ---- relaying: 19 to 21; sizes: 33, 34 ---- */
