@@ -232,6 +232,38 @@ Test(sim_session, the_old_session_ends_three_seconds_after_the_new_one_is_confir
     session_deinit(&old, peer.crypto);
 }
 
+/* 21, X1: a handshake that is not confirmed, wherever it comes from, takes nothing from the session that is. */
+static void unconfirmed_changes_nothing(uint64_t seed, bool compat)
+{
+    uint8_t msg1[HANDSHAKE_MAX_DATAGRAM];
+    make(seed, compat);
+    if (compat)
+        scripted_list(&peer, true);
+    mesh_start(node);
+    struct io_addr to = sim_host_addr(node->host), from = {.ip = {[10] = 0xff, 0xff, 10, 1, 1, 1}, .port = 9};
+    scripted_connect(&peer);
+    ask(MEMBERSHIP_SUBSCRIBE, 1);
+    cr_assert_eq(publish_and_hear(), 0);
+    sim_inject(mesh.sim, &from, &to, scripted_msg1(&peer, HANDSHAKE_ROUTED, msg1));
+    settle();
+    cr_assert(MESH_COUNT(node, handshakes_answered) == 2 && MESH_COUNT(node, gauge_sessions) == 2);
+    cr_assert_eq(publish_and_hear(), 1, "to where it was, under the old keys");
+    scripted_heartbeat(&peer);
+    sim_run_for(mesh.sim, 6 * SIM_S);
+    cr_assert_eq(MESH_COUNT(node, gauge_sessions), 1);
+    cr_assert_eq(publish_and_hear(), 2);
+}
+
+Test(sim_session, an_unconfirmed_handshake_changes_nothing_between_our_own)
+{
+    unconfirmed_changes_nothing(22, false);
+}
+
+Test(sim_session, an_unconfirmed_handshake_changes_nothing_with_v019)
+{
+    unconfirmed_changes_nothing(23, true);
+}
+
 Test(sim_session, streams_go_on_with_the_same_instance_and_end_with_another)
 {
     make(17, false);
