@@ -131,7 +131,7 @@ static bool watch_datagram(void *ctx, const struct io_addr *from, const struct i
 static void watch_a_pair(bool compat)
 {
     mesh_init(&mesh, 40 + compat);
-    struct mesh_node *a = mesh_add(&mesh, 2), *b = mesh_add(&mesh, 1);
+    struct mesh_node *a = mesh_add(&mesh, 8), *b = mesh_add(&mesh, 5);
     struct watch w = {.compat = compat};
     mesh_know(a, b);
     mesh_know(b, a);
