@@ -56,7 +56,7 @@ NETMESH_API void netmesh_close(struct netmesh *);
 
 /* From a hook, on its shard. Frames as in netmesh_events; at most 60,000 bytes and 2,028 events a call. The channel
  * must be one whose events this shard owns (netmesh_owner). Returns 0, NETMESH_AGAIN when there is no room now, or an
- * error. */
+ * error: then nothing was taken, also when a single event is larger than 8108 bytes, the most a packet carries. */
 NETMESH_API int netmesh_publish(struct netmesh_shard *, const char *channel, const uint8_t *frames, size_t len,
                                 uint32_t count);
 NETMESH_API unsigned netmesh_owner(const struct netmesh_shard *, const char *channel);

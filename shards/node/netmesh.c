@@ -224,6 +224,10 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         fail(error, len, "%s", e.text);
+    else if (nm->config.sessions == SESSIONS_COMPAT)
+        fprintf(stderr,
+                "net-mesh: security.sessions: compat: whoever holds the PSK is let in without proof of who it is,"
+                " and can read what such sessions carry\n");
     return err;
 }
 
@@ -464,6 +468,21 @@ unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
     return log_owner(face->shard->node, channel_hash(channel, strlen(channel)));
 }
 
+enum { PUBLISH_BYTES_MAX = 60000 };
+
+/* What the admin port's framer sees to for its clients: no event that no packet can carry (wire.md 8). */
+static int check_events(struct cspan frames, uint32_t count)
+{
+    struct wire_frames walk = wire_frames(frames, count);
+    struct cspan event;
+    if (frames.len > PUBLISH_BYTES_MAX || count > WIRE_MAX_EVENTS)
+        return NET_ERR_TOO_LARGE;
+    while (wire_frames_next(&walk, &event))
+        if (event.len > WIRE_MAX_EVENT)
+            return NET_ERR_TOO_LARGE;
+    return walk.left == 0 && walk.rest.len == 0 ? NET_OK : NET_ERR_FORMAT;
+}
+
 int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8_t *frames, size_t len, uint32_t count)
 {
     struct shard *s = face->shard;
@@ -475,7 +494,9 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     struct log_key key = {0, channel_hash(name.text, name.len)};
     if (log_owner(s->node, key.hash) != s->index)
         return NET_ERR_INVALID;
-    int err = log_open(s, key, &name, &log);
+    int err = check_events((struct cspan){frames, len}, count);
+    if (!err)
+        err = log_open(s, key, &name, &log);
     if (!err)
         err = log_append(log, (struct cspan){frames, len}, count, &first);
     if (err)

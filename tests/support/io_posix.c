@@ -162,6 +162,8 @@ static int plain_sync(struct io *io, io_handle h)
 
 static int plain_sync_dir(struct io *io, const char *path)
 {
+    if (strikes(&self(io)->plain_sync_fault))
+        return -self(io)->plain_sync_fault.err;
     int h = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (h < 0)
         return -errno;
