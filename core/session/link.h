@@ -25,7 +25,6 @@ struct link {
     struct link_slot current, next, previous;
     uint64_t current_since;
     uint64_t last_rx;             /* when anything last authenticated */
-    uint64_t last_tx;             /* when anything was last sent */
     uint64_t first_unanswered_tx; /* 0: the peer answered since we last sent */
     uint64_t heartbeat_at;        /* next one under `current` */
     uint64_t confirm_at;          /* next one under `next`, initiator only; UINT64_MAX none */

@@ -13,12 +13,11 @@
 struct credit_tx {
     uint32_t window; /* 0 = unlimited */
     uint32_t remaining;
-    uint64_t sent;                 /* admitted minus refunded */
-    uint64_t max_consumed;         /* highest total seen, clamped, with what was written off */
-    uint64_t written_off;          /* taken as lost by credit_tx_recover, and not seen to have arrived since */
-    uint64_t last_grant_ns;        /* of the last grant that brought anything */
-    uint64_t exhausted_ns;         /* first refusal since then; UINT64_MAX: none */
-    uint64_t backpressure, grants; /* statistics: refusals, grants received */
+    uint64_t sent;          /* admitted minus refunded */
+    uint64_t max_consumed;  /* highest total seen, clamped, with what was written off */
+    uint64_t written_off;   /* taken as lost by credit_tx_recover, and not seen to have arrived since */
+    uint64_t last_grant_ns; /* of the last grant that brought anything */
+    uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
 };
 
 void credit_tx_init(struct credit_tx *, uint32_t window, uint64_t now);
