@@ -41,7 +41,7 @@ struct log *log_find(struct shard *, struct log_key);
 int log_touch(struct shard *, struct log_key, const struct channel_name *, struct log **out);
 /* The same with storage: also NET_ERR_INVALID (no name for a directory) and the errors of redex_open(). */
 int log_open(struct shard *, struct log_key, const struct channel_name *, struct log **out);
-/* Frames of wire.md 8.2. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
+/* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
 int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
 void log_heads(const struct log *, struct log_heads *);
 /* Up to `max` events from *seq on, which moves behind them; their bytes live until the next append. */

@@ -1,4 +1,4 @@
-/* Subscriptions, both ways, on the home shard of the peer (channels.md 5 to 7): ours at it, and its at us. */
+/* Subscriptions, both ways, on the home shard of the peer (channels.md 6 to 8, 13): ours at it, and its at us. */
 #ifndef NM_SHARDS_NODE_MEMBERSHIP_H
 #define NM_SHARDS_NODE_MEMBERSHIP_H
 

@@ -29,7 +29,7 @@ void transmit_send(struct shard *, struct tx_buffer *, const struct io_addr *to,
 void transmit_release(struct shard *, struct tx_buffer *);
 void transmit_retry(struct shard *); /* once a turn: what the socket had no room for */
 /* Seals one packet standing at `at` (space for the routing header included when routed); its full length, 0 on
- * failure. wire.md 4, 5. */
+ * failure. wire.md 3.5, 4. */
 size_t transmit_seal(struct peer *, struct session *, struct wire_header *, uint8_t *at);
 
 #endif
