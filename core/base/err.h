@@ -11,23 +11,24 @@
     X(NET_ERR_TOO_LARGE, -4, "larger than the limit", 413)                                                             \
     X(NET_ERR_AUTH, -5, "authentication failed", 403)                                                                  \
     X(NET_ERR_REPLAY, -6, "replayed or too old", 409)                                                                  \
-    X(NET_ERR_POLICY, -7, "refused by policy", 403)                                                                    \
-    X(NET_ERR_LIMIT, -8, "a configured limit is reached", 429)                                                         \
-    X(NET_ERR_NOT_FOUND, -9, "not found", 404)                                                                         \
-    X(NET_ERR_EXISTS, -10, "exists already", 409)                                                                      \
-    X(NET_ERR_STATE, -11, "not possible in this state", 409)                                                           \
-    X(NET_ERR_TIMEOUT, -12, "timed out", 504)                                                                          \
-    X(NET_ERR_CLOSED, -13, "closed", 410)                                                                              \
-    X(NET_ERR_IO, -14, "input/output error", 500)                                                                      \
-    X(NET_ERR_NO_SPACE, -15, "no space left on the disk", 507)                                                         \
-    X(NET_ERR_CORRUPT, -16, "stored data is damaged", 500)                                                             \
-    X(NET_ERR_POISONED, -17, "the log refuses writes after a failed sync", 500)                                        \
-    X(NET_ERR_BUSY, -18, "in use by another process", 409)                                                             \
-    X(NET_ERR_UNSUPPORTED, -19, "not supported here", 501)                                                             \
-    X(NET_ERR_NO_MEMORY, -20, "out of memory", 507)                                                                    \
-    X(NET_ERR_INVALID, -21, "invalid argument", 400)                                                                   \
-    X(NET_ERR_UNREACHABLE, -22, "peer is not connected", 503)                                                          \
-    X(NET_ERR_CANCELED, -23, "canceled", 503)
+    X(NET_ERR_UNKNOWN_SESSION, -7, "no such session", 404)                                                             \
+    X(NET_ERR_POLICY, -8, "refused by policy", 403)                                                                    \
+    X(NET_ERR_LIMIT, -9, "a configured limit is reached", 429)                                                         \
+    X(NET_ERR_NOT_FOUND, -10, "not found", 404)                                                                        \
+    X(NET_ERR_EXISTS, -11, "exists already", 409)                                                                      \
+    X(NET_ERR_STATE, -12, "not possible in this state", 409)                                                           \
+    X(NET_ERR_TIMEOUT, -13, "timed out", 504)                                                                          \
+    X(NET_ERR_CLOSED, -14, "closed", 410)                                                                              \
+    X(NET_ERR_IO, -15, "input/output error", 500)                                                                      \
+    X(NET_ERR_NO_SPACE, -16, "no space left on the disk", 507)                                                         \
+    X(NET_ERR_CORRUPT, -17, "stored data is damaged", 500)                                                             \
+    X(NET_ERR_POISONED, -18, "the log refuses writes after a failed sync", 500)                                        \
+    X(NET_ERR_BUSY, -19, "in use by another process", 409)                                                             \
+    X(NET_ERR_UNSUPPORTED, -20, "not supported here", 501)                                                             \
+    X(NET_ERR_NO_MEMORY, -21, "out of memory", 507)                                                                    \
+    X(NET_ERR_INVALID, -22, "invalid argument", 400)                                                                   \
+    X(NET_ERR_UNREACHABLE, -23, "peer is not connected", 503)                                                          \
+    X(NET_ERR_CANCELED, -24, "canceled", 503)
 
 enum net_err {
 #define X(name, value, text, http) name = value,

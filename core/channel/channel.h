@@ -31,8 +31,8 @@ const char *channel_name_error_text(enum channel_name_error);
  * `log.id` of extensions.md). The other files of ours have a `~` in their names, which no channel can have; `idx`,
  * `dat` and `ts` are names the reference stores. */
 bool channel_name_storable(const struct channel_name *);
-unsigned channel_depth(const struct channel_name *); /* segments between slashes */
-/* The same name, or one below it: "a" of "a/b", not of "ab". */
+unsigned channel_depth(const struct channel_name *);
+/* Depth counts the segments. A prefix is the same name or one above it: "a" of "a/b", not of "ab". */
 bool channel_prefix_of(const struct channel_name *prefix, const struct channel_name *name);
 
 /* channels.md 3: XXH3-64 of the name, canonical; its low 16 bits in packet headers; the stream that carries it. */

@@ -60,11 +60,11 @@ struct redex_event {
 int redex_open(struct redex **, struct io *, const struct redex_options *, struct redex_report *report);
 
 /*
- * Appends all or nothing, `ts_ns` being CLOCK_REALTIME. Frames are wire event frames (u32 LE length + bytes), `count`
- * of them filling `frames` exactly. *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN
- * (max_dirty, or the next block of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (max_bytes,
- * or the index is full: 2^28 events), NET_ERR_NO_MEMORY, NET_ERR_CLOSED, NET_ERR_FORMAT (they do not fill it), and
- * while redex_error() is set, that. count 0 appends nothing: *first_seq is the next sequence.
+ * Appends all or nothing. Frames are wire event frames (u32 LE length + bytes), `count` of them filling exactly `len`
+ * bytes. *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN (max_dirty, or the next block
+ * of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (max_bytes, or the index is full: 2^28
+ * events), NET_ERR_NO_MEMORY, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len), and while redex_error() is set,
+ * that. count 0 appends nothing: *first_seq is the next sequence.
  */
 int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq);
 /* One event, with the same errors; inline: its 8 bytes stand in the index record itself. */
@@ -75,8 +75,8 @@ uint64_t redex_first_seq(const struct redex *);   /* lowest retained; == next_se
 uint64_t redex_next_seq(const struct redex *);    /* visible to readers below this */
 uint64_t redex_written_seq(const struct redex *); /* written (page cache) below this; == next_seq in memory mode */
 uint64_t redex_synced_seq(const struct redex *);  /* on stable storage below this; == next_seq in memory mode */
-uint64_t redex_count(const struct redex *);       /* events retained */
-uint64_t redex_bytes(const struct redex *);       /* payload bytes retained */
+uint64_t redex_count(const struct redex *);
+uint64_t redex_bytes(const struct redex *); /* payload bytes retained */
 int redex_error(const struct redex *); /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO: appends are refused */
 
 /* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified at

@@ -107,7 +107,10 @@ static int plain_sync(struct io *io, io_handle h)
 
 static int plain_sync_dir(struct io *io, const char *path)
 {
-    return self(io)->sync_for_real ? reactor_plain.sync_dir(io, path) : access(path, F_OK) < 0 ? -errno : 0;
+    struct io_posix *p = self(io);
+    if (strikes(&p->plain_sync_fault))
+        return -p->plain_sync_fault.err;
+    return p->sync_for_real ? reactor_plain.sync_dir(io, path) : access(path, F_OK) < 0 ? -errno : 0;
 }
 
 static void plain_boot_id(struct io *io, uint8_t out[16])
