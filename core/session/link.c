@@ -112,7 +112,6 @@ enum link_event link_on_authenticated(struct link *l, struct crypto *crypto, str
 
 void link_on_sent(struct link *l, uint64_t now)
 {
-    l->last_tx = now;
     if (l->first_unanswered_tx == 0)
         l->first_unanswered_tx = now;
 }
