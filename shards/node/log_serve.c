@@ -134,14 +134,16 @@ static const uint64_t OPEN_RETRY_NS = 1000000000;
 
 void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
+    struct log_key key = {m->node_id, channel_hash(m->channel.text, m->channel.len)};
     struct log *log;
-    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
-    struct log_key key = {m->node_id, hash};
-    int err = log_open(s, key, &m->channel, &log); /* else when events come, or they drop */
-    if (err != NET_OK)
-        log = log_find(s, key);
-    if (log)
+    int err = log_touch(s, key, &m->channel, &log);
+    if (err == NET_OK) {
+        log->receives = true;
+        log->name_taken = false;
+        (void)log_open(s, key, &m->channel, &log); /* else when events come, or they drop */
+    } else if ((log = log_find(s, key)) != NULL) {
         log->name_taken = err == NET_ERR_EXISTS;
+    }
 }
 
 /* Events for a log that could not be opened, as on a full disk. */

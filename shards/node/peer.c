@@ -244,7 +244,8 @@ void peer_schedule(struct peer *p)
         timer_arm(&p->shard->timers, &p->timer, at);
 }
 
-/* channels.md 13: it may not have noticed anything; its next Subscribe brings it back (membership.c asks every minute). */
+/* channels.md 13: it may not have noticed anything; its next Subscribe brings it back (membership.c asks every minute).
+ */
 static void on_failed(struct peer *p)
 {
     leave_rosters(p);
