@@ -11,11 +11,12 @@
 #include "core/base/list.h"
 
 struct timer;
-typedef void timer_fn(struct timer *, uint64_t now_ns);
+typedef void timer_fn(struct timer *, uint64_t now_ns); /* `now_ns` is that of the advance */
 
+/* Embedded in its owner, which keeps it in place while it is armed. */
 struct timer {
     struct list link;
-    uint64_t deadline; /* ns; meaningful while armed */
+    uint64_t deadline; /* monotonic ns; meaningful while armed */
     timer_fn *fire;
 };
 
@@ -43,5 +44,10 @@ void timer_wheel_advance(struct timer_wheel *, uint64_t now_ns);
 /* When to advance next, ns: never later than the next deadline; earlier a few times in the life of a timer, when it
  * changes levels, never twice for nothing. UINT64_MAX when nothing is armed. O(1). */
 uint64_t timer_wheel_next(const struct timer_wheel *);
+
+static inline uint64_t timer_earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
 #endif

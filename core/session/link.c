@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "core/base/timer.h"
+
 static const uint64_t STRAGGLER_NS = UINT64_C(3000000000);
 
 void link_init(struct link *l, const struct link_config *config, uint64_t self_id, uint64_t peer_id, uint64_t now)
@@ -110,7 +112,6 @@ enum link_event link_on_authenticated(struct link *l, struct crypto *crypto, str
 
 void link_on_sent(struct link *l, uint64_t now)
 {
-    l->last_tx = now;
     if (l->first_unanswered_tx == 0)
         l->first_unanswered_tx = now;
 }
@@ -167,21 +168,16 @@ unsigned link_on_tick(struct link *l, struct crypto *crypto, uint64_t now)
     return want;
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 uint64_t link_deadline(const struct link *l)
 {
     uint64_t at = UINT64_MAX;
     if (l->answer && l->current.used)
         return 0;
     if (l->next.used)
-        at = min_u64(l->next.until, l->confirm_at);
+        at = timer_earlier(l->next.until, l->confirm_at);
     if (l->previous.used)
-        at = min_u64(at, l->previous.until);
+        at = timer_earlier(at, l->previous.until);
     if (l->current.used) /* silence, re-keying and failure are looked at with every heartbeat */
-        at = min_u64(at, l->heartbeat_at);
+        at = timer_earlier(at, l->heartbeat_at);
     return at;
 }

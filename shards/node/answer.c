@@ -1,5 +1,6 @@
 /* Answering msg1: the gate and the guards first, then the Noise, then who it is, then msg2. */
 #include "shards/node/contacts.h"
+#include "shards/node/transmit.h"
 
 void send_handshake(struct shard *s, const struct io_addr *to, const uint8_t *datagram, size_t len)
 {
@@ -58,6 +59,8 @@ static bool claim_allowed(struct contacts *cs, const struct handshake_claim *cla
     if (claim->node_id == cs->shard->node->identity.ids.node_id || claim->node_id == 0)
         return false;
     if (!listed && config->peers == PEERS_LISTED)
+        return false;
+    if (!cipher_allowed(cs->shard->node, claim->features))
         return false;
     if (claim->secure)
         return true;

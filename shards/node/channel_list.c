@@ -1,5 +1,6 @@
 /* Which logs there are, asked of every shard; and which of them share a channel's name. */
 #include "shards/node/contacts.h"
+#include "shards/node/mailbox.h"
 
 void node_list_channels(struct node *node, struct channel_list *l)
 {

@@ -1,10 +1,11 @@
 /* Who we know: the table of contacts on shard 0, and what homes report of them. */
-#include "core/base/text.h"
-#include "shards/node/contacts.h"
-
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "core/base/text.h"
+#include "shards/node/contacts.h"
+#include "shards/node/mailbox.h"
 
 struct contact *contact_find(struct contacts *cs, uint64_t node_id)
 {
@@ -83,6 +84,12 @@ void contact_remove(struct contacts *cs, struct contact *c)
 bool contact_is_compat(const struct contact *c)
 {
     return c->entry && c->entry->compat == PEER_V019;
+}
+
+bool cipher_allowed(const struct node *n, uint64_t features)
+{
+    const uint64_t aes = FEATURE_SECURE | FEATURE_EPOCHS | FEATURE_AES_GCM;
+    return n->config.cipher_chacha || (features & n->local.features & aes) == aes;
 }
 
 void contact_offer(struct contact *c, struct handshake_offer *offer)

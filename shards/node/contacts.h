@@ -3,7 +3,8 @@
 #ifndef NM_SHARDS_NODE_CONTACTS_H
 #define NM_SHARDS_NODE_CONTACTS_H
 
-#include "shards/node/node_internal.h"
+#include "shards/node/guard.h"
+#include "shards/node/shard.h"
 
 struct wanted { /* a subscription of ours, as peers.yaml has it */
     struct list in_contact;
@@ -37,23 +38,6 @@ struct contact {
     struct dial dial;
     struct contacts *owner;
 };
-
-/* Bounds on what strangers can make us compute (X0 gate; session.md 16.9, 16.10). */
-enum { GUARD_SOURCES = 4096, GUARD_EPHEMERALS = 4096 };
-struct guard {
-    uint64_t seed;
-    uint64_t window_start;
-    uint16_t sources[GUARD_SOURCES]; /* handshakes in this second, by hash of the source */
-    uint8_t ephemerals[GUARD_EPHEMERALS][16];
-    uint64_t *answered; /* ring of times: answers not yet confirmed */
-    uint32_t answered_head, answered_count, answered_max;
-};
-int guard_init(struct guard *, struct io *, uint32_t max_pending);
-void guard_deinit(struct guard *);
-bool guard_source_ok(struct guard *, uint64_t now, const struct io_addr *, uint32_t per_second);
-bool guard_ephemeral_new(struct guard *, const uint8_t ephemeral[32]);    /* false: seen before. Remembers it */
-bool guard_pending_ok(struct guard *, uint64_t now, uint64_t timeout_ns); /* counts one when true */
-void guard_confirmed(struct guard *);
 
 /* peers.yaml, replaced atomically through the ring. */
 enum { STORE_PATH = CONFIG_PATH_MAX + 32 };
@@ -99,11 +83,25 @@ struct contacts {
     uint64_t stop_deadline;
 };
 
+int contacts_init(struct shard *, struct config_error *);
+void contacts_deinit(struct shard *);
+/* What other shards, or the socket, tell shard 0. */
+void contacts_on_handshake(struct shard *, struct cspan datagram, const struct io_addr *from);
+void contacts_on_peer_state(struct shard *, unsigned home, const struct msg_peer_state *);
+void contacts_on_redial(struct shard *, uint64_t node_id);
+void contacts_on_subscribed(struct shard *, const struct msg_answer *);
+void contacts_on_published(struct shard *, const struct msg_published *);
+void contacts_on_list_row(struct shard *, uint64_t request, const struct msg_list_row *);
+void contacts_on_list_end(struct shard *, uint64_t request);
+void contacts_on_stopped(struct shard *, unsigned from, enum stop_phase);
+
 struct contact *contact_find(struct contacts *, uint64_t node_id);
 struct contact *contact_get(struct contacts *, uint64_t node_id, int *err); /* creates; NULL with *err: limit, memory */
 struct contact *contact_by_name(struct contacts *, const char *name);
 void contact_remove(struct contacts *, struct contact *);
 bool contact_is_compat(const struct contact *);
+/* security.ciphers (X6): may a session have the cipher that follows from these features? */
+bool cipher_allowed(const struct node *, uint64_t features);
 void contact_session(struct contact *, const struct session_params *, const struct io_addr *, bool relayed,
                      uint64_t rtt_ns);
 void contact_offer(struct contact *, struct handshake_offer *);

@@ -1,8 +1,10 @@
 /* Fixed memory, no allocation: what bounds handshakes before anything expensive is done for them. */
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
-#include "shards/node/contacts.h"
+#include "core/base/err.h"
+#include "shards/node/guard.h"
 
 static const uint64_t WINDOW_NS = 1000000000;
 

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
-#include "shards/node/node_internal.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/view.h"
 
 struct log *log_find(struct shard *s, struct log_key key)
 {

@@ -2,7 +2,23 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/log.h"
+#include "shards/node/mailbox.h"
+
+struct pending_publish { /* appended, not yet stored as far as the publisher wants it */
+    struct list link;
+    uint64_t end_seq, first_seq, bytes;
+    uint32_t publisher, count;
+    bool durable;
+};
+
+struct owner_publisher { /* a publisher as the owner of its channel sees it */
+    uint32_t id;
+    bool durable;
+    struct log *log;
+    struct list waiting; /* copies of what found no room: bounded by the publisher's window */
+    struct list link;    /* in log->publishers while waiting is not empty */
+};
 
 struct waiting_publish { /* found no room; bounded by the publisher's window */
     struct list link;

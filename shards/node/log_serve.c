@@ -2,9 +2,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/log.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/peer.h"
 
 /* ---- readers ---- */
+
+enum { DATA_BYTES_MAX = 262144 }; /* of one MSG_DATA */
 
 void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watch *m)
 {

@@ -2,12 +2,18 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/mailbox.h"
 
 static struct spsc *ring_to(struct shard *s, unsigned to)
 {
     return &s->node->rings[s->index * s->node->shard_count + to];
 }
+
+/* A control message waiting for room in a ring: never lost, bounded. */
+struct parked_message {
+    struct list link;
+    struct spsc_record head;
+};
 
 /* Records of one turn that a shard takes from one other: nobody starves. */
 enum { RECORDS_PER_RING = 1024 };
@@ -128,187 +134,5 @@ void mailbox_discard(struct shard *s)
             secure_wipe(m + 1, m->head.len);
             free(m);
         }
-    }
-}
-
-/* Bodies are copied out: the record's memory has no type of its own and is aligned to 16 only at its head. */
-#define BODY(type, name)                                                                                               \
-    type name;                                                                                                         \
-    assert(r->len >= sizeof name);                                                                                     \
-    memcpy(&name, r->body, sizeof name)
-
-static void on_control_message(struct shard *s, unsigned from, struct spsc_record *r)
-{
-    switch ((enum message_kind)r->kind) {
-    case MSG_PEER_STATE: {
-        BODY(struct msg_peer_state, m);
-        contacts_on_peer_state(s, from, &m);
-        break;
-    }
-    case MSG_REDIAL:
-        contacts_on_redial(s, r->arg);
-        break;
-    case MSG_SUBSCRIBED: {
-        BODY(struct msg_answer, m);
-        contacts_on_subscribed(s, &m);
-        break;
-    }
-    case MSG_PUBLISHED: {
-        BODY(struct msg_published, m);
-        contacts_on_published(s, &m);
-        break;
-    }
-    case MSG_LIST_ROW: {
-        BODY(struct msg_list_row, m);
-        contacts_on_list_row(s, r->arg, &m);
-        break;
-    }
-    case MSG_LIST_END:
-        contacts_on_list_end(s, r->arg);
-        break;
-    case MSG_STOPPED:
-        contacts_on_stopped(s, from, (enum stop_phase)r->aux);
-        break;
-    default:
-        assert(!"unknown message kind");
-    }
-}
-
-static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r)
-{
-    switch ((enum message_kind)r->kind) {
-    case MSG_RECEIVE_OPEN: {
-        BODY(struct msg_subscribe, m);
-        log_on_receive_open(s, &m);
-        break;
-    }
-    case MSG_RECEIVED: {
-        BODY(struct msg_received, m);
-        log_on_received(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
-        break;
-    }
-    case MSG_ROSTER: {
-        BODY(struct msg_subscribe, m);
-        log_on_roster(s, from, r->aux == 1, &m);
-        break;
-    }
-    case MSG_PEER_GONE:
-        log_on_peer_gone(s, r->arg);
-        break;
-    case MSG_WATCH: {
-        BODY(struct msg_watch, m);
-        log_on_watch(s, from, r->aux == 1, &m);
-        break;
-    }
-    case MSG_READ: {
-        BODY(struct msg_read, m);
-        log_on_read(s, from, &m);
-        break;
-    }
-    case MSG_PLACE: {
-        BODY(struct msg_place, m);
-        log_on_place(s, from, &m);
-        break;
-    }
-    case MSG_PUBLISH_OPEN: {
-        BODY(struct msg_publish_open, m);
-        log_on_publish_open(s, &m);
-        break;
-    }
-    case MSG_PUBLISH: {
-        BODY(struct msg_publish, m);
-        log_on_publish(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
-        break;
-    }
-    case MSG_LIST:
-        log_on_list(s, from, r->arg);
-        break;
-    default:
-        on_control_message(s, from, r);
-    }
-}
-
-static void on_credit(struct shard *s, const struct msg_credit *m)
-{
-    struct peer *p = peer_find(s, m->node_id);
-    struct stream *st = p ? map_get(&p->streams, m->stream_id) : NULL;
-    if (st)
-        stream_consumed(p, st, m->credit);
-}
-
-static void on_foreign_id(struct shard *s, unsigned from, uint64_t id, bool add)
-{
-    if (!add)
-        map_remove(&s->foreign, id);
-    else
-        map_put(&s->foreign, id, (void *)(uintptr_t)(from + 1));
-}
-
-static void on_forwarded(struct shard *s, struct spsc_record *r)
-{
-    BODY(struct io_addr, from);
-    receive_datagram(s, r->body + sizeof from, r->len - sizeof from, &from, true);
-}
-
-void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
-{
-    switch ((enum message_kind)r->kind) {
-    case MSG_SESSION: {
-        BODY(struct msg_session, m);
-        peer_on_session(s, &m);
-        secure_wipe(&m, sizeof m);
-        secure_wipe(r->body, sizeof m);
-        break;
-    }
-    case MSG_FORGET_PEER: {
-        struct peer *p = peer_find(s, r->arg);
-        if (p)
-            peer_forget(p);
-        break;
-    }
-    case MSG_ROUTE: {
-        BODY(struct msg_route, m);
-        relay_on_route(s, &m);
-        break;
-    }
-    case MSG_FOREIGN_ID:
-        on_foreign_id(s, from, r->arg, r->aux == 1);
-        break;
-    case MSG_DATAGRAM:
-        on_forwarded(s, r);
-        break;
-    case MSG_SUBSCRIBE: {
-        BODY(struct msg_subscribe, m);
-        membership_on_subscribe(s, r->aux == 1, &m);
-        break;
-    }
-    case MSG_CREDIT: {
-        BODY(struct msg_credit, m);
-        on_credit(s, &m);
-        break;
-    }
-    case MSG_ROSTER_ACK: {
-        BODY(struct msg_answer, m);
-        membership_on_roster_ack(s, &m);
-        break;
-    }
-    case MSG_CURSOR: {
-        BODY(struct msg_cursor, m);
-        cursor_on_message(s, r->aux == 1, &m);
-        break;
-    }
-    case MSG_HEAD: {
-        BODY(struct msg_head, m);
-        view_on_head_message(s, &m);
-        break;
-    }
-    case MSG_DATA:
-        view_on_data(s, r);
-        break;
-    case MSG_STOP:
-        stop_on_message(s, (enum stop_phase)r->aux);
-        break;
-    default:
-        on_log_message(s, from, r);
     }
 }

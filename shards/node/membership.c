@@ -1,7 +1,9 @@
 /* Membership on a peer's home shard: what we ask of it, what it asks of us. channels.md 6-8 */
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/log.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/membership.h"
 
 static const uint64_t ASK_AGAIN_MAX_NS = UINT64_C(60000000000);
 

@@ -120,7 +120,8 @@ struct msg_place {
     uint64_t keep; /* the oldest sequence, or the end as far as this shard knows it */
 };
 
-struct msg_data { /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
+enum { DATA_EVENTS_MAX = 4096 }; /* of one MSG_DATA */
+struct msg_data {                /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
     struct log_key key;
     struct log_heads heads;
     uint64_t from, next; /* what was asked, where to go on */

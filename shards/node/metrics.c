@@ -1,12 +1,11 @@
 /* /metrics of the node: every counter of every shard, as Prometheus text. */
-#include "shards/node/metrics.h"
-
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/metrics.h"
+#include "shards/node/shard.h"
 
 struct writer {
     void (*put)(void *ctx, const char *text, size_t len);

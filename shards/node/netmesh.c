@@ -1,6 +1,4 @@
 /* libnetmesh: a directory becomes a running node: threads, reactors, shards, the admin port. */
-#include "shards/netmesh.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +16,10 @@
 #include <unistd.h>
 
 #include "core/base/err.h"
-#include "shards/admin/admin.h"
 #include "core/base/text.h"
-#include "shards/node/node_internal.h"
+#include "shards/admin/admin.h"
+#include "shards/netmesh.h"
+#include "shards/node/log.h"
 
 struct worker {
     struct netmesh *nm;
@@ -225,6 +224,10 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         fail(error, len, "%s", e.text);
+    else if (nm->config.sessions == SESSIONS_COMPAT)
+        fprintf(stderr,
+                "net-mesh: security.sessions: compat: whoever holds the PSK is let in without proof of who it is,"
+                " and can read what such sessions carry\n");
     return err;
 }
 
@@ -352,11 +355,6 @@ static void say_ready(struct netmesh *nm, void (*ready)(void *, const char *), v
     ready(ctx, line);
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int control_loop(struct netmesh *nm, struct reactor *r)
 {
     struct shard *s = node_shard(nm->node, 0);
@@ -368,7 +366,7 @@ static int control_loop(struct netmesh *nm, struct reactor *r)
         if (!nm->admin_stopped) {
             if (io_now(io) >= admin_deadline(nm->admin))
                 admin_tick(nm->admin, io_now(io));
-            deadline = min_u64(deadline, admin_deadline(nm->admin));
+            deadline = timer_earlier(deadline, admin_deadline(nm->admin));
         }
         int res = reactor_turn(r, deadline, shard_idle, s);
         if (res < 0)
@@ -470,6 +468,21 @@ unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
     return log_owner(face->shard->node, channel_hash(channel, strlen(channel)));
 }
 
+enum { PUBLISH_BYTES_MAX = 60000 };
+
+/* What the admin port's framer sees to for its clients: no event that no packet can carry (wire.md 8). */
+static int check_events(struct cspan frames, uint32_t count)
+{
+    struct wire_frames walk = wire_frames(frames, count);
+    struct cspan event;
+    if (frames.len > PUBLISH_BYTES_MAX || count > WIRE_MAX_EVENTS)
+        return NET_ERR_TOO_LARGE;
+    while (wire_frames_next(&walk, &event))
+        if (event.len > WIRE_MAX_EVENT)
+            return NET_ERR_TOO_LARGE;
+    return walk.left == 0 && walk.rest.len == 0 ? NET_OK : NET_ERR_FORMAT;
+}
+
 int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8_t *frames, size_t len, uint32_t count)
 {
     struct shard *s = face->shard;
@@ -481,7 +494,9 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     struct log_key key = {0, channel_hash(name.text, name.len)};
     if (log_owner(s->node, key.hash) != s->index)
         return NET_ERR_INVALID;
-    int err = log_open(s, key, &name, &log);
+    int err = check_events((struct cspan){frames, len}, count);
+    if (!err)
+        err = log_open(s, key, &name, &log);
     if (!err)
         err = log_append(log, (struct cspan){frames, len}, count, &first);
     if (err)

@@ -2,7 +2,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/membership.h"
+#include "shards/node/view.h"
 
 static void on_timer(struct timer *, uint64_t now);
 
@@ -204,14 +206,9 @@ void peer_wants_tx(struct peer *p)
         list_push_back(&p->shard->tx_peers, &p->tx);
 }
 
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 void peer_schedule(struct peer *p)
 {
-    uint64_t at = min_u64(link_deadline(&p->link), min_u64(streams_deadline(p), membership_deadline(p)));
+    uint64_t at = timer_earlier(link_deadline(&p->link), timer_earlier(streams_deadline(p), membership_deadline(p)));
     if (at == UINT64_MAX)
         timer_cancel(&p->shard->timers, &p->timer);
     else if (!timer_armed(&p->timer) || p->timer.deadline != at)

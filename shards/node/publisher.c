@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "shards/node/contacts.h"
+#include "shards/node/mailbox.h"
 
 static const uint64_t WINDOW_BYTES = 1 << 20; /* in flight to the owner, per publisher */
 

@@ -1,5 +1,6 @@
 /* What a peer is owed, in the order it is sent: heartbeats, membership, grants, events. */
-#include "shards/node/node_internal.h"
+#include "shards/node/transmit.h"
+#include "shards/node/view.h"
 
 enum { GRANTS_PER_PACKET = 64 };
 

@@ -1,7 +1,11 @@
 /* The way in: arrivals are split into datagrams, classified (wire.md 1.1), matched to a session, opened, dispatched. */
 #include <errno.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/contacts.h"
+#include "shards/node/log.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/membership.h"
+#include "shards/node/receive.h"
 
 /* A peer whose session this datagram names, on this shard. */
 static struct peer *peer_of(struct shard *s, uint64_t session_id)

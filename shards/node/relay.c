@@ -1,7 +1,8 @@
 /* Forwarding what is for other nodes: wire.md 4.2. The datagram leaves from the receive buffer it came in. */
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/receive.h"
+#include "shards/node/transmit.h"
 
 struct route {
     struct io_addr addr;

@@ -6,6 +6,7 @@
 
 #include "core/base/text.h"
 #include "shards/node/contacts.h"
+#include "shards/node/mailbox.h"
 
 /* node.a of a control_request; node.b is its time limit, node.p its struct wanted. */
 enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_UNSUBSCRIBE };

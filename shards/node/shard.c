@@ -5,6 +5,11 @@
 
 #include "core/base/text.h"
 #include "shards/node/contacts.h"
+#include "shards/node/log.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/peer.h"
+#include "shards/node/receive.h"
+#include "shards/node/transmit.h"
 
 enum { ROSTER_CHANNELS = 65536 };
 static const uint64_t BLOCKED_RETRY_NS = 200000;   /* the socket had no room: look again soon */

@@ -3,6 +3,8 @@
 #include <assert.h>
 
 #include "shards/node/contacts.h"
+#include "shards/node/log.h"
+#include "shards/node/mailbox.h"
 
 static const uint64_t PUBLISHERS_NS = UINT64_C(5000000000); /* what publishers get to finish */
 

@@ -1,7 +1,7 @@
 /* The streams of a peer: sequences and credit in both directions. streams.md 3, 9; extensions X0 WINDOW, X4. */
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/view.h"
 
 enum { V019_WINDOW = 65536 };
 static const uint64_t GRANT_DELAY_NS = 1000000; /* X4: at the latest 1 ms after something was consumed */

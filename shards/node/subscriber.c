@@ -3,7 +3,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "core/wire/packer.h"
+#include "shards/node/transmit.h"
+#include "shards/node/view.h"
 
 enum { READ_BATCH = 256, GSO_SEGMENTS = 60, BATCHES_PER_PULL = 4 };
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "shards/node/contacts.h"
+#include "shards/node/view.h"
 
 enum { TAIL_BATCH = 64 };
 

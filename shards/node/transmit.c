@@ -2,7 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/peer.h"
+#include "shards/node/transmit.h"
+
+enum { TX_LARGE = 64960, TX_SMALL = 2048, TX_LARGE_COUNT = 16, TX_SMALL_COUNT = 64 }; /* bytes, buffers */
 
 int transmit_init(struct shard *s)
 {

@@ -2,7 +2,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/node_internal.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/view.h"
 
 uint64_t log_map_key(struct log_key key)
 {

@@ -108,7 +108,7 @@ struct udp_recv {
 int udp_recv_init(struct reactor *, uint32_t buffers);
 void udp_recv_deinit(struct reactor *);
 void udp_recv_arm(struct reactor *, bool poll); /* if it pauses and there is a buffer; turns a waiting one to polling */
-void udp_recv_absorb(struct reactor *);         /* takes off the ring what only says that nothing came */
+void udp_recv_absorb(struct reactor *);         /* takes off the ring what only says that it pauses */
 bool udp_recv_cancel(struct reactor *, struct io_op *); /* true: nothing in the ring to cancel, completed locally */
 void udp_hold(struct io *, uint32_t buffer);
 void udp_release(struct io *, uint32_t buffer);

@@ -136,7 +136,7 @@ void udp_recv_absorb(struct reactor *r)
 {
     while (io_uring_cq_ready(&r->ring)) {
         const struct io_uring_cqe *cqe = &r->ring.cq.cqes[*r->ring.cq.khead & r->ring.cq.ring_mask];
-        if (cqe->user_data != (uintptr_t)r->recv.op || cqe->res != -EAGAIN || !pauses(r, r->recv.op, cqe->res))
+        if (cqe->user_data != (uintptr_t)r->recv.op || cqe->res >= 0 || !pauses(r, r->recv.op, cqe->res))
             return;
         give_back(r, cqe->flags);
         io_uring_cq_advance(&r->ring, 1);

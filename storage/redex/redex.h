@@ -35,11 +35,14 @@ struct redex_options {
 
 /* What recovery found and did; all zero for a clean open. */
 struct redex_report {
-    uint64_t events, first_seq, next_seq;
-    uint64_t dropped_events; /* by checksum or because their payload is missing */
-    uint64_t repaired_fields;
-    uint64_t trimmed_bytes;                        /* of dat; kept aside in the channel root */
-    bool torn, timestamps_lost, migrated, unclean; /* unclean: the reservation put a gap behind the last event */
+    uint64_t events, first_seq, next_seq; /* what is there, as redex_count() and its neighbours say */
+    uint64_t dropped_events;              /* by checksum or because their payload is missing */
+    uint64_t repaired_fields;             /* of index records, told by their neighbours */
+    uint64_t trimmed_bytes;               /* of dat; kept aside in the channel root */
+    bool torn;                            /* a file ended inside a record, or did not fit the others */
+    bool timestamps_lost;                 /* some were missing: those events have the time of the open */
+    bool migrated;                        /* from the flat layout */
+    bool unclean;                         /* the reservation put a gap behind the last event */
 };
 
 struct redex_event {
@@ -65,6 +68,7 @@ int redex_open(struct redex **, struct io *, const struct redex_options *, struc
  * that (a patient log: NET_ERR_POISONED only). count 0 appends nothing: *first_seq is the next sequence.
  */
 int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq);
+/* One event, with the same errors; inline: its 8 bytes stand in the index record itself. */
 int redex_append(struct redex *, uint64_t ts_ns, struct cspan payload, uint64_t *seq);
 int redex_append_inline(struct redex *, uint64_t ts_ns, const uint8_t payload[8], uint64_t *seq);
 

@@ -306,5 +306,34 @@ class Endpoint(mesh.MeshCase):
         self.status("http://127.0.0.1:0", status=2)
 
 
+class Secrets(mesh.MeshCase):
+    def test_compat_is_warned_of(self):  # extensions.md, Policy
+        a, b = self.node("a", "security.sessions=compat"), self.node("b")
+        a.start()
+        b.start()
+        self.assertIn("security.sessions: compat", a.stderr())
+        self.assertNotIn("compat", b.stderr())
+
+    def test_no_secret_is_said(self):  # session.md 20.47
+        a = self.node("a", "logging.level=debug")
+        b, stranger = self.node("b", psk_from=a), self.node("stranger")
+        said = [node.start() for node in (a, b, stranger)]
+        said += [a.add_peer("b", b), stranger.add_peer("a", a)]
+        mesh.eventually(lambda: a.connected(b), "connected")
+        mesh.eventually(lambda: any("handshake" in drop for drop in a.drops()), "the stranger was refused")
+        said += [b.command("-vvv", "subscribe", "x", "--from", a.node_id)]
+        for node in (a, b, stranger):
+            said += [node.stderr(), node.info(), node.command("-vvv", "peer", "ls"), node.command("status"),
+                     node.command("metrics"), node.command("-vvv", "tail", "no/such", status=1)]
+        text = str(said)
+        for node in (a, b, stranger):
+            self.assertIn(node.node_id, text)
+            for name in ("identity", "noise.key", "psk", "admin.token"):
+                secret = (node.dir / name).read_text().strip()
+                self.assertEqual(len(secret), 64)
+                for part in (secret[:16], secret[-16:], str(bytes.fromhex(secret))[2:-1]):
+                    self.assertNotIn(part, text, f"{name} of {node.dir.name}")
+
+
 if __name__ == "__main__":
     mesh.main()

@@ -5,7 +5,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/node_internal.h"
+#include "shards/node/view.h"
 
 static const char DIR[] = "/node";
 

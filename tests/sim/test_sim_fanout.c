@@ -4,7 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/node_internal.h"
+#include "shards/node/view.h"
 #include "tests/sim/sim_node.h"
 
 static struct mesh mesh;

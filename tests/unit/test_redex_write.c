@@ -7,10 +7,6 @@
 #include "storage/redex/redex_internal.h"
 #include "tests/support/redex_store.h"
 
-#define DAT "c/v0000000001/dat"
-#define IDX "c/v0000000001/idx"
-#define TS "c/v0000000001/ts"
-
 static struct redex_store s;
 
 static void setup(void)

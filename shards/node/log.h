@@ -1,0 +1,78 @@
+/* Logs, on the shard that owns their channel: this node's own, and the copies of what peers publish. */
+#ifndef NM_SHARDS_NODE_LOG_H
+#define NM_SHARDS_NODE_LOG_H
+
+#include "shards/node/shard.h"
+#include "storage/redex/redex.h"
+#include "storage/ring/event_ring.h"
+
+/* A reader of a `none` channel that stands still longer is not waited for. */
+#define READER_STALL_NS UINT64_C(1000000000)
+
+/* What another shard's cursors still need of a `none` channel; `at` is when that last moved, or was nothing. */
+struct log_reader {
+    uint64_t next, at;
+};
+
+struct log {
+    struct log_key key;
+    struct channel_name name;
+    struct shard *shard;
+    enum config_log kind;
+    bool open; /* has storage: redex or ring */
+    struct redex *redex;
+    struct event_ring ring;
+    struct list in_shard;                 /* shard->log_list */
+    struct list growing;                  /* shard->grown_logs while watchers must be told */
+    struct list starving;                 /* shard->starved_logs while a `none` channel has publishers without room */
+    struct list pending, pending_durable; /* log_publish.c: not yet answered, in order of their last sequence */
+    struct list publishers;               /* log_publish.c: those with data that found no room */
+    /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
+    uint32_t held_credit;
+    unsigned held_home;
+    uint64_t held_stream;
+    uint64_t open_at; /* the opening failed: tried again, not before this */
+    uint64_t watchers;          /* bit per shard that watches */
+    struct log_reader *readers; /* by shard: how far those that watch have come */
+    struct log_view *view;      /* this shard's own view, or NULL */
+    bool closing;
+};
+
+uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views */
+struct log *log_find(struct shard *, struct log_key);
+/* Finds or makes a log, without storage yet. NET_ERR_EXISTS (another name has this hash), NET_ERR_LIMIT,
+ * NET_ERR_NO_MEMORY; *out is set only on success. */
+int log_touch(struct shard *, struct log_key, const struct channel_name *, struct log **out);
+/* The same with storage: also NET_ERR_INVALID (no name for a directory) and the errors of redex_open(). */
+int log_open(struct shard *, struct log_key, const struct channel_name *, struct log **out);
+/* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
+int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
+void log_heads(const struct log *, struct log_heads *);
+/* Up to `max` events from *seq on, which moves behind them; their bytes live until the next append. */
+size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
+bool log_congested(const struct log *);
+void log_tell(struct shard *);                           /* once a turn: heads of grown logs to their watchers */
+void log_release(struct log *);                          /* frees it when it has no storage and nobody cares */
+int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
+void log_close_all(struct shard *);                      /* stop_log_closed() for each */
+void log_free_all(struct shard *);
+
+/* log_serve.c: what other shards ask of a log's owner */
+void log_on_watch(struct shard *, unsigned from, bool on, const struct msg_watch *);
+void log_on_read(struct shard *, unsigned from, const struct msg_read *);
+void log_on_place(struct shard *, unsigned from, const struct msg_place *);
+void log_on_receive_open(struct shard *, const struct msg_subscribe *);
+void log_on_received(struct shard *, unsigned from, const struct msg_received *, struct cspan frames);
+void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);
+void log_on_peer_gone(struct shard *, uint64_t node_id);
+void log_on_list(struct shard *, unsigned from, uint64_t request);
+void log_return_credit(struct log *);
+
+/* log_publish.c: the owner's side of a publish */
+void log_on_publish_open(struct shard *, const struct msg_publish_open *);
+void log_on_publish(struct shard *, const struct msg_publish *, struct cspan frames);
+void log_on_progress(struct log *);
+void log_publishers_retry(struct shard *); /* once a turn: channels without a log have no progress to wait for */
+void log_publishers_free(struct shard *);
+
+#endif

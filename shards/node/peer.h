@@ -1,0 +1,77 @@
+/* A peer on its home shard: its sessions, its streams, and its turn to send. */
+#ifndef NM_SHARDS_NODE_PEER_H
+#define NM_SHARDS_NODE_PEER_H
+
+#include "core/channel/channel.h"
+#include "core/stream/credit.h"
+#include "core/wire/wire.h"
+#include "shards/node/shard.h"
+
+struct stream {
+    uint64_t id;
+    uint64_t tx_seq, rx_next;
+    struct credit_tx tx;
+    struct credit_rx rx;
+    struct subscription *subscription; /* ours, for what arrives; NULL */
+    struct list grant;                 /* in peer->grants while a grant is owed */
+    uint64_t last_active;
+};
+
+struct control_message { /* a membership message waiting to be sent */
+    uint16_t len;
+    uint8_t bytes[MEMBERSHIP_MAX_SENT];
+};
+enum { CONTROL_QUEUE = 32 };
+
+struct peer {
+    struct shard *shard;
+    uint64_t node_id;
+    struct link link;
+    struct io_addr addr;
+    bool relayed;             /* every packet travels with a routing header */
+    struct io_addr next_addr; /* where an unconfirmed session's other end is */
+    bool next_relayed;
+    bool reported_connected;
+    uint64_t instance; /* the peer's, of the current state */
+    uint64_t features, rtt_ns;
+    uint16_t plaintext_path; /* bytes that fit the path unfragmented */
+    uint16_t plaintext_max;  /* bytes the peer takes */
+    uint32_t rx_window;      /* bytes we granted per stream */
+    struct map streams;      /* id -> struct stream */
+    uint64_t control_seq;    /* of credit packets */
+    struct list cursors, subscriptions, grants;
+    struct list tx;     /* in shard->tx_peers while it wants to send */
+    struct timer timer; /* link, grants, credit recovery, subscriptions: whatever is next */
+    struct list in_shard;
+    uint32_t control_head, control_count;
+    struct control_message control[CONTROL_QUEUE];
+    bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
+};
+
+struct peer *peer_find(struct shard *, uint64_t node_id);
+struct peer *peer_get(struct shard *, uint64_t node_id); /* creates, without a session; NULL: memory */
+void peer_forget(struct peer *);
+/* A handshake ended, wherever it was made. */
+void peer_on_session(struct shard *, const struct msg_session *);
+/* A packet opened under `session`: the peer lives, and may have moved to `from`. */
+void peer_on_authenticated(struct peer *, struct session *, const struct wire_header *, const struct io_addr *from,
+                           bool routed);
+void peer_schedule(struct peer *); /* something changed: recompute the timer */
+void peer_wants_tx(struct peer *);
+bool peer_usable(const struct peer *); /* has a session to send under and is not silent */
+void peer_report(struct peer *, enum peer_state, bool restarted, bool failed); /* to shard 0 */
+void peer_control(struct peer *, const struct membership *); /* queues it; dropped and counted when the queue is full */
+
+/* pull.c: sends what there is to send, as far as buffers and a fair share go. True: there is more. */
+bool peer_pull(struct peer *);
+
+/* stream.c */
+struct stream *stream_get(struct peer *, uint64_t id); /* creates; NULL: limit or memory */
+void streams_reset(struct peer *, bool all);           /* after a restart of the peer, or a new v0.19 session */
+void streams_free(struct peer *);
+void stream_consumed(struct peer *, struct stream *, uint32_t bytes); /* they may be granted again */
+void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
+uint64_t streams_deadline(const struct peer *);
+void streams_tick(struct peer *, uint64_t now);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * A log as a reader's shard sees it. Where the shard owns the log, a view reads it in place; elsewhere the owner sends
+ * the heads and, on demand, the events. Cursors send to peers, tails answer the admin port.
+ */
+#ifndef NM_SHARDS_NODE_VIEW_H
+#define NM_SHARDS_NODE_VIEW_H
+
+#include "shards/node/log.h"
+#include "shards/node/peer.h"
+
+struct log_view {
+    struct log_key key;
+    struct channel_name name;
+    struct shard *shard;
+    struct log *log; /* when this shard owns it */
+    struct log_heads heads;
+    struct list cursors; /* struct cursor, by `in_view` */
+    struct list tails;   /* struct tail, by node.link */
+    bool reading;        /* a MSG_READ is under way */
+    bool heads_known;    /* the owner said how far the log is, or that there is none */
+};
+
+struct log_view *view_open(struct shard *, struct log_key, const struct channel_name *); /* NULL: memory */
+void view_unused(struct log_view *); /* closes when nobody reads it any more */
+void view_on_heads(struct log_view *, const struct log_heads *);
+void view_on_head_message(struct shard *, const struct msg_head *);
+void view_on_data(struct shard *, const struct spsc_record *);
+void view_read(struct log_view *, uint64_t from, uint64_t end); /* asks the owner, once at a time */
+
+/* The oldest sequence below `live` that a cursor here still moves towards, else `live`. */
+uint64_t view_keep(struct log_view *, uint64_t live);
+
+/* subscriber.c: a peer's place in a log it subscribes to */
+struct cursor {
+    struct list in_view, in_peer;
+    struct peer *peer;
+    struct log_view *view;
+    struct stream *stream;
+    uint64_t next;
+    uint64_t moved_at;
+};
+
+void cursor_on_message(struct shard *, bool start, const struct msg_cursor *);
+bool cursor_pull(struct cursor *); /* sends what it may; true: more is there but no buffer */
+/* Events that the owner sent; false: no buffer, the rest is read again. */
+bool cursor_feed(struct cursor *, const struct redex_event *events, size_t n);
+void cursor_free(struct cursor *);
+
+/* tail.c: for every tail of the view */
+void tail_advance(struct log_view *);
+void tail_on_data(struct log_view *, uint64_t from, uint64_t next, const struct redex_event *, size_t n);
+
+#endif
