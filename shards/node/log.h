@@ -31,7 +31,7 @@ struct log {
     uint32_t held_credit;
     unsigned held_home;
     uint64_t held_stream;
-    uint64_t open_at; /* the opening failed: tried again, not before this */
+    uint64_t open_at;           /* the opening failed: tried again, not before this */
     uint64_t watchers;          /* bit per shard that watches */
     struct log_reader *readers; /* by shard: how far those that watch have come */
     struct log_view *view;      /* this shard's own view, or NULL */
