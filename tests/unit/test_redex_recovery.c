@@ -361,8 +361,8 @@ Test(redex_recovery, a_failed_repair_can_be_repeated)
  * not open; and whichever generation the manifest came to name, the next open has everything. */
 Test(redex_recovery, a_sync_that_fails_can_be_repeated)
 {
-    make(6);
-    redex_store_flip(&s, DAT, 0, 0);
+    redex_store_make(&s, 6);
+    redex_store_flip(&s, STORE_DAT, 0, 0);
     unsigned failing = 0;
     for (;; failing++) {
         s.disk.plain_sync_fault = (struct io_posix_fault){.after = failing, .times = 1, .err = EIO};
