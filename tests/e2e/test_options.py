@@ -79,8 +79,9 @@ class Machine(mesh.MeshCase):
                 found.append(re.search(rf"^{what}:\s+(.*)$", text, re.MULTILINE)[1])
         return found
 
-    @unittest.skipIf(mesh.SANITIZER == "thread", "ThreadSanitizer has a thread of its own")
     def test_pinned_spinning_shards(self):
+        if mesh.SANITIZER == "thread":
+            self.skipTest("ThreadSanitizer has a thread of its own")
         a = self.node("a", "shards.count=2", "shards.cpus=[0]", "shards.pin=true", "shards.spin=50us")
         a.start()
         self.assertEqual(self.threads(a, "Cpus_allowed_list"), ["0", "0"])
@@ -101,9 +102,10 @@ class Machine(mesh.MeshCase):
             self.assertEqual(node.drops(), {}, node.dir.name)
 
     @unittest.skipUnless(shutil.which("setpriv") and shutil.which("prlimit"), "needs setpriv and prlimit, of util-linux")
-    @unittest.skipIf(mesh.SANITIZER, "a sanitizer's shadow is not for locking")
     def test_memory_lock_is_never_fatal(self):
         """Whatever the machine allows: the node runs, opens logs, and lets them grow."""
+        if mesh.SANITIZER:
+            self.skipTest("a sanitizer's shadow is not for locking")
         without_privilege = ("setpriv", "--bounding-set=-ipc_lock")
         prefixes = [(), *(("prlimit", f"--memlock={limit << 20}", *without_privilege) for limit in (8, 64, 1024))]
         for at, prefix in enumerate(prefixes):
@@ -131,8 +133,8 @@ class Sessions(mesh.MeshCase):
             published += 1
         self.assertGreaterEqual(alice.metrics()["handshakes_total:confirmed"], confirmed + 2)
         self.assertEqual(bob.lines("x", published * len(lines)), lines * published)
-        for node in (alice, bob):
-            self.assertEqual(node.drops(), {}, node.dir.name)
+        for node in (alice, bob):  # where two handshakes crossed, the confirmations of the one that lost are dropped
+            self.assertLessEqual(node.drops().keys(), {"drops_total:unknown_session"}, node.dir.name)
 
     def test_cipher(self):
         """What both accept is used: one side without AES is enough."""
@@ -177,7 +179,6 @@ class Sessions(mesh.MeshCase):
         mesh.eventually(lambda: alice.connected(bob) and bob.connected(alice), "connected")
         return alice, bob
 
-    @unittest.skipIf(mesh.SANITIZER == "thread", "too slow to be slow on purpose")
     def test_max_lag(self):
         """A subscriber that cannot follow skips ahead, and what it skipped is counted."""
         alice, bob = self.pair("channels.max_lag=1000", "shards.count=1")
