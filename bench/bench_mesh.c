@@ -2,59 +2,50 @@
  * Two nodes in two processes, one shard each, joined over loopback: encrypted events per second from one to the other,
  * counted where the receiving application takes them, and ping-pong latency. Every packet goes through handshake keys,
  * streams, credit, subscriptions and (unless off) RedEX on both sides. bench/run prints this beside the limits.
- *
- *   bench_mesh throughput SIZE off|on|durable [SECONDS]
- *   bench_mesh latency block|spin [ROUNDS]
- *
- * Prints one JSON line.
  */
 #include <assert.h>
-#include <inttypes.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/measure.h"
 #include "shards/node/view.h"
 #include "tests/support/node_pair.h"
 
-enum { BATCH_BYTES = 60000, BATCH_EVENTS = 2028 };
+enum {
+    BATCH_BYTES = 60000, /* of frames, published at a time */
+    BATCH_EVENTS = 2028,
+    BATCHES = 4,  /* a turn; of a durable publisher, under way */
+    LEAD = 65536, /* events the publisher may be ahead of the subscriber */
+    PING_BYTES = 64,
+};
 static const char FORTH[] = "bench/forth", BACK[] = "bench/back";
 
 enum role { SENDER, RECEIVER };
 
 struct shared { /* between the two processes */
-    _Atomic uint64_t received, bytes, first_ns, last_ns, cpu_ns[2];
+    _Atomic uint64_t received, cpu_ns[2];
     atomic_bool subscribed, stop;
 };
 
 struct bench {
     enum role role;
-    bool latency, durable;
+    bool latency, spin, durable;
+    const char *mode; /* of RedEX: off, on, durable */
     uint32_t size;
     double seconds, rate;
     uint32_t rounds, round;
+    unsigned cpus[2];
     struct shared *shared;
     struct netmesh *nm;
     uint8_t *batch;
     size_t batch_len;
     uint32_t batch_count;
-    uint64_t started, sent_at, dropped;
+    uint64_t sent_at;
     uint32_t *samples;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- throughput ---- */
 
@@ -71,34 +62,47 @@ static void fill_batch(struct bench *b)
     }
 }
 
-static bool is_subscribed(struct netmesh_shard *face)
+/* The log of a channel of this node's own, or NULL. */
+static struct log *own_log(struct netmesh_shard *face, const char *channel)
 {
-    struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(FORTH, strlen(FORTH))});
+    return log_find(face->shard, (struct log_key){0, channel_hash(channel, strlen(channel))});
+}
+
+static bool is_subscribed(struct netmesh_shard *face, const char *channel)
+{
+    const struct log *log = own_log(face, channel);
     return log && log->view && !list_empty(&log->view->cursors);
+}
+
+/* A durable publisher waits for its events to be on the disk, with some batches under way. */
+static bool waits_for_disk(const struct bench *b, const struct log *log)
+{
+    return b->durable && log->open &&
+           redex_next_seq(log->redex) - redex_synced_seq(log->redex) > (uint64_t)BATCHES * b->batch_count;
+}
+
+/* The subscriber sets the pace: what is measured is delivery, not appending. */
+static bool leads(const struct log *log, const struct cursor *subscriber)
+{
+    return log->open && log->kind != LOG_NONE && redex_next_seq(log->redex) - subscriber->next > LEAD;
 }
 
 static bool send_turn(void *ctx, struct netmesh_shard *face)
 {
     struct bench *b = ctx;
-    if (atomic_load_explicit(&b->shared->stop, memory_order_relaxed) || !is_subscribed(face))
+    if (atomic_load_explicit(&b->shared->stop, memory_order_relaxed) || !is_subscribed(face, FORTH))
         return false;
-    if (b->started == 0)
-        b->started = now_ns();
-    if (b->durable) { /* a publisher that waits for its events to be on the disk, with four batches under way */
-        struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(FORTH, strlen(FORTH))});
-        if (log->open && redex_next_seq(log->redex) - redex_synced_seq(log->redex) > 4 * b->batch_count)
-            return false;
-    }
-    struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(FORTH, strlen(FORTH))});
-    struct cursor *c = container_of(list_first(&log->view->cursors), struct cursor, in_view);
+    struct log *log = own_log(face, FORTH);
+    if (waits_for_disk(b, log))
+        return false;
+    const struct cursor *c = container_of(list_first(&log->view->cursors), struct cursor, in_view);
     bool published = false;
-    for (int i = 0; i < 4; i++) {
-        if (log->open && log->kind != LOG_NONE && redex_next_seq(log->redex) - c->next > 65536)
-            break; /* the subscriber sets the pace: what is measured is delivery, not appending */
+    for (int i = 0; i < BATCHES && !leads(log, c); i++) {
         if (netmesh_publish(face, FORTH, b->batch, b->batch_len, b->batch_count) != 0)
             break;
         published = true;
-        if (b->durable && (log = log_find(face->shard, log->key))->open)
+        log = own_log(face, FORTH);
+        if (b->durable && log->open)
             redex_want_sync(log->redex, redex_next_seq(log->redex));
     }
     return published && !b->durable;
@@ -107,14 +111,9 @@ static bool send_turn(void *ctx, struct netmesh_shard *face)
 static void count_events(void *ctx, struct netmesh_shard *face, const struct netmesh_events *e)
 {
     (void)face;
-    struct bench *b = ctx;
-    struct shared *s = b->shared;
-    uint64_t now = io_now(face->shard->io);
-    if (atomic_load_explicit(&s->received, memory_order_relaxed) == 0)
-        atomic_store_explicit(&s->first_ns, now, memory_order_relaxed);
+    struct shared *s = ((struct bench *)ctx)->shared;
     atomic_store_explicit(&s->received, atomic_load_explicit(&s->received, memory_order_relaxed) + e->count,
                           memory_order_relaxed);
-    atomic_store_explicit(&s->last_ns, now, memory_order_relaxed);
 }
 
 /* ---- latency ---- */
@@ -128,7 +127,7 @@ static void ping(struct bench *b, struct netmesh_shard *face)
 static bool ping_turn(void *ctx, struct netmesh_shard *face)
 {
     struct bench *b = ctx;
-    if (b->sent_at == 0 && is_subscribed(face) && atomic_load(&b->shared->subscribed))
+    if (b->sent_at == 0 && is_subscribed(face, FORTH) && atomic_load(&b->shared->subscribed))
         ping(b, face);
     return false;
 }
@@ -136,8 +135,7 @@ static bool ping_turn(void *ctx, struct netmesh_shard *face)
 static bool pong_turn(void *ctx, struct netmesh_shard *face)
 {
     struct bench *b = ctx;
-    struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(BACK, strlen(BACK))});
-    if (log && log->view && !list_empty(&log->view->cursors))
+    if (is_subscribed(face, BACK))
         atomic_store(&b->shared->subscribed, true);
     return false;
 }
@@ -157,42 +155,42 @@ static void on_ping(void *ctx, struct netmesh_shard *face, const struct netmesh_
         atomic_store(&b->shared->stop, true);
 }
 
+static void print_latency(const struct bench *b)
+{
+    uint32_t n = b->round < b->rounds ? b->round : b->rounds;
+    if (n == 0)
+        return;
+    struct latency l = latency_of(b->samples, n);
+    printf("{\"bench\":\"latency\",\"rounds\":%u,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f}\n", n, l.p50, l.p99,
+           l.p999);
+    fflush(stdout);
+}
+
 /* ---- two nodes ---- */
 
 static uint64_t cpu_ns(void)
 {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000u +
+    return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * NS_PER_S +
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000u;
 }
 
-static void compare_and_print(struct bench *b);
-
-static void pin_to(unsigned cpu)
+static int run_node(struct bench *b, const char *dir)
 {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cpu, &set);
-    sched_setaffinity(0, sizeof set, &set);
-}
-
-static int run_node(struct bench *b, const char *dir, const char *log, bool spin)
-{
-    char log_setting[64], error[1024], spin_setting[64];
-    snprintf(log_setting, sizeof log_setting, "channels.log=%s", log);
-    snprintf(spin_setting, sizeof spin_setting, "shards.spin=%s", spin ? "1s" : "0s");
-    const char *overrides[] = {log_setting, "shards.count=1", spin_setting};
-    struct netmesh_hooks hooks = {
-        .ctx = b,
-        .on_events = b->latency            ? on_ping
-                     : b->role == RECEIVER ? count_events
-                                           : NULL,
-        .on_turn = b->latency          ? (b->role == SENDER ? ping_turn : pong_turn)
-                   : b->role == SENDER ? send_turn
-                                       : NULL,
-    };
-    pin_to(b->role == SENDER ? 0 : 1);
+    char error[1024];
+    const char *overrides[] = {"shards.count=1", b->spin ? "shards.spin=1s" : "shards.spin=0s",
+                               strcmp(b->mode, "off") == 0 ? "channels.log=none" : "channels.log=disk"};
+    struct netmesh_hooks hooks = {.ctx = b};
+    if (b->latency) {
+        hooks.on_events = on_ping;
+        hooks.on_turn = b->role == SENDER ? ping_turn : pong_turn;
+    } else if (b->role == SENDER) {
+        hooks.on_turn = send_turn;
+    } else {
+        hooks.on_events = count_events;
+    }
+    pin_to(b->cpus[b->role]);
     int err = netmesh_open(&b->nm, dir, overrides, 3, &hooks, error, sizeof error);
     if (err == 0)
         err = netmesh_run(b->nm, true, NULL, NULL, error, sizeof error);
@@ -201,34 +199,26 @@ static int run_node(struct bench *b, const char *dir, const char *log, bool spin
     netmesh_close(b->nm);
     atomic_store(&b->shared->cpu_ns[b->role], cpu_ns());
     if (b->role == SENDER && b->latency)
-        compare_and_print(b);
+        print_latency(b);
     return err ? 1 : 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void compare_and_print(struct bench *b)
-{
-    uint32_t n = b->round < b->rounds ? b->round : b->rounds;
-    qsort(b->samples, n, sizeof *b->samples, by_value);
-    if (n)
-        printf("{\"bench\":\"latency\",\"rounds\":%u,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f}\n", n,
-               b->samples[n / 2] / 1e3, b->samples[n * 99ull / 100] / 1e3, b->samples[n * 999ull / 1000] / 1e3);
-    fflush(stdout);
-}
-
-static pid_t start(struct bench *b, enum role role, const char *dir, const char *log, bool spin)
+static pid_t start(struct bench *b, enum role role, const char *dir)
 {
     pid_t pid = fork();
     if (pid == 0) {
         b->role = role;
-        _exit(run_node(b, dir, log, spin));
+        _exit(run_node(b, dir));
     }
     return pid;
+}
+
+static bool end(pid_t node)
+{
+    int status;
+    kill(node, SIGTERM);
+    waitpid(node, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 /* What the receiver counts between two moments, once the stream runs. */
@@ -245,56 +235,73 @@ static void measure_throughput(struct bench *b)
 }
 
 /* CPU time is of the whole life of each process, start included: it says what an event costs on a busy machine, too. */
-static void print_throughput(const struct bench *b, const char *mode)
+static void print_throughput(const struct bench *b)
 {
     double events = (double)atomic_load(&b->shared->received) / 1e3;
     printf("{\"bench\":\"throughput\",\"size\":%u,\"redex\":\"%s\",\"events_per_s\":%.0f,\"gbit_per_s\":%.3f,"
            "\"cpu_ns_per_event\":{\"sender\":%.0f,\"receiver\":%.0f}}\n",
-           b->size, mode, b->rate, b->rate * b->size * 8 / 1e9,
+           b->size, b->mode, b->rate, b->rate * b->size * 8 / 1e9,
            (double)atomic_load(&b->shared->cpu_ns[SENDER]) / events / 1e3,
            (double)atomic_load(&b->shared->cpu_ns[RECEIVER]) / events / 1e3);
+}
+
+static const char help[] =
+    "usage: bench_mesh throughput SIZE off|on|durable [SECONDS]\n"
+    "       bench_mesh latency block|spin [ROUNDS]\n"
+    "\n"
+    "Two nodes of one shard each, over loopback: encrypted events of SIZE bytes per second from one to the other with\n"
+    "RedEX off, on, or synced before the next batches (3 seconds), or the round trip of 64 bytes between shards that\n"
+    "sleep or spin (20000 rounds). Prints one line of JSON.\n";
+
+static void refuse(void)
+{
+    fputs(help, stderr);
+    exit(2);
+}
+
+static void parse(struct bench *b, int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
+        fputs(help, stdout);
+        exit(0);
+    }
+    b->latency = strcmp(what, "latency") == 0;
+    if (b->latency ? argc < 3 || argc > 4 : strcmp(what, "throughput") != 0 || argc < 4 || argc > 5)
+        refuse();
+    b->spin = b->latency && strcmp(argv[2], "spin") == 0;
+    if (b->latency && !b->spin && strcmp(argv[2], "block") != 0)
+        refuse();
+    b->size = b->latency ? PING_BYTES : (uint32_t)strtoul(argv[2], NULL, 10);
+    b->mode = b->latency ? "off" : argv[3];
+    b->durable = strcmp(b->mode, "durable") == 0;
+    b->seconds = !b->latency && argc > 4 ? strtod(argv[4], NULL) : 3;
+    b->rounds = b->latency && argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 20000;
+    if (b->size > WIRE_MAX_EVENT || (strcmp(b->mode, "off") && strcmp(b->mode, "on") && !b->durable))
+        refuse();
 }
 
 int main(int argc, char **argv)
 {
     struct bench b = {0};
-    if (argc < 3 || (strcmp(argv[1], "throughput") == 0 && argc < 4)) {
-        fprintf(stderr, "usage: bench_mesh throughput SIZE off|on|durable [SECONDS]\n"
-                        "       bench_mesh latency block|spin [ROUNDS]\n");
-        return 2;
-    }
-    b.latency = strcmp(argv[1], "latency") == 0;
-    b.size = b.latency ? 64 : (uint32_t)strtoul(argv[2], NULL, 10);
-    const char *mode = b.latency ? "off" : argv[3];
-    b.durable = strcmp(mode, "durable") == 0;
-    b.seconds = !b.latency && argc > 4 ? strtod(argv[4], NULL) : 3;
-    b.rounds = b.latency && argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 20000;
-    if (b.size > WIRE_MAX_EVENT || (strcmp(mode, "off") && strcmp(mode, "on") && !b.durable)) {
-        fprintf(stderr, "bench_mesh: SIZE is at most %d, the mode one of off, on, durable\n", WIRE_MAX_EVENT);
-        return 2;
-    }
+    struct node_pair pair;
+    parse(&b, argc, argv);
+    choose_cpus(b.cpus);
     b.shared = mmap(NULL, sizeof *b.shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     b.samples = calloc(b.rounds, sizeof *b.samples);
+    check(b.shared != MAP_FAILED && b.samples, "memory");
     fill_batch(&b);
-
-    struct node_pair pair;
     node_pair_make(&pair, FORTH, b.latency ? BACK : NULL);
-    const char *log = strcmp(mode, "off") == 0 ? "none" : "disk";
-    bool spin = b.latency && strcmp(argv[2], "spin") == 0;
-    pid_t receiver = start(&b, RECEIVER, pair.b, log, spin), sender = start(&b, SENDER, pair.a, log, spin);
+
+    pid_t receiver = start(&b, RECEIVER, pair.b), sender = start(&b, SENDER, pair.a);
     if (b.latency)
         for (int i = 0; i < 6000 && !atomic_load(&b.shared->stop); i++)
             usleep(10000);
     else
         measure_throughput(&b);
-    kill(sender, SIGTERM);
-    kill(receiver, SIGTERM);
-    int status_a, status_b;
-    waitpid(sender, &status_a, 0);
-    waitpid(receiver, &status_b, 0);
+    bool sent = end(sender), received = end(receiver);
     if (!b.latency)
-        print_throughput(&b, mode);
+        print_throughput(&b);
     node_pair_remove(&pair);
-    return WIFEXITED(status_a) && WEXITSTATUS(status_a) == 0 && WIFEXITED(status_b) && WEXITSTATUS(status_b) == 0 ? 0
-                                                                                                                  : 1;
+    return sent && received ? 0 : 1;
 }

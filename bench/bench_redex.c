@@ -6,23 +6,19 @@
  */
 #include <assert.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/measure.h"
 #include "core/base/err.h"
 #include "storage/redex/redex_internal.h"
 #include "tests/support/redex_store.h"
 
 enum { BATCH = 256, TOTAL = 96 << 20, DURABLE_ROUNDS = 200 };
 
-static double now(void)
+static double now(void) /* seconds */
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return (double)now_ns() / NS_PER_S;
 }
 
 struct frames {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum cli_exit {
     CLI_OK = 0,
@@ -17,6 +18,8 @@ enum cli_exit {
 
 /* Prints "net-mesh: MESSAGE" as one line on stderr (control characters become blanks) and returns `code`. */
 int cli_error(enum cli_exit code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* `text` for one line of a terminal: control characters become '?'. */
+void cli_plain(FILE *, const char *text, size_t len);
 
 enum cli_option {
     OPTION_ENDPOINT, /* global */

@@ -1,25 +1,8 @@
 /* The net-mesh program: a command line in, an exit code out. */
-#include <ctype.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
-
-int cli_error(enum cli_exit code, const char *format, ...)
-{
-    char text[2048];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    for (char *p = text; *p; p++)
-        if (iscntrl((unsigned char)*p))
-            *p = ' ';
-    fprintf(stderr, "net-mesh: %s\n", text);
-    return (int)code;
-}
 
 int main(int argc, char **argv)
 {

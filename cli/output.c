@@ -39,14 +39,6 @@ int output_bytes(const char *data, size_t len)
     return 0;
 }
 
-void output_plain(FILE *out, const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
-    }
-}
-
 static const char *compact(struct json_object *value)
 {
     return json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);

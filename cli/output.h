@@ -19,7 +19,5 @@ int output_bytes(const char *data, size_t len);
 int output_error(int error);
 
 void output_yaml(FILE *, struct json_object *);
-/* `text` for one line of a terminal: control characters become '?' . */
-void output_plain(FILE *, const char *text, size_t len);
 
 #endif

@@ -104,10 +104,10 @@ static void put_data(struct json_object *row)
     struct json_object *data = json_object_object_get(row, "data"),
                        *base64 = json_object_object_get(row, "data_base64");
     if (json_object_is_type(data, json_type_string))
-        output_plain(stdout, json_object_get_string(data), (size_t)json_object_get_string_len(data));
+        cli_plain(stdout, json_object_get_string(data), (size_t)json_object_get_string_len(data));
     else if (json_object_is_type(base64, json_type_string)) {
         fputs("base64:", stdout);
-        output_plain(stdout, json_object_get_string(base64), (size_t)json_object_get_string_len(base64));
+        cli_plain(stdout, json_object_get_string(base64), (size_t)json_object_get_string_len(base64));
     }
     fputc('\n', stdout);
 }
@@ -132,7 +132,7 @@ static void put_people(struct rows *r, struct json_object *row)
     if (table) {
         int n = 0;
         for (; origin && origin[n]; n++)
-            output_plain(stdout, origin + n, 1);
+            cli_plain(stdout, origin + n, 1);
         printf("%*s", n < 20 ? 20 - n : 2, "");
     }
     put_data(row);

@@ -2,9 +2,10 @@
 #include "cli/table.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "cli/output.h"
+#include "cli/cli.h"
 
 enum { COLUMNS_MAX = 32 };
 
@@ -23,7 +24,7 @@ static void put_cell(FILE *out, struct json_object *value)
             fputc('-', out);
     } else {
         const char *text = json_object_get_string(value); /* an object inside a row: its JSON */
-        output_plain(out, text, strlen(text));
+        cli_plain(out, text, strlen(text));
     }
 }
 

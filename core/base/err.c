@@ -15,10 +15,10 @@ static const struct {
 
 /* The JSON codes: the enum's name without its prefix, in lower case. Written out so that they are static and stable. */
 static const char *const codes[] = {
-    "ok",       "again",   "truncated", "format", "too_large",   "auth",      "replay",  "unknown_session",
-    "policy",   "limit",   "not_found", "exists", "state",       "timeout",   "closed",  "io",
-    "no_space", "corrupt", "poisoned",  "busy",   "unsupported", "no_memory", "invalid", "unreachable",
-    "canceled",
+    "ok",       "again",     "truncated", "format", "too_large",   "auth",      "replay",  "unknown_session",
+    "policy",   "limit",     "not_found", "exists", "state",       "timeout",   "closed",  "io",
+    "no_space", "corrupt",   "poisoned",  "busy",   "unsupported", "no_memory", "invalid", "unreachable",
+    "canceled", "read_only",
 };
 _Static_assert(sizeof codes / sizeof codes[0] == sizeof table / sizeof table[0], "a code for every error");
 
@@ -60,6 +60,10 @@ int net_err_from_errno(int errnum)
     case ENOSPC:
     case EDQUOT:
         return NET_ERR_NO_SPACE;
+    case EROFS:
+    case EACCES:
+    case EPERM:
+        return NET_ERR_READ_ONLY;
     case ENOENT:
         return NET_ERR_NOT_FOUND;
     case EEXIST:

@@ -1,5 +1,6 @@
 /* Open-addressed map from a 64-bit key to a pointer: sessions by id, peers by node id, logs by hash. Linear probing,
- * deletion by shifting back, so no tombstones. The keys come from outside, so the hash is seeded from `env` randomness.
+ * deletion by shifting back, so no tombstones. The keys come from outside, so the hash is seeded from the shard's
+ * randomness.
  */
 #ifndef NM_CORE_BASE_MAP_H
 #define NM_CORE_BASE_MAP_H
@@ -20,8 +21,8 @@ struct map {
     uint64_t seed;
 };
 
-void map_init(struct map *, uint64_t seed);
-void map_deinit(struct map *);
+void map_init(struct map *, uint64_t seed);      /* allocates nothing yet */
+void map_deinit(struct map *);                   /* frees the table; the values are the caller's */
 void *map_get(const struct map *, uint64_t key); /* NULL: absent */
 /* value is not NULL. Replaces. 0 or NET_ERR_NO_MEMORY (only when the table must grow). */
 int map_put(struct map *, uint64_t key, void *value);

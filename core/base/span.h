@@ -16,6 +16,7 @@ struct cspan {
     size_t len;
 };
 
+/* From and to any alignment; the bytes must be there. */
 static inline uint16_t load_le16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | (uint16_t)(p[1] << 8));

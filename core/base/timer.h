@@ -11,11 +11,12 @@
 #include "core/base/list.h"
 
 struct timer;
-typedef void timer_fn(struct timer *, uint64_t now_ns);
+typedef void timer_fn(struct timer *, uint64_t now_ns); /* `now_ns` is that of the advance */
 
+/* Embedded in its owner, which keeps it in place while it is armed. */
 struct timer {
     struct list link;
-    uint64_t deadline; /* ns; meaningful while armed */
+    uint64_t deadline; /* monotonic ns; meaningful while armed */
     timer_fn *fire;
 };
 

@@ -9,7 +9,7 @@
 
 #include "core/base/span.h"
 
-enum { CHANNEL_NAME_MAX = 255, QUEUE_GROUP_MAX = 255 };
+enum { CHANNEL_NAME_MAX = 255, QUEUE_GROUP_MAX = 255 }; /* bytes */
 
 enum channel_name_error {
     CHANNEL_NAME_OK,
@@ -37,9 +37,11 @@ static inline bool channel_name_equal(const struct channel_name *a, const struct
     return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
 }
 unsigned channel_depth(const struct channel_name *);
+/* Depth counts the segments. A prefix is the same name or one above it: "a" of "a/b", not of "ab". */
 bool channel_prefix_of(const struct channel_name *prefix, const struct channel_name *name);
 
-uint64_t channel_hash(const char *text, size_t len); /* XXH3-64, canonical */
+/* channels.md 3: XXH3-64 of the name, canonical; its low 16 bits in packet headers; the stream that carries it. */
+uint64_t channel_hash(const char *text, size_t len);
 static inline uint16_t channel_wire_hash(uint64_t hash)
 {
     return (uint16_t)hash;
@@ -60,13 +62,14 @@ enum membership_reason {
 
 struct membership {
     enum membership_type type;
-    uint64_t nonce;
+    uint64_t nonce;                  /* drawn by the subscriber, repeated in the ack */
     struct channel_name channel;     /* not for acks */
     struct cspan token, queue_group; /* subscribe; inside the input; empty = none */
     bool accepted;                   /* ack */
     enum membership_reason reason;   /* ack */
 };
 
+/* Bytes: what the format can hold, and what is sent, with a token of 169 bytes at most (6.1). */
 enum { MEMBERSHIP_MAX = 1 + 8 + 1 + 255 + 2 + 65535 + 1 + 255, MEMBERSHIP_MAX_SENT = 692 };
 
 /* Encoder rules of 6.1. Returns bytes written; NET_ERR_TOO_LARGE (group above 255, token above 65535, or above `cap`).
@@ -75,6 +78,6 @@ int membership_encode(const struct membership *, uint8_t *out, size_t cap);
 /* Decoder rules of 6.1-6.3. NET_ERR_TRUNCATED, NET_ERR_TOO_LARGE (Overflow), NET_ERR_FORMAT (UnknownType),
  * NET_ERR_INVALID (bad name). */
 int membership_decode(struct cspan event, struct membership *out);
-const char *membership_reason_text(enum membership_reason);
+const char *membership_reason_text(enum membership_reason); /* for a person; never NULL */
 
 #endif

@@ -22,12 +22,12 @@ struct crypto_options {
 
 /* 0, NET_ERR_NO_MEMORY, or NET_ERR_UNSUPPORTED when libcrypto lacks an algorithm. NULL options: defaults. */
 int crypto_init(struct crypto **, const struct crypto_options *);
-void crypto_deinit(struct crypto *);
+void crypto_deinit(struct crypto *); /* after all its AEAD contexts were freed */
 /* True where the CPU has AES and carry-less multiply: only then AES-256-GCM is offered (extensions X6). */
 bool crypto_has_fast_aes(void);
 bool crypto_uses_ipsec_mb(const struct crypto *);
 
-void secure_wipe(void *, size_t);
+void secure_wipe(void *, size_t);                      /* the compiler cannot leave it out */
 bool secure_equal(const void *, const void *, size_t); /* constant time */
 
 /* BLAKE2s-256 over the concatenation of `parts`; keyed when key_len is 1..32 (native keyed mode), unkeyed when 0. */
@@ -36,11 +36,11 @@ void blake2s(struct crypto *, const uint8_t *key, size_t key_len, const struct c
 /* HKDF of Noise with HMAC-BLAKE2s; writes `outputs` (2 or 3) blocks. session.md 3.1 */
 void hkdf_blake2s(struct crypto *, const uint8_t ck[32], struct cspan ikm, unsigned outputs, uint8_t out[][32]);
 
-/* RFC 7748. False when the result is all zeros (session.md 16.11). */
+/* X25519, RFC 7748. False when the result is all zeros (session.md 16.11). */
 bool x25519(const uint8_t secret[32], const uint8_t public_key[32], uint8_t out[32]);
 void x25519_public(const uint8_t secret[32], uint8_t out[32]);
 
-/* RFC 8032. Verification is strict as identity.md 1.1: canonical S, no small-order A or R, cofactorless. */
+/* Ed25519, RFC 8032. Verification is strict as identity.md 1.1: canonical S, no small-order A or R, cofactorless. */
 void ed25519_public(const uint8_t seed[32], uint8_t out[32]);
 void ed25519_sign(const uint8_t seed[32], struct cspan message, uint8_t signature[64]);
 bool ed25519_verify(const uint8_t public_key[32], struct cspan message, const uint8_t signature[64]);

@@ -15,9 +15,11 @@ struct identity {
     struct identity_ids ids;
 };
 
+/* identity.md 2 */
 struct identity_ids identity_ids_of(struct crypto *, const uint8_t entity[32]);
-/* NET_ERR_INVALID for the identities a node must refuse: node id 0, or low 16 bits 0x4E45 (wire.md 11.6). */
+/* Derives all from the seed, which is copied. NET_ERR_INVALID for the identities a node must refuse: node id 0, or low
+ * 16 bits 0x4E45 (wire.md 11.6). */
 int identity_init(struct identity *, struct crypto *, const uint8_t seed[32]);
-void identity_deinit(struct identity *);
+void identity_deinit(struct identity *); /* wipes */
 
 #endif

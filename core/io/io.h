@@ -109,13 +109,13 @@ struct io_op {
  * block. 0 or a positive value, or a negative errno. Paths are the process's; handles are of the same kind as above.
  */
 struct io_dirent {
-    char name[256];
+    char name[256]; /* NUL-terminated, without its directory; never "." or ".." */
     uint8_t is_dir, is_file;
 };
 typedef int io_dir_fn(void *ctx, const struct io_dirent *); /* non-zero ends the walk and is returned */
 
 struct io_plain {
-    int (*open)(struct io *, const char *path, int flags, mode_t mode, io_handle *out);
+    int (*open)(struct io *, const char *path, int flags, mode_t mode, io_handle *out); /* flags as of open(2) */
     int (*close)(struct io *, io_handle);
     ssize_t (*read)(struct io *, io_handle, void *data, size_t len, uint64_t offset); /* whole, unless the file ends */
     int (*write)(struct io *, io_handle, const void *data, size_t len, uint64_t offset); /* whole or an error */
@@ -123,12 +123,12 @@ struct io_plain {
     int (*truncate)(struct io *, io_handle, uint64_t len);
     int (*sync)(struct io *, io_handle);            /* fsync */
     int (*sync_dir)(struct io *, const char *path); /* fsync of a directory */
-    int (*lock)(struct io *, io_handle);            /* exclusive, non-blocking; -EWOULDBLOCK when held elsewhere */
+    int (*lock)(struct io *, io_handle);            /* exclusive, until the close; -EWOULDBLOCK when held elsewhere */
     int (*mkdir)(struct io *, const char *path, mode_t mode);
     int (*rmdir)(struct io *, const char *path);
     int (*rename)(struct io *, const char *from, const char *to);
     int (*unlink)(struct io *, const char *path);
-    int (*list)(struct io *, const char *path, io_dir_fn *, void *ctx);
+    int (*list)(struct io *, const char *path, io_dir_fn *, void *ctx); /* of a directory, in any order */
     /* Largest UDP payload that reaches `to` unfragmented by the local route (1472 on IPv4 Ethernet), or negative. */
     int (*path_payload)(struct io *, const struct io_addr *to);
     /* 128 random bits that change with every boot of the machine, or zeros when unknown. */

@@ -1,7 +1,7 @@
 /*
  * The NKpsk0 handshake of both worlds: v0.19.0 (session.md 3-7) and ours with the offer X0 and secure keys X1.
  * Sans-I/O: datagrams in, datagrams out. Timers, retries, pacing and the choice of shard belong to the caller
- * (core/session/dialer.h, shards/node).
+ * (shards/node/dial.c, answer.c).
  */
 #ifndef NM_CORE_SESSION_HANDSHAKE_H
 #define NM_CORE_SESSION_HANDSHAKE_H
@@ -9,7 +9,7 @@
 #include "core/identity/identity.h"
 #include "core/session/session.h"
 
-enum { HANDSHAKE_MAX_DATAGRAM = WIRE_ROUTE + WIRE_HEADER + 48 + 512 };
+enum { HANDSHAKE_MAX_DATAGRAM = WIRE_ROUTE + WIRE_HEADER + 48 + 512 }; /* bytes of either message, headers included */
 
 /* Constant for the life of a node. Fill in all but the derived fields, then call handshake_local_init(). */
 struct handshake_local {
@@ -27,8 +27,8 @@ void handshake_local_deinit(struct handshake_local *); /* wipes all keys; the id
 struct handshake_offer {
     uint64_t receive_id;   /* not 0, steers to the peer's shard */
     uint64_t instance;     /* not 0 */
-    uint32_t window;       /* 65536..2^30 */
-    uint16_t max_datagram; /* 1200..8210 */
+    uint32_t window;       /* bytes of credit per stream, 65536..2^30 */
+    uint16_t max_datagram; /* bytes, 1200..8210 */
 };
 
 enum handshake_mode { HANDSHAKE_ROUTED, HANDSHAKE_DIRECT };
@@ -71,10 +71,11 @@ struct handshake_hello {
     bool gated;               /* the 16 gate bytes are right */
     bool gate_zero;           /* they are all zero: acceptable only where policy says v0.19.0 */
     const uint8_t *ephemeral; /* 32 bytes inside the datagram, for the replay cache */
-    struct cspan noise;
+    struct cspan noise;       /* the Noise message inside the datagram */
 };
-/* NET_ERR_TRUNCATED / FORMAT (also: to another node), NET_ERR_AUTH when the gate is neither right nor zero. */
-int handshake_peek(struct crypto *, const struct handshake_local *, struct cspan datagram, struct handshake_hello *);
+/* `out` points into the datagram. NET_ERR_TRUNCATED / FORMAT (also: to another node), NET_ERR_AUTH when the gate is
+ * neither right nor zero. */
+int handshake_peek(struct crypto *, const struct handshake_local *, struct cspan datagram, struct handshake_hello *out);
 
 /*
  * What msg1 proves; secure_wipe it when done. For direct msg1 the initiator id must be guessed: pass candidates in turn
@@ -94,8 +95,9 @@ struct handshake_claim {
  * NET_ERR_NO_MEMORY. Costs an X25519: look at hello->gated and the caps first. */
 int handshake_read(struct crypto *, const struct handshake_local *, const struct handshake_hello *, uint64_t candidate,
                    struct handshake_claim *);
-/* Writes msg2 and yields the responder's side. offer is used only when the claim is secure. Returns length or net_err:
- * NET_ERR_AUTH (the initiator's ephemeral is of small order), NET_ERR_NO_MEMORY. */
+/* Writes msg2 (at most HANDSHAKE_MAX_DATAGRAM bytes) and yields the responder's side. offer is used only when the claim
+ * is secure. Returns length or net_err: NET_ERR_AUTH (the initiator's ephemeral is of small order), NET_ERR_NO_MEMORY.
+ */
 int handshake_answer(struct crypto *, const struct handshake_local *, const struct handshake_claim *,
                      const struct handshake_offer *, const uint8_t ephemeral_secret[32], uint8_t *out,
                      struct session_params *result);

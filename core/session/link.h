@@ -1,6 +1,7 @@
 /*
  * The sessions two nodes have with each other over time: make before break, confirmation, heartbeats, silence. X1,
- * session.md 10 and 18. One link per peer; it decides, its owner sends: pure state and time.
+ * session.md 10 and 18. One link per peer; it decides, its owner sends: pure state and time. `now` and every moment
+ * below are the shard's monotonic nanoseconds.
  */
 #ifndef NM_CORE_SESSION_LINK_H
 #define NM_CORE_SESSION_LINK_H
@@ -13,7 +14,7 @@ struct link_config {
     uint64_t heartbeat_interval_ns, session_timeout_ns, handshake_timeout_ns, rekey_interval_ns;
 };
 
-struct link_slot {
+struct link_slot { /* the session is initialised while `used` */
     struct session session;
     bool used;
     uint64_t until; /* when an unconfirmed or previous session is given up */
@@ -34,13 +35,14 @@ struct link {
     bool failed;                  /* silent for 3 x session_timeout */
 };
 
+/* `config` must outlive the link; the ids are node ids. */
 void link_init(struct link *, const struct link_config *, uint64_t self_id, uint64_t peer_id, uint64_t now);
-void link_deinit(struct link *, struct crypto *);
+void link_deinit(struct link *, struct crypto *); /* wipes the keys of all sessions */
 
 /*
  * A handshake ended. The session waits in `next` until a packet authenticates under it; a v0.19.0 session that we
  * dialled, or that replaces nothing, is in use at once. False: it lost a simultaneous open (the smaller node id stays
- * initiator).
+ * initiator). *promoted: it is in use now. The parameters are copied; the caller wipes its own.
  */
 bool link_install(struct link *, struct crypto *, const struct session_params *, uint64_t now, bool *promoted);
 
@@ -50,6 +52,7 @@ struct session *link_find(struct link *, uint64_t rx_id);
 enum link_event { LINK_NOTHING, LINK_PROMOTED, LINK_RECOVERED };
 /* A packet authenticated under `s` (from link_find). LINK_PROMOTED: `next` became `current`. */
 enum link_event link_on_authenticated(struct link *, struct crypto *, struct session *s, uint64_t now);
+/* A packet left under any of the sessions. */
 void link_on_sent(struct link *, uint64_t now);
 /* No stragglers: what the session before `current` carries is void. */
 void link_forget_previous(struct link *, struct crypto *);
@@ -57,16 +60,16 @@ void link_forget_previous(struct link *, struct crypto *);
 /* The session to send under, or NULL. */
 struct session *link_tx(struct link *);
 
-enum link_want {
-    LINK_WANT_NOTHING = 0,
-    LINK_WANT_HEARTBEAT = 1,
-    LINK_WANT_CONFIRM = 2,
-    LINK_WANT_REDIAL = 4,
-    LINK_WANT_FAIL = 8
+enum link_want { /* bits */
+                 LINK_WANT_NOTHING = 0,
+                 LINK_WANT_HEARTBEAT = 1, /* send one under link_tx() */
+                 LINK_WANT_CONFIRM = 2,   /* send one under link->next */
+                 LINK_WANT_REDIAL = 4,    /* start a handshake */
+                 LINK_WANT_FAIL = 8       /* nothing came for 3 x session_timeout: the peer counts as gone */
 };
-/* What is due now; each is reported once per period. HEARTBEAT: under link_tx(). CONFIRM: under link->next. */
+/* What is due now; each is reported once per period. Drops sessions whose time is over. */
 unsigned link_on_tick(struct link *, struct crypto *, uint64_t now);
-uint64_t link_deadline(const struct link *);
+uint64_t link_deadline(const struct link *); /* when to tick next; UINT64_MAX: never */
 /* Nothing authenticated for three heartbeat intervals while we kept sending: hold what can wait. */
 bool link_silent(const struct link *, uint64_t now);
 

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { REPLAY_WINDOW = 1024, REPLAY_MAX_FORWARD = 1024 };
+enum { REPLAY_WINDOW = 1024, REPLAY_MAX_FORWARD = 1024 }; /* counters */
 
 struct replay {
     uint64_t next; /* 1 + highest accepted counter */

@@ -22,20 +22,20 @@ enum { /* feature bits of X0, on when both sides offered them */
        FEATURE_APPEND = 1u << 8,
 };
 
-enum { SESSION_EPOCH_SHIFT = 24 };
+enum { SESSION_EPOCH_SHIFT = 24 }; /* X6: the epoch of a counter is counter >> 24 */
 
 /* What a handshake yields, and all a shard needs to run the session: plain data, copied between shards, then wiped. */
 struct session_params {
     uint64_t peer_node_id;
     uint8_t peer_entity[32]; /* zeros for v0.19 sessions */
-    uint64_t rx_id, tx_id;   /* the same number in v0.19 sessions */
+    uint64_t rx_id, tx_id;   /* session ids we receive and send under; the same number in v0.19 sessions */
     uint8_t rx_key[32], tx_key[32];
-    uint64_t features;      /* both offered; 0 = v0.19 session */
-    uint64_t peer_instance; /* X0 INSTANCE, 0 for v0.19 */
-    uint32_t peer_window;   /* bytes of credit the peer grants per stream from the start */
-    uint16_t peer_max_datagram;
-    bool initiator;          /* our role */
-    uint64_t handshake_name; /* LE64(h[0..8)): a name for logs */
+    uint64_t features;          /* both offered; 0 = v0.19 session */
+    uint64_t peer_instance;     /* X0 INSTANCE, 0 for v0.19 */
+    uint32_t peer_window;       /* bytes of credit the peer grants per stream from the start */
+    uint16_t peer_max_datagram; /* bytes the peer takes in one */
+    bool initiator;             /* our role */
+    uint64_t handshake_name;    /* LE64(h[0..8)): a name for logs */
 };
 
 struct session {

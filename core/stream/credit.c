@@ -23,7 +23,6 @@ bool credit_tx_acquire(struct credit_tx *c, uint32_t bytes, uint64_t now)
     if (c->window == 0)
         return true;
     if (c->remaining < bytes) {
-        c->backpressure++;
         if (c->exhausted_ns == NEVER && outstanding(c) > 0)
             c->exhausted_ns = now;
         return false;
@@ -43,7 +42,6 @@ void credit_tx_refund(struct credit_tx *c, uint32_t bytes)
 
 void credit_tx_grant(struct credit_tx *c, uint64_t total, uint64_t now)
 {
-    c->grants++;
     if (c->window == 0)
         return;
     if (total > c->sent)

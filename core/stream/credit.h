@@ -13,14 +13,14 @@
 struct credit_tx {
     uint32_t window; /* 0 = unlimited */
     uint32_t remaining;
-    uint64_t sent;                 /* admitted minus refunded */
-    uint64_t max_consumed;         /* highest total seen, clamped, with what was written off */
-    uint64_t written_off;          /* taken as lost by credit_tx_recover, and not seen to have arrived since */
-    uint64_t last_grant_ns;        /* of the last grant that brought anything */
-    uint64_t exhausted_ns;         /* first refusal since then; UINT64_MAX: none */
-    uint64_t backpressure, grants; /* statistics: refusals, grants received */
+    uint64_t sent;          /* admitted minus refunded */
+    uint64_t max_consumed;  /* highest total seen, clamped, with what was written off */
+    uint64_t written_off;   /* taken as lost by credit_tx_recover, and not seen to have arrived since */
+    uint64_t last_grant_ns; /* of the last grant that brought anything */
+    uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
 };
 
+/* `window` is what the peer granted from the start (session_params.peer_window). */
 void credit_tx_init(struct credit_tx *, uint32_t window, uint64_t now);
 /* False: backpressure; nothing is taken, and no sequence may be. More than the whole window is refused for ever. */
 bool credit_tx_acquire(struct credit_tx *, uint32_t bytes, uint64_t now);
@@ -54,7 +54,8 @@ void credit_rx_consume(struct credit_rx *, uint32_t bytes, uint64_t now, uint64_
 bool credit_rx_due(const struct credit_rx *, uint64_t now);
 void credit_rx_granted(struct credit_rx *); /* a grant with total = consumed was put into a packet */
 
-enum { CREDIT_MESSAGE = 16 };
+/* The one event of a packet of SUBPROTO_CREDIT: streams.md 9.1. */
+enum { CREDIT_MESSAGE = 16 }; /* bytes */
 void credit_encode(uint64_t stream_id, uint64_t total, uint8_t out[CREDIT_MESSAGE]);
 int credit_decode(struct cspan event, uint64_t *stream_id, uint64_t *total); /* NET_ERR_FORMAT unless 16 bytes */
 

@@ -13,7 +13,7 @@
 
 #include "core/wire/wire.h"
 
-enum { WIRE_FRAME_HEAD = 4 }; /* u32 length before each event */
+enum { WIRE_FRAME_HEAD = 4 }; /* bytes: the u32 length before each event */
 
 struct packer {
     uint8_t *out;    /* the caller's, `cap` bytes, outlives the packer; usually packet + WIRE_HEADER */

@@ -11,26 +11,26 @@
 
 #include "core/base/span.h"
 
-enum {
-    WIRE_HEADER = 64,
-    WIRE_TAG = 16,
-    WIRE_OVERHEAD = 80, /* header + tag: what a packet costs beside its frames, also in credit */
-    WIRE_ROUTE = 18,
-    WIRE_AAD = 52,
-    WIRE_NONCE = 12,
-    WIRE_MAX_PACKET = 8192, /* Net packet, without routing header */
-    WIRE_MAX_DATAGRAM = 8210,
-    WIRE_MAX_PLAINTEXT = 8112,
-    WIRE_MAX_EVENT = 8108,
-    WIRE_MAX_EVENT_ROUTED = 8090,
-    WIRE_MAX_EVENTS = 2028,
-    WIRE_PINGWAVE = 72,
-    WIRE_KEEPALIVE = 14,
-    WIRE_TTL_HANDSHAKE = 16,
-    WIRE_TTL_DATA = 8,
+enum {                     /* bytes, wire.md 8, unless they say otherwise */
+       WIRE_HEADER = 64,   /* the Net header, 2.1 */
+       WIRE_TAG = 16,      /* of the AEAD, behind the ciphertext */
+       WIRE_OVERHEAD = 80, /* header + tag: what a packet costs beside its frames, also in credit */
+       WIRE_ROUTE = 18,    /* the routing header before a Net packet, 4 */
+       WIRE_AAD = 52,
+       WIRE_NONCE = 12,
+       WIRE_MAX_PACKET = 8192,       /* Net packet, without routing header */
+       WIRE_MAX_DATAGRAM = 8210,     /* with it */
+       WIRE_MAX_PLAINTEXT = 8112,    /* of a packet that is not routed: the frames */
+       WIRE_MAX_EVENT = 8108,        /* payload of one event, alone in its packet */
+       WIRE_MAX_EVENT_ROUTED = 8090, /* where the routing header has to fit into WIRE_MAX_PACKET too */
+       WIRE_MAX_EVENTS = 2028,       /* events of a packet */
+       WIRE_PINGWAVE = 72,
+       WIRE_KEEPALIVE = 14,
+       WIRE_TTL_HANDSHAKE = 16, /* hops a node sends with, 4.1 */
+       WIRE_TTL_DATA = 8,
 };
 
-enum { /* flags, offset 3 */
+enum { /* flags, offset 3; 2.2 */
        WIRE_RELIABLE = 0x01,
        WIRE_NACK = 0x02,
        WIRE_PRIORITY = 0x04,
@@ -39,7 +39,7 @@ enum { /* flags, offset 3 */
        WIRE_HEARTBEAT = 0x20,
 };
 
-enum { /* subprotocol ids used here; subprotocols.md lists all */
+enum { /* subprotocol ids used here; wire.md 7 lists all */
        SUBPROTO_EVENTS = 0x0000,
        SUBPROTO_MEMBERSHIP = 0x0A00,
        SUBPROTO_CREDIT = 0x0B00,
@@ -48,15 +48,16 @@ enum { /* subprotocol ids used here; subprotocols.md lists all */
 /* wire.md 2.1, host byte order. magic and version are constants. */
 struct wire_header {
     uint8_t flags, priority, hop_ttl, hop_count, frag_flags;
-    uint16_t subprotocol, channel_hash;
+    uint16_t subprotocol, channel_hash; /* SUBPROTO_*; channel_wire_hash(), or 0 */
     uint8_t nonce_prefix[4];
-    uint64_t counter; /* bytes 16..23 */
-    uint64_t session_id, stream_id, sequence;
+    uint64_t counter;                         /* of the nonce: bytes 16..23 */
+    uint64_t session_id, stream_id, sequence; /* `sequence` counts the packets of the stream */
     uint32_t subnet_id, origin_hash;
-    uint16_t fragment_id, fragment_offset, payload_len, event_count;
+    uint16_t fragment_id, fragment_offset;
+    uint16_t payload_len, event_count; /* bytes of plaintext, without the tag; frames in it */
 };
 
-struct wire_route {
+struct wire_route { /* wire.md 4 */
     uint8_t ttl, hop_count, flags, reserved;
     uint32_t src_id;
     uint64_t dest_id;
@@ -78,15 +79,16 @@ enum wire_class wire_classify(struct cspan datagram);
 
 /*
  * The shard the kernel hands a datagram to, 0..shards-1: the big-endian word at +24, or at +42 behind a routing header
- * (wire 52 54), modulo `shards` (> 0). That word is the first four bytes of the session id. Exactly what the classic
- * BPF program computes from the magic and the word alone, loads past the end giving 0: handshakes (id 0), keep-alives
- * and anything too short go to shard 0, and so do pingwaves (zeros at +24) but for the rare origin that looks like the
- * routing magic; steering is an optimisation, so whoever gets one of those passes it on.
+ * (first bytes 52 54), modulo `shards` (> 0). That word is the first four bytes of the session id. Exactly what the
+ * classic BPF program computes from the magic and the word alone, loads past the end giving 0: handshakes (id 0),
+ * keep-alives and anything too short go to shard 0, and so do pingwaves (zeros at +24) but for the rare origin that
+ * looks like the routing magic; steering is an optimisation, so whoever gets one of those passes it on.
  */
 int wire_steer(struct cspan datagram, unsigned shards);
 /* The shard a session id steers to. */
 unsigned wire_steer_id(uint64_t session_id, unsigned shards);
 
+/* The encoders write every field as it stands in the struct, magic and version too, and cannot fail. */
 void wire_header_encode(const struct wire_header *, uint8_t out[WIRE_HEADER]);
 /* wire.md 2.3 rules 1-5: NET_ERR_TRUNCATED, NET_ERR_FORMAT (magic, version), NET_ERR_TOO_LARGE (payload_len,
  * event_count). */
@@ -102,7 +104,8 @@ int wire_route_decode(struct cspan datagram, struct wire_route *out); /* TRUNCAT
 int wire_route_forward(uint8_t *datagram, size_t len);
 
 void wire_pingwave_encode(const struct wire_pingwave *, uint8_t out[WIRE_PINGWAVE]);
-/* The decoders: NET_ERR_TRUNCATED when too short, NET_ERR_FORMAT for any other datagram that is not of that class. */
+/* wire.md 1.3, 1.2. NET_ERR_TRUNCATED when too short, NET_ERR_FORMAT for any other datagram that is not of that class.
+ */
 int wire_pingwave_decode(struct cspan datagram, struct wire_pingwave *out);
 int wire_keepalive_decode(struct cspan datagram, uint64_t *node_id, uint32_t *punch_id);
 

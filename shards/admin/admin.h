@@ -9,21 +9,22 @@
 
 struct admin;
 
-struct admin_stats { /* shard 0's own */
+struct admin_stats { /* since the start; only shard 0 reads them */
     uint64_t connections, refused, requests, unauthorized, bad_requests, bytes_in, bytes_out;
-    uint64_t open;
+    uint64_t open; /* connections now */
 };
 
-/* Accepts on io->listener. `token` is copied. 0 or net_err. */
+/* Accepts on io->listener. `token` is copied, io and node must outlive the port. 0, NET_ERR_INVALID (token), or
+ * NET_ERR_NO_MEMORY. */
 int admin_init(struct admin **, struct io *, struct node *, const struct config *, const char *token);
 const struct admin_stats *admin_get_stats(const struct admin *);
-/* Idle and slow connections end by this; call when now >= admin_deadline(). */
+/* Idle and slow connections end by this; call when now >= admin_deadline(), monotonic ns, UINT64_MAX for never. */
 uint64_t admin_deadline(const struct admin *);
 void admin_tick(struct admin *, uint64_t now);
 /* Stops accepting, ends tails and publishes with what they have, closes connections except those waiting for the end of
  * the process (POST /v1/shutdown). `stopped` is called when no operation is pending, possibly from inside; then
  * admin_deinit may be called, also from `stopped`. It takes a second at most, given admin_tick. */
 void admin_stop(struct admin *, void (*stopped)(void *ctx), void *ctx);
-void admin_deinit(struct admin *);
+void admin_deinit(struct admin *); /* wipes the token */
 
 #endif

@@ -85,7 +85,8 @@ int config_parse(const char *text, size_t len, const char *file, const char *con
 /* The generated, commented node.yaml with `overrides` in place. Caller frees. NULL with *error on a bad override. */
 char *config_render(const char *const *overrides, size_t count, struct config_error *);
 
-/* Addresses as people write them: "A:P", "[v6]:P". Port 0 and names are refused. */
+/* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
+/* "A:P", "[v6]:P"; port 0 and names are refused. */
 int config_parse_addr(const char *text, struct io_addr *out);
 void config_format_addr(const struct io_addr *, char out[64]); /* v4-mapped as plain IPv4 */
 int config_parse_number(const char *text, uint64_t *out);      /* decimal digits alone */
@@ -94,7 +95,7 @@ int config_parse_key(const char *text, uint8_t out[32]);       /* 64 hex digits 
 int config_parse_duration(const char *text, uint64_t *out_ns); /* cli.md 2.1 */
 int config_parse_size(const char *text, uint64_t *out);        /* 65536, 64KiB, 4MiB, 1GiB */
 
-/* The node's directory. Secrets are 64 hex digits in files of mode 0600. */
+/* The node's directory. Secrets are 64 hex digits in files of mode 0600; node_secrets_wipe() when done. */
 struct node_secrets {
     uint8_t seed[32];          /* identity */
     uint8_t static_secret[32]; /* noise.key */
@@ -114,7 +115,8 @@ struct node_dir_init {
     size_t override_count;
     bool force; /* rewrite node.yaml only */
 };
-/* Creates DIR (0700) with node.yaml and secrets. NET_ERR_EXISTS without force; never replaces keys or logs. */
+/* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS without force,
+ * NET_ERR_INVALID (an override), NET_ERR_IO and others of files, with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
 
 /* peers.yaml: peers and subscriptions. */
@@ -141,10 +143,13 @@ struct peers_file {
     struct subscription_entry *subscriptions;
     size_t subscription_count;
 };
-int peers_file_load(const char *dir, struct peers_file *, struct config_error *); /* missing file: empty */
+/* DIR/peers.yaml, or a text that messages call `file`. 0 and what peers_file_free() frees, or NET_ERR_INVALID,
+ * NET_ERR_IO, NET_ERR_TOO_LARGE, NET_ERR_NO_MEMORY with *error filled and nothing to free. No file: empty. */
+int peers_file_load(const char *dir, struct peers_file *, struct config_error *);
 int peers_file_parse(const char *text, size_t len, const char *file, struct peers_file *, struct config_error *);
 void peers_file_free(struct peers_file *);
-char *peers_file_render(const struct peers_file *, size_t *len); /* caller frees; written by the node, atomically */
+/* The file's text of *len bytes, which the caller frees; NULL: no memory. */
+char *peers_file_render(const struct peers_file *, size_t *len);
 /* Checks one entry as the file and `peer add` do; text says what is wrong. 0 or NET_ERR_INVALID. */
 int peer_entry_check(const struct peer_entry *, struct config_error *);
 

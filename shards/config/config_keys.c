@@ -62,7 +62,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
     {"security.peers", KEY_WORD, "any", FIELD(peers), .words = words_peers,
      .doc = "any: who holds the psk and proves an entity gets in. listed: only the peers of peers.yaml."},
     {"security.ciphers", KEY_CIPHERS, "aes-256-gcm, chacha20-poly1305",
-     .doc = "What this node offers and accepts to encrypt packets."},
+     .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .doc = "Largest UDP payload sent, in bytes; auto takes what the path to each peer carries in one piece."},
@@ -97,7 +97,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
     {"limits.channels", KEY_NUMBER, "4096", FIELD(max_channels), RANGE(1, 65536),
      .doc = "Logs open at a time."},
     {"limits.channels_per_peer", KEY_NUMBER, "1024", FIELD(max_channels_per_peer), RANGE(1, 65536),
-     .doc = "Channels one peer may subscribe to."},
+     .doc = "Channels one peer may subscribe to, on each shard."},
 
     {"channels.log", KEY_WORD, "disk", FIELD(log), .words = words_log,
      .doc = "Where events are kept: disk, memory, or none (only what subscribers have still to get)."},

@@ -60,6 +60,8 @@ static bool claim_allowed(struct contacts *cs, const struct handshake_claim *cla
         return false;
     if (!listed && config->peers == PEERS_LISTED)
         return false;
+    if (!cipher_allowed(cs->shard->node, claim->features))
+        return false;
     if (claim->secure)
         return true;
     /* An entry that is not marked is one of ours: it is never talked down, whatever the mesh as a whole allows. */

@@ -86,6 +86,12 @@ bool contact_is_compat(const struct contact *c)
     return c->entry && c->entry->compat == PEER_V019;
 }
 
+bool cipher_allowed(const struct node *n, uint64_t features)
+{
+    const uint64_t aes = FEATURE_SECURE | FEATURE_EPOCHS | FEATURE_AES_GCM;
+    return n->config.cipher_chacha || (features & n->local.features & aes) == aes;
+}
+
 void contact_offer(struct contact *c, struct handshake_offer *offer)
 {
     struct node *n = c->owner->shard->node;

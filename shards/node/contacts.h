@@ -102,6 +102,8 @@ struct contact *contact_get(struct contacts *, uint64_t node_id, int *err); /* c
 struct contact *contact_by_name(struct contacts *, const char *name);
 void contact_remove(struct contacts *, struct contact *);
 bool contact_is_compat(const struct contact *);
+/* security.ciphers (X6): may a session have the cipher that follows from these features? */
+bool cipher_allowed(const struct node *, uint64_t features);
 void contact_session(struct contact *, const struct session_params *, const struct io_addr *, bool relayed,
                      uint64_t rtt_ns);
 void contact_offer(struct contact *, struct handshake_offer *);

@@ -116,6 +116,7 @@ struct publisher {
         struct channel_name channel;
         uint64_t hash, accepted, acked, deadline;
         uint32_t id, in_flight;
+        int trouble; /* what the answer waits for; 0: nothing in particular */
         bool durable, finished, want_writable;
     } node;
 };

@@ -84,37 +84,44 @@ bool dial_has_precedence(const struct contact *c)
            c->owner->shard->node->identity.ids.node_id < c->node_id;
 }
 
-/* The contact whose attempt this datagram may answer. */
-static struct contact *addressee(struct contacts *cs, struct cspan datagram, const struct io_addr *from, uint8_t *hops)
+/* Whether the datagram may answer this contact's attempt. Several entries may have one address, or ids that are alike
+ * in their low half. */
+static bool may_answer(const struct contact *c, const struct wire_route *route, const struct io_addr *from)
 {
-    struct wire_route route;
-    bool routed = wire_route_decode(datagram, &route) == NET_OK;
-    *hops = routed ? route.hop_count : 0;
-    for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
-        struct contact *c = container_of(n, struct contact, in_all);
-        if (!c->dial.sent || (c->dial.handshake.target.mode == HANDSHAKE_ROUTED) != routed)
-            continue;
-        if (routed ? (uint32_t)c->node_id == route.src_id
-                   : c->entry->addr.port == from->port && memcmp(c->entry->addr.ip, from->ip, 16) == 0)
-            return c;
+    if (!c->dial.sent || (c->dial.handshake.target.mode == HANDSHAKE_ROUTED) != (route != NULL))
+        return false;
+    if (route)
+        return (uint32_t)c->node_id == route->src_id;
+    return c->entry->addr.port == from->port && memcmp(c->entry->addr.ip, from->ip, 16) == 0;
+}
+
+static void on_session(struct contact *c, const struct session_params *params, const struct io_addr *from, bool relayed)
+{
+    struct shard *s = c->owner->shard;
+    c->dial.sent = false;
+    if (!cipher_allowed(s->node, params->features)) {
+        COUNT(s, drop_handshake_policy);
+        return; /* the timer tries again: the other end may be restarted with another cipher */
     }
-    return NULL;
+    contact_session(c, params, from, relayed, s->now - c->dial.sent_at);
+    /* The home reports when it is confirmed, and that stops the timer; else the next attempt comes. */
+    timer_arm(&s->timers, &c->dial.timer, s->now + s->node->config.handshake_timeout_ns);
 }
 
 bool dial_on_datagram(struct contacts *cs, struct cspan datagram, const struct io_addr *from)
 {
-    uint8_t hops;
-    struct contact *c = addressee(cs, datagram, from, &hops);
-    if (!c)
-        return false;
-    struct session_params params;
     struct shard *s = cs->shard;
-    if (handshake_finish(&c->dial.handshake, s->crypto, &s->node->local, datagram, &params) != NET_OK)
-        return false; /* forged, late, or a msg1: we keep waiting (session.md 18.4) */
-    c->dial.sent = false;
-    contact_session(c, &params, from, hops > 0, s->now - c->dial.sent_at);
-    secure_wipe(&params, sizeof params);
-    /* The home reports when it is confirmed, and that stops the timer; else the next attempt comes. */
-    timer_arm(&s->timers, &c->dial.timer, s->now + s->node->config.handshake_timeout_ns);
-    return true;
+    struct wire_route decoded;
+    const struct wire_route *route = wire_route_decode(datagram, &decoded) == NET_OK ? &decoded : NULL;
+    for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
+        struct contact *c = container_of(n, struct contact, in_all);
+        struct session_params params;
+        if (!may_answer(c, route, from) ||
+            handshake_finish(&c->dial.handshake, s->crypto, &s->node->local, datagram, &params) != NET_OK)
+            continue; /* forged, late, another's, or a msg1: we keep waiting (session.md 18.4) */
+        on_session(c, &params, from, route && route->hop_count > 0);
+        secure_wipe(&params, sizeof params);
+        return true;
+    }
+    return false;
 }

@@ -9,9 +9,6 @@
 #include "shards/node/mailbox.h"
 #include "shards/node/view.h"
 
-static const uint64_t STALL_NS =
-    1000000000; /* a reader of a `none` channel that stands still longer is not waited for */
-
 struct log *log_find(struct shard *s, struct log_key key)
 {
     struct log *log = map_get(&s->logs, log_map_key(key));
@@ -71,7 +68,7 @@ static void log_free(struct log *log)
 void log_release(struct log *log)
 {
     bool subscribed = log->key.origin == 0 && roster_count(&log->shard->roster, &log->name) > 0;
-    if (!log->open && !log->closing && log->watchers == 0 && !log->view && !subscribed)
+    if (!log->open && !log->closing && !log->receives && log->watchers == 0 && !log->view && !subscribed)
         log_free(log);
 }
 
@@ -127,6 +124,7 @@ static int open_redex(struct log *log)
         .mode = log->kind == LOG_DISK ? REDEX_DISK : REDEX_MEMORY,
         .base = base,
         .name = log->name.text,
+        .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
         .dirty = &s->dirty_logs,
         .progress = on_redex_progress,
         .ctx = log,
@@ -184,22 +182,15 @@ size_t log_read(struct log *log, uint64_t *seq, uint64_t end, struct redex_event
 /* The oldest sequence that a reader still moves towards. Readers at the end are noted as moving now. */
 static uint64_t ring_keep(struct log *log)
 {
-    uint64_t now = log->shard->now, live = log->ring.next_seq, keep = live;
-    struct list *none = NULL, *cursors = log->view ? &log->view->cursors : none;
-    for (struct list *n = cursors ? cursors->next : NULL; n && n != cursors; n = n->next) {
-        struct cursor *c = container_of(n, struct cursor, in_view);
-        if (c->next >= live)
-            c->moved_at = now;
-        else if (c->next < keep && now - c->moved_at < STALL_NS && peer_usable(c->peer))
-            keep = c->next;
-    }
+    uint64_t now = log->shard->now, live = log->ring.next_seq;
+    uint64_t keep = log->view ? view_keep(log->view, live) : live;
     for (unsigned i = 0; i < log->shard->node->shard_count; i++) {
         struct log_reader *r = &log->readers[i];
         if (!(log->watchers >> i & 1))
             continue;
         if (r->next >= live)
             r->at = now;
-        else if (r->next < keep && now - r->at < STALL_NS)
+        else if (r->next < keep && now - r->at < READER_STALL_NS)
             keep = r->next;
     }
     return keep;
@@ -231,7 +222,8 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
 
 bool log_congested(const struct log *log)
 {
-    return log->kind == LOG_DISK && log->open && redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20;
+    return log->open && log->kind == LOG_DISK &&
+           (redex_error(log->redex) || redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20);
 }
 
 void log_starve(struct log *log)

@@ -6,7 +6,10 @@
 #include "storage/redex/redex.h"
 #include "storage/ring/event_ring.h"
 
-/* Where another shard last read; `at` is when it last moved, or stood at the end. */
+/* A reader of a `none` channel that stands still longer is not waited for. */
+#define READER_STALL_NS UINT64_C(1000000000)
+
+/* What another shard's cursors still need of a `none` channel; `at` is when that last moved, or was nothing. */
 struct log_reader {
     uint64_t next, at;
     bool waiting; /* `read` found no room in the ring to that shard */
@@ -30,9 +33,11 @@ struct log {
     uint32_t held_credit;
     unsigned held_home;
     uint64_t held_stream;
+    uint64_t open_at;           /* the opening failed: tried again, not before this */
     uint64_t watchers;          /* bit per shard that watches */
     struct log_reader *readers; /* by shard: how far those that watch have come */
     struct log_view *view;      /* this shard's own view, or NULL */
+    bool receives;              /* we subscribed: it stays, also while it cannot be opened */
     bool closing;
     bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
@@ -66,6 +71,7 @@ void log_free_all(struct shard *);
 /* log_serve.c: what other shards ask of a log's owner */
 void log_on_watch(struct shard *, unsigned from, bool on, const struct msg_watch *);
 void log_on_read(struct shard *, unsigned from, const struct msg_read *);
+void log_on_place(struct shard *, unsigned from, const struct msg_place *);
 void log_on_receive_open(struct shard *, const struct msg_subscribe *);
 void log_on_received(struct shard *, unsigned from, const struct msg_received *, struct cspan frames);
 void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);

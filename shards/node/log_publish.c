@@ -29,8 +29,20 @@ struct waiting_publish { /* found no room; bounded by the publisher's window */
 
 static void answer(struct shard *s, uint32_t publisher, uint32_t count, uint64_t first, uint64_t bytes, int err)
 {
-    struct msg_published m = {publisher, count, first, bytes, err};
+    struct msg_published m = {publisher, count, first, bytes, err, false};
     mailbox_send(s, 0, MSG_PUBLISHED, 0, 0, &m, sizeof m);
+}
+
+/* Why there is no answer yet: the reason to give if the publisher's patience ends first. Said again at every attempt.
+ */
+static void tell_delay(struct shard *s, const struct list *pending, int err)
+{
+    for (const struct list *n = pending->next; n != pending; n = n->next) {
+        struct msg_published m = {
+            .publisher = container_of(n, struct pending_publish, link)->publisher, .err = err, .delayed = true};
+        if (!mailbox_try(s, 0, MSG_PUBLISHED, 0, 0, &m, sizeof m, NULL, 0))
+            return;
+    }
 }
 
 static bool stored(const struct log *log, uint64_t end, bool durable)
@@ -60,8 +72,11 @@ static void answer_stored(struct log *log, struct list *pending)
         int err = log->open && log->redex ? redex_error(log->redex) : NET_OK;
         bool done = stored(log, p->end_seq, p->durable);
         /* A write that failed is tried again; only what can never be stored is answered with the error. */
-        if (!done && err != NET_ERR_POISONED && !log->closing)
+        if (!done && err != NET_ERR_POISONED && !log->closing) {
+            if (err)
+                tell_delay(log->shard, pending, err);
             return;
+        }
         answer(log->shard, p->publisher, p->count, p->first_seq, p->bytes, done ? NET_OK : err ? err : NET_ERR_CLOSED);
         list_remove(n);
         pending_put(log->shard, p);

@@ -88,9 +88,17 @@ static bool serve_read(struct log *log, unsigned to, const struct msg_read *m)
     r->aux = 0;
     r->arg = 0;
     mailbox_commit(s, to, r, (size_t)(stop - r->body));
-    log->readers[to].next = d.next;
-    log->readers[to].at = s->now;
     return true;
+}
+
+/* Not what was sent to a reader is done with, but what its cursors took: without credit they ask for it again. */
+void log_on_place(struct shard *s, unsigned from, const struct msg_place *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (!log || m->keep == log->readers[from].next)
+        return;
+    log->readers[from].next = m->keep;
+    log->readers[from].at = s->now;
 }
 
 /* A view asks once and waits: there is at most one read of a shard. */
@@ -122,18 +130,30 @@ bool log_serve_waiting(struct log *log)
 
 /* ---- what peers publish to us ---- */
 
+static const uint64_t OPEN_RETRY_NS = 1000000000;
+
 void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
+    struct log_key key = {m->node_id, channel_hash(m->channel.text, m->channel.len)};
     struct log *log;
-    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
-    struct log_key key = {m->node_id, hash};
-    int err = log_open(s, key, &m->channel, &log);
-    if (err)
-        COUNT(s, drop_log_full);
-    if (err != NET_OK)
-        log = log_find(s, key);
-    if (log)
+    int err = log_touch(s, key, &m->channel, &log);
+    if (err == NET_OK) {
+        log->receives = true;
+        log->name_taken = false;
+        (void)log_open(s, key, &m->channel, &log); /* else when events come, or they drop */
+    } else if ((log = log_find(s, key)) != NULL) {
         log->name_taken = err == NET_ERR_EXISTS;
+    }
+}
+
+/* Events for a log that could not be opened, as on a full disk. */
+static void open_late(struct log *log)
+{
+    struct shard *s = log->shard;
+    if (log->open || log->closing || s->now < log->open_at)
+        return;
+    log->open_at = s->now + OPEN_RETRY_NS;
+    (void)log_open(s, log->key, &log->name, &log);
 }
 
 static void give_credit(struct shard *s, unsigned home, const struct msg_credit *m, struct log *log)
@@ -165,6 +185,7 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
         COUNT_N(s, drop_log_full, m->count);
         return;
     }
+    open_late(log);
     uint64_t first;
     int err = log_append(log, frames, m->count, &first);
     if (err)

@@ -6,6 +6,9 @@
 #include "shards/node/membership.h"
 
 static const uint64_t ASK_AGAIN_MAX_NS = UINT64_C(60000000000);
+/* An active subscription is asked for again now and then: the peer may have taken us for dead, and dropped us, while we
+ * heard it all the time. */
+static const uint64_t REFRESH_NS = UINT64_C(60000000000);
 
 /* ---- sending ---- */
 
@@ -199,14 +202,15 @@ static void on_ack(struct peer *p, const struct membership *m)
 {
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        if (sub->nonce != m->nonce || (sub->state != SUBSCRIPTION_ASKING && sub->state != SUBSCRIPTION_LEAVING))
+        if (sub->nonce != m->nonce || sub->state == SUBSCRIPTION_REFUSED)
             continue;
         report(p, sub, m->accepted, m->reason);
         if (sub->state == SUBSCRIPTION_LEAVING) {
             subscription_free(p, sub);
         } else if (m->accepted) {
             sub->state = SUBSCRIPTION_ACTIVE;
-            sub->ask_at = UINT64_MAX;
+            sub->attempts = 0;
+            sub->ask_at = p->shard->now + REFRESH_NS;
             open_copy(p, sub);
         } else {
             sub->state = SUBSCRIPTION_REFUSED; /* asked again after the back-off */

@@ -84,6 +84,11 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         log_on_read(s, from, &m);
         break;
     }
+    case MSG_PLACE: {
+        BODY(struct msg_place, m);
+        log_on_place(s, from, &m);
+        break;
+    }
     case MSG_PUBLISH_OPEN: {
         BODY(struct msg_publish_open, m);
         log_on_publish_open(s, &m);

@@ -30,6 +30,7 @@ enum message_kind {
     MSG_HEAD,         /* owner -> watcher: how far the log is */
     MSG_READ,         /* reader -> owner: send me events */
     MSG_DATA,         /* owner -> reader: events */
+    MSG_PLACE,        /* reader -> owner of a `none` channel: what its cursors still need */
     MSG_PUBLISH_OPEN, /* shard 0 -> owner */
     MSG_PUBLISH,      /* shard 0 -> owner: event frames */
     MSG_PUBLISHED,    /* owner -> shard 0: stored (written, or synced), or an error */
@@ -115,6 +116,11 @@ struct msg_read {
     uint64_t from, end; /* events with from <= seq < end */
 };
 
+struct msg_place {
+    struct log_key key;
+    uint64_t keep; /* the oldest sequence, or the end as far as this shard knows it */
+};
+
 enum { DATA_EVENTS_MAX = 4096 }; /* of one MSG_DATA */
 struct msg_data {                /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
     struct log_key key;
@@ -139,6 +145,7 @@ struct msg_published {
     uint64_t first_seq;
     uint64_t bytes; /* of payload */
     int32_t err;
+    bool delayed; /* no answer yet, because of err: the writing goes on being tried */
 };
 
 struct msg_list_row {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -158,9 +159,26 @@ static int lock_directory(struct netmesh *nm, char *error, size_t len)
     return NET_ERR_BUSY;
 }
 
+static bool lock_all(void)
+{
+    struct rlimit limit;
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+        return false;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return true;
+    /* Without the privilege that lifts it, the limit would count all address space taken from now on, that of logs too,
+     * and refuse it. */
+    void *probe = mmap(NULL, limit.rlim_cur, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (probe != MAP_FAILED)
+        return munmap(probe, limit.rlim_cur) == 0;
+    munlockall();
+    errno = ENOMEM;
+    return false;
+}
+
 static void lock_memory(const struct config *c)
 {
-    if (c->memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+    if (c->memory_lock && !lock_all())
         fprintf(stderr, "net-mesh: memory.lock: cannot lock memory (%s); going on without\n", strerror(errno));
 }
 
@@ -206,6 +224,10 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         fail(error, len, "%s", e.text);
+    else if (nm->config.sessions == SESSIONS_COMPAT)
+        fprintf(stderr,
+                "net-mesh: security.sessions: compat: whoever holds the PSK is let in without proof of who it is,"
+                " and can read what such sessions carry\n");
     return err;
 }
 
@@ -446,15 +468,19 @@ unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
     return log_owner(face->shard->node, channel_hash(channel, strlen(channel)));
 }
 
-/* What no packet can carry would be dropped at every subscriber. */
-static int check_frames(struct cspan frames, uint32_t count)
+enum { PUBLISH_BYTES_MAX = 60000 };
+
+/* What the admin port's framer sees to for its clients: no event that no packet can carry (wire.md 8). */
+static int check_events(struct cspan frames, uint32_t count)
 {
     struct wire_frames walk = wire_frames(frames, count);
     struct cspan event;
+    if (frames.len > PUBLISH_BYTES_MAX || count > WIRE_MAX_EVENTS)
+        return NET_ERR_TOO_LARGE;
     while (wire_frames_next(&walk, &event))
         if (event.len > WIRE_MAX_EVENT)
             return NET_ERR_TOO_LARGE;
-    return walk.left || walk.rest.len ? NET_ERR_FORMAT : NET_OK;
+    return walk.left == 0 && walk.rest.len == 0 ? NET_OK : NET_ERR_FORMAT;
 }
 
 int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8_t *frames, size_t len, uint32_t count)
@@ -468,7 +494,7 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     struct log_key key = {0, channel_hash(name.text, name.len)};
     if (log_owner(s->node, key.hash) != s->index)
         return NET_ERR_INVALID;
-    int err = check_frames((struct cspan){frames, len}, count);
+    int err = check_events((struct cspan){frames, len}, count);
     if (!err)
         err = log_open(s, key, &name, &log);
     if (!err)

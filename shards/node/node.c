@@ -81,6 +81,11 @@ int node_create(struct node **out, const struct node_options *options, struct co
     };
     n->rx_window = receive_window(&n->config, options->socket_buffer);
     int err = load_identity(n, options->secrets, error);
+    if (!err && !n->config.cipher_chacha && !(n->local.features & FEATURE_AES_GCM)) {
+        text_format(error->text, sizeof error->text,
+                    "security.ciphers: aes-256-gcm alone needs a CPU with AES and carry-less multiply instructions");
+        err = NET_ERR_INVALID;
+    }
     if (!err && (err = make_shards(n)) != NET_OK)
         text_format(error->text, sizeof error->text, "cannot make %u shards: %s", n->shard_count, net_err_text(err));
     if (err) {

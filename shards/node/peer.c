@@ -244,6 +244,14 @@ void peer_schedule(struct peer *p)
         timer_arm(&p->shard->timers, &p->timer, at);
 }
 
+/* channels.md 13: it may not have noticed anything; its next Subscribe brings it back (membership.c asks every minute).
+ */
+static void on_failed(struct peer *p)
+{
+    leave_rosters(p);
+    peer_report(p, PEER_DOWN, false, true);
+}
+
 static void on_timer(struct timer *t, uint64_t now)
 {
     struct peer *p = container_of(t, struct peer, timer);
@@ -264,8 +272,8 @@ static void on_timer(struct timer *t, uint64_t now)
             peer_report(p, PEER_CONNECTING, false, false);
         mailbox_send(p->shard, 0, MSG_REDIAL, 0, p->node_id, NULL, 0);
     }
-    if (want & LINK_WANT_FAIL) /* it keeps its subscriptions: it may not have noticed anything */
-        peer_report(p, PEER_DOWN, false, true);
+    if (want & LINK_WANT_FAIL)
+        on_failed(p);
     streams_tick(p, now);
     membership_tick(p, now);
     peer_wants_tx(p);

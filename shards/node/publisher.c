@@ -45,7 +45,7 @@ void publishers_on_timer(struct timer *t, uint64_t now)
         if (p->node.accepted == p->node.acked)
             continue;
         if (now >= p->node.deadline) {
-            finish(cs, p, NET_ERR_TIMEOUT);
+            finish(cs, p, p->node.trouble ? p->node.trouble : NET_ERR_TIMEOUT);
             after = cs->publisher_list.next;
             next = UINT64_MAX;
         } else if (p->node.deadline < next) {
@@ -134,12 +134,17 @@ void contacts_on_published(struct shard *s, const struct msg_published *m)
     if (!p)
         return; /* its client went away */
     p->node.acked += m->count;
+    if (m->delayed) {
+        p->node.trouble = m->err;
+        return;
+    }
     if (m->err) {
         finish(cs, p, m->err);
         return;
     }
     if (m->count) {
         account(p, m);
+        p->node.trouble = NET_OK;
         p->node.in_flight -= (uint32_t)m->bytes + 4 * m->count;
         arm(cs, p);
     }

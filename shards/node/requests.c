@@ -210,12 +210,14 @@ void request_answered(struct contacts *cs, struct wanted *w, bool accepted, enum
 void request_saved(struct contacts *cs, struct control_request *r, int err, const char *why)
 {
     char text[512];
+    struct wanted *w = r->node.p;
     if (err) {
         text_format(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
+        if (w)
+            wanted_tell_home(w, r->node.a == REQUEST_SUBSCRIBE);
         r->done(r, err, text);
         return;
     }
-    struct wanted *w = r->node.p;
     if (r->node.a == REQUEST_PEER) {
         r->done(r, NET_OK, "");
         return;

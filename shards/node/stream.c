@@ -64,10 +64,11 @@ void streams_reset(struct peer *p)
     p->control_seq = 0;
 }
 
-/* A v0.19.0 node keeps its side of a stream for as long as the session lives. */
+/* Whether the other end forgets the stream too. A v0.19.0 node keeps it as long as the session lives; a peer that we
+ * took for dead may go on where it was. */
 static bool may_end(const struct peer *p)
 {
-    return p->link.current.used && session_secure(&p->link.current.session);
+    return p->link.current.used && session_secure(&p->link.current.session) && !p->link.failed;
 }
 
 static void free_unused(struct peer *p, struct stream *st)

@@ -135,13 +135,14 @@ static bool packet_seal(struct batch *b, size_t plaintext)
 /*
  * How long the packet becomes when more follows it. Almost full: padded to the size of all (bytes behind the announced
  * frames are ignored by every receiver, wire.md 6.1). The first of a batch, otherwise: it sets the size of all. Any
- * other is the short last one. Returns true when another packet may follow.
+ * other is the short last one. One that IP fragments goes alone: GSO would refuse it, and what follows would overtake
+ * it. Returns true when another packet may follow.
  */
 static bool packet_shape(struct batch *b, bool more, size_t *plaintext)
 {
     size_t len = b->packer.len, waste = b->limit - len;
     *plaintext = len;
-    if (!more)
+    if (!more || b->limit > b->cursor->peer->plaintext_path)
         return false;
     if (waste > b->limit / 16) {
         if (b->packets > 0)

@@ -87,6 +87,25 @@ void view_read(struct log_view *v, uint64_t from, uint64_t end)
     mailbox_send(v->shard, log_owner(v->shard->node, v->key.hash), MSG_READ, 0, 0, &m, sizeof m);
 }
 
+uint64_t view_keep(struct log_view *v, uint64_t live)
+{
+    uint64_t now = v->shard->now, keep = live;
+    for (struct list *n = v->cursors.next; n != &v->cursors; n = n->next) {
+        struct cursor *c = container_of(n, struct cursor, in_view);
+        if (c->next >= live)
+            c->moved_at = now;
+        else if (c->next < keep && now - c->moved_at < READER_STALL_NS && peer_usable(c->peer))
+            keep = c->next;
+    }
+    return keep;
+}
+
+static void tell_place(struct log_view *v)
+{
+    struct msg_place m = {v->key, view_keep(v, v->heads.live)};
+    mailbox_send(v->shard, log_owner(v->shard->node, v->key.hash), MSG_PLACE, 0, 0, &m, sizeof m);
+}
+
 void view_on_heads(struct log_view *v, const struct log_heads *heads)
 {
     bool grown = heads->live != v->heads.live || heads->first != v->heads.first;
@@ -141,6 +160,8 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
             c->next = m.next;
     }
     v->heads = m.heads;
+    if (s->node->config.log == LOG_NONE)
+        tell_place(v);
     tail_on_data(v, m.from, m.next, events, n);
     for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next)
         peer_wants_tx(container_of(node, struct cursor, in_view)->peer);

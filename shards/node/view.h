@@ -30,6 +30,9 @@ void view_on_head_message(struct shard *, const struct msg_head *);
 void view_on_data(struct shard *, const struct spsc_record *);
 void view_read(struct log_view *, uint64_t from, uint64_t end); /* asks the owner, once at a time */
 
+/* The oldest sequence below `live` that a cursor here still moves towards, else `live`. */
+uint64_t view_keep(struct log_view *, uint64_t live);
+
 /* subscriber.c: a peer's place in a log it subscribes to */
 struct cursor {
     struct list in_view, in_peer;

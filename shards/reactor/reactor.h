@@ -14,7 +14,7 @@ struct reactor; /* `struct io *reactor_io(r)` is its public head */
 struct reactor_group;
 
 struct reactor_group_options {
-    struct io_addr listen;
+    struct io_addr listen;  /* UDP, of all shards; port 0: any */
     unsigned shards;        /* 1..64 */
     uint32_t socket_buffer; /* bytes asked for, with SO_*BUFFORCE first */
     bool gso, gro;          /* wanted; see reactor_group_features */
@@ -30,19 +30,19 @@ struct reactor_features {
 };
 
 /* Tries every kernel feature that is needed; NET_ERR_UNSUPPORTED with which and why and the remedy in `why`. Binds the
- * sockets (NET_ERR_IO with why, e.g. address in use). */
+ * sockets (NET_ERR_IO with why, e.g. address in use). `why` is cut at why_len bytes; options are copied. */
 int reactor_group_create(struct reactor_group **, const struct reactor_group_options *, char *why, size_t why_len);
 void reactor_group_features(const struct reactor_group *, struct reactor_features *);
 void reactor_group_destroy(struct reactor_group *); /* closes all sockets together; after all reactors are gone */
 
 struct reactor_options {
-    unsigned shard;
-    const sigset_t *signals; /* shard 0: blocked in all threads by the caller; NULL: none */
+    unsigned shard;          /* below the group's `shards`; each once */
+    const sigset_t *signals; /* for IO_SIGNAL, shard 0's; blocked in all threads by the caller; NULL: none */
     uint64_t spin_ns;        /* look for work this long before sleeping */
     uint32_t recv_buffers;   /* 0 = 16, of 64 KiB each */
 };
 
-struct reactor_stats {
+struct reactor_stats { /* any thread may read them */
     counter enters, sqes, cqes, datagrams_in, datagrams_out, recv_batches, send_batches,
         gso_fallbacks,    /* sends of several datagrams that went one by one */
         no_buffers,       /* times the receive paused until buffers were back; nothing is lost by that */
@@ -50,10 +50,11 @@ struct reactor_stats {
         socket_overflows; /* SO_RXQ_OVFL: dropped by the kernel for want of socket buffer */
 };
 
-/* Called by the shard's own thread (SINGLE_ISSUER). 0 or net_err with *why. */
+/* Called by the shard's own thread (SINGLE_ISSUER). 0, or NET_ERR_UNSUPPORTED, NET_ERR_IO, NET_ERR_NO_MEMORY or
+ * NET_ERR_INVALID with `why` filled. */
 int reactor_create(struct reactor **, struct reactor_group *, const struct reactor_options *, char *why,
                    size_t why_len);
-struct io *reactor_io(struct reactor *);
+struct io *reactor_io(struct reactor *); /* both as long as the reactor */
 const struct reactor_stats *reactor_get_stats(const struct reactor *);
 
 /*

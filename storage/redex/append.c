@@ -7,7 +7,7 @@ static int admit(struct redex *r, uint64_t heap, uint64_t count)
 
     if (r->closing)
         return NET_ERR_CLOSED;
-    if (r->error)
+    if (r->error && !(r->patient && r->error != NET_ERR_POISONED))
         return r->error;
     if (dat->len > r->max_bytes || heap > r->max_bytes - dat->len || count > UINT64_MAX - r->next_seq)
         return NET_ERR_TOO_LARGE;

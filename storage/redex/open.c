@@ -36,6 +36,7 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->mode = o->mode;
     r->max_dirty = o->max_dirty ? o->max_dirty : DEFAULT_MAX_DIRTY;
     r->max_bytes = o->max_bytes && o->max_bytes < REDEX_MAX_BYTES ? o->max_bytes : REDEX_MAX_BYTES;
+    r->patient = o->patient;
     r->dirty = o->dirty;
     r->progress = o->progress;
     r->ctx = o->ctx;

@@ -26,6 +26,7 @@ struct redex_options {
     const char *name;   /* a storable channel name */
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
     uint64_t max_bytes; /* payload bytes before appends get NET_ERR_TOO_LARGE; 0 = 3 GiB, the format's limit */
+    bool patient;       /* while writes fail, appends are taken all the same, up to max_dirty */
     struct list *dirty; /* the log links itself here when redex_flush has something to do */
     /* Called from completions when written or synced advanced, room came back, or the log failed. Never from append. */
     void (*progress)(void *ctx, struct redex *);
@@ -34,11 +35,14 @@ struct redex_options {
 
 /* What recovery found and did; all zero for a clean open. */
 struct redex_report {
-    uint64_t events, first_seq, next_seq;
-    uint64_t dropped_events; /* by checksum or because their payload is missing */
-    uint64_t repaired_fields;
-    uint64_t trimmed_bytes;                        /* of dat; kept aside in the channel root */
-    bool torn, timestamps_lost, migrated, unclean; /* unclean: the reservation put a gap behind the last event */
+    uint64_t events, first_seq, next_seq; /* what is there, as redex_count() and its neighbours say */
+    uint64_t dropped_events;              /* by checksum or because their payload is missing */
+    uint64_t repaired_fields;             /* of index records, told by their neighbours */
+    uint64_t trimmed_bytes;               /* of dat; kept aside in the channel root */
+    bool torn;                            /* a file ended inside a record, or did not fit the others */
+    bool timestamps_lost;                 /* some were missing: those events have the time of the open */
+    bool migrated;                        /* from the flat layout */
+    bool unclean;                         /* the reservation put a gap behind the last event */
 };
 
 struct redex_event {
@@ -61,9 +65,10 @@ int redex_open(struct redex **, struct io *, const struct redex_options *, struc
  * bytes. *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN (max_dirty, or the next block
  * of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (max_bytes, or the index is full: 2^28
  * events), NET_ERR_NO_MEMORY, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len), and while redex_error() is set,
- * that. count 0 appends nothing: *first_seq is the next sequence.
+ * that (a patient log: NET_ERR_POISONED only). count 0 appends nothing: *first_seq is the next sequence.
  */
 int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq);
+/* One event, with the same errors; inline: its 8 bytes stand in the index record itself. */
 int redex_append(struct redex *, uint64_t ts_ns, struct cspan payload, uint64_t *seq);
 int redex_append_inline(struct redex *, uint64_t ts_ns, const uint8_t payload[8], uint64_t *seq);
 
@@ -73,7 +78,7 @@ uint64_t redex_written_seq(const struct redex *); /* written (page cache) below 
 uint64_t redex_synced_seq(const struct redex *);  /* on stable storage below this; == next_seq in memory mode */
 uint64_t redex_count(const struct redex *);
 uint64_t redex_bytes(const struct redex *); /* payload bytes retained */
-int redex_error(const struct redex *); /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO: appends are refused */
+int redex_error(const struct redex *);      /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO */
 
 /* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified at
  * open, not here: reading is a pointer. Missing sequences are simply not there. */

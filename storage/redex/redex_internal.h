@@ -72,7 +72,8 @@ struct redex {
     uint64_t count, payload_bytes, damaged;
     uint64_t max_dirty, max_bytes;
     struct redex_file file[PARTS];
-    int error;    /* what redex_error() says */
+    int error; /* what redex_error() says */
+    bool patient;
     bool closing; /* redex_close() was called */
 
     uint64_t flush_seq;      /* next_seq when the flush in flight was submitted */

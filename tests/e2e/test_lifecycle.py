@@ -213,6 +213,15 @@ class Stop(mesh.MeshCase):
         if done["run"].returncode == 0:
             self.assertEqual(kept, text)
 
+    def test_a_subscriber_that_stops_while_events_come(self):
+        alice, bob = self.pair("shards.count=2")
+        bob.command("subscribe", "x", "--from", "alice")
+        with alice.publishing("x", b"".join(b"%d %s\n" % (n, b"." * 100) for n in range(500))):
+            for _ in range(5):
+                bob.wait_for("x", (bob.channel("x", alice.node_id) or {"next_seq": 0})["next_seq"] + 1, alice.node_id)
+                self.assertEqual(bob.terminate(), (0, b""))
+                bob.start()
+
     def test_restarts_keep_everything(self):
         a = self.node("a", "shards.count=2")
         expected = b""
@@ -295,6 +304,35 @@ class Endpoint(mesh.MeshCase):
         self.status("ftp://127.0.0.1:20038", status=2)
         self.status("http://127.0.0.1", status=2)
         self.status("http://127.0.0.1:0", status=2)
+
+
+class Secrets(mesh.MeshCase):
+    def test_compat_is_warned_of(self):  # extensions.md, Policy
+        a, b = self.node("a", "security.sessions=compat"), self.node("b")
+        a.start()
+        b.start()
+        self.assertIn("security.sessions: compat", a.stderr())
+        self.assertNotIn("compat", b.stderr())
+
+    def test_no_secret_is_said(self):  # session.md 20.47
+        a = self.node("a", "logging.level=debug")
+        b, stranger = self.node("b", psk_from=a), self.node("stranger")
+        said = [node.start() for node in (a, b, stranger)]
+        said += [a.add_peer("b", b), stranger.add_peer("a", a)]
+        mesh.eventually(lambda: a.connected(b), "connected")
+        mesh.eventually(lambda: any("handshake" in drop for drop in a.drops()), "the stranger was refused")
+        said += [b.command("-vvv", "subscribe", "x", "--from", a.node_id)]
+        for node in (a, b, stranger):
+            said += [node.stderr(), node.info(), node.command("-vvv", "peer", "ls"), node.command("status"),
+                     node.command("metrics"), node.command("-vvv", "tail", "no/such", status=1)]
+        text = str(said)
+        for node in (a, b, stranger):
+            self.assertIn(node.node_id, text)
+            for name in ("identity", "noise.key", "psk", "admin.token"):
+                secret = (node.dir / name).read_text().strip()
+                self.assertEqual(len(secret), 64)
+                for part in (secret[:16], secret[-16:], str(bytes.fromhex(secret))[2:-1]):
+                    self.assertNotIn(part, text, f"{name} of {node.dir.name}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import base64
 import json
 import os
 import pathlib
+import pty
 import random
+import select
 import signal
 import struct
 import subprocess
@@ -336,6 +338,45 @@ class Tail(mesh.MeshCase):
         self.a.publish("x", ["one"])
         for output, expected in (("ndjson", '"seq":0'), ("json", '"seq":0'), ("yaml", "seq: 0"), ("table", "one"), ("text", "one")):
             self.assertIn(expected, self.a.command("--output", output, "tail", "x").stdout.decode())
+
+
+class Terminal(mesh.MeshCase):
+    def on_a_terminal(self, process, terminal):
+        """What the process writes there until it ends."""
+        shown = b""
+        while process.poll() is None or select.select([terminal], [], [], 0)[0]:
+            if select.select([terminal], [], [], 0.05)[0]:
+                shown += os.read(terminal, 4096)
+        return shown.decode()
+
+    def test_progress_and_rate(self):
+        a = self.node("a")
+        a.start()
+        terminal, end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        self.addCleanup(os.close, end)
+        with subprocess.Popen([mesh.PROGRAM, "--endpoint", a.dir, "publish", "x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=end) as publisher:
+            for number in range(8):
+                publisher.stdin.write(f"{number}\n".encode())
+                publisher.stdin.flush()
+                time.sleep(0.1)
+            publisher.stdin.close()
+            shown = self.on_a_terminal(publisher, terminal)
+            self.assertEqual(json.loads(publisher.stdout.read())["events"], 8)
+        self.assertRegex(shown, r"\r[0-9.]+ MB, [1-8] events, [0-9]+ events/s")
+        self.assertTrue(shown.endswith("\r\x1b[K"), "and goes away")
+
+    def test_tables_are_for_terminals(self):
+        a = self.node("a")
+        a.start()
+        a.publish("x", ["y"])
+        terminal, end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        self.addCleanup(os.close, end)
+        with subprocess.Popen([mesh.PROGRAM, "--endpoint", a.dir, "channel", "ls"], stdout=end) as command:
+            self.assertRegex(self.on_a_terminal(command, terminal), r"\ACHANNEL +ORIGIN .*\r\nx +self ")
+        self.assertEqual(json.loads(a.command("channel", "ls").stdout)[0]["channel"], "x")
 
 
 class Hole(mesh.MeshCase):

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -259,4 +261,26 @@ int cli_wait(struct cli_process *p)
     if (p->out >= 0)
         close(p->out);
     return code;
+}
+
+char *cli_on_terminal(const char *program, const char *const *args)
+{
+    enum { ROOM = 16384 };
+    struct termios raw = {0};
+    char *out = malloc(ROOM);
+    size_t len = 0;
+    int master, slave;
+    cfmakeraw(&raw);
+    cr_assert(out && openpty(&master, &slave, NULL, &raw, NULL) == 0);
+    fcntl(master, F_SETFD, FD_CLOEXEC);
+    int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    pid_t pid = start(program, args, in, slave, -1);
+    close(in);
+    close(slave);
+    for (ssize_t n; len < ROOM - 1 && (n = read(master, out + len, ROOM - 1 - len)) > 0;) /* EIO when it is gone */
+        len += (size_t)n;
+    out[len] = '\0';
+    close(master);
+    cr_assert_eq(exit_code(pid), 0);
+    return out;
 }

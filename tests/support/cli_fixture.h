@@ -63,6 +63,9 @@ struct cli_process {
 struct cli_process cli_spawn(const char *program, const char *const *args);
 int cli_wait(struct cli_process *); /* closes the pipes; exit code as above */
 
+/* Runs it to its good end with stdout on a terminal. What it wrote there; caller frees. */
+char *cli_on_terminal(const char *program, const char *const *args);
+
 /* A scratch directory, removed by scratch_remove(). */
 void scratch_make(char path[64]);
 void scratch_remove(const char *path);

@@ -1,5 +1,5 @@
 /*
- * The I/O seam on plain POSIX calls, for files only: what a storage test needs, without a reactor and without a
+ * The I/O seam on plain POSIX calls, for files only: what a storage test needs, without a ring and without a
  * simulator. Operations wait in a queue until io_posix_run() or io_posix_step() performs them, oldest first, so a test
  * decides when a write completes. Faults are injected by count. fsync and fdatasync reach the disk only if
  * `sync_for_real` is set.
@@ -17,7 +17,8 @@ struct io_posix_fault {
 };
 
 struct io_posix {
-    struct io io; /* first: what the code under test is given */
+    struct io io;          /* first: what the code under test is given */
+    struct io_plain plain; /* `io` points here: a test may put a function of its own in a place */
     struct list queue;
     unsigned waiting;                           /* operations in the queue */
     unsigned writes, syncs, max_waiting_writes; /* how many were performed; most writes that waited at once */

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -176,6 +177,30 @@ class Node:
             data = "".join(f"{line}\n" for line in data).encode()
         return self.json("publish", channel, *options, stdin=data)
 
+    @contextlib.contextmanager
+    def publishing(self, channel, lines, pause=0):
+        """Publishes these whole lines, again and again, as fast as the node takes them or with pauses of so many seconds."""
+        process = subprocess.Popen([PROGRAM, "--endpoint", str(self.dir), "publish", channel], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(process.kill)
+        more = threading.Event()
+        more.set()
+
+        def feed():
+            with contextlib.suppress(BrokenPipeError):
+                while more.is_set():
+                    process.stdin.write(lines)
+                    time.sleep(pause)
+                process.stdin.close()
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        try:
+            yield process
+        finally:
+            more.clear()
+            process.wait(2 * PATIENCE)
+            feeder.join(PATIENCE)
+
     def rows(self, channel, *options, **more):
         done = self.command("--output", "ndjson", "tail", channel, *options, **more)
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -187,10 +212,10 @@ class Node:
         """The first `count` events, waiting for them."""
         return self.raw(channel, "--follow", "--count", count, *options).decode().splitlines()
 
-    def follow(self, channel, *options, output="ndjson"):
+    def follow(self, channel, *options, output="ndjson", stdout=subprocess.PIPE):
         """A tail that goes on, as a process; its stdout is unbuffered."""
         process = subprocess.Popen([PROGRAM, "--endpoint", str(self.dir), "--output", output, "tail", channel, "--follow",
-                                    *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+                                    *map(str, options)], stdout=stdout, stderr=subprocess.PIPE, bufsize=0)
         atexit.register(process.kill)
         return process
 

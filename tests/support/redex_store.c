@@ -123,6 +123,15 @@ void redex_store_fill(struct redex_store *s, uint64_t first, uint64_t count)
     }
 }
 
+void redex_store_make(struct redex_store *s, uint64_t count)
+{
+    int err = redex_store_open(s);
+    assert(err == NET_OK);
+    redex_store_fill(s, 0, count);
+    err = redex_store_close(s);
+    assert(err == NET_OK);
+}
+
 void redex_store_check(struct redex_store *s, uint64_t first, uint64_t end)
 {
     struct redex_event e[7];

@@ -6,6 +6,11 @@
 #include "storage/redex/redex.h"
 #include "tests/support/io_posix.h"
 
+/* The files of its first generation. */
+#define STORE_DAT "c/v0000000001/dat"
+#define STORE_IDX "c/v0000000001/idx"
+#define STORE_TS "c/v0000000001/ts"
+
 struct redex_store {
     struct io_posix disk;
     char base[128];
@@ -35,6 +40,8 @@ void redex_store_sync(struct redex_store *);  /* flush, sync everything, run */
 size_t redex_store_payload(uint64_t seq, char out[64]);
 /* Appends `count` such payloads, as if their sequences were first, first + 1, ... Asserts that they are. */
 void redex_store_fill(struct redex_store *, uint64_t first, uint64_t count);
+/* Opens, fills with [0, count), closes. */
+void redex_store_make(struct redex_store *, uint64_t count);
 /* Asserts that exactly the payloads of [first, end) are in the log, in order. */
 void redex_store_check(struct redex_store *, uint64_t first, uint64_t end);
 

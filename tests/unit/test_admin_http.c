@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/support/admin/world.h"
+#include "tests/support/admin/expect.h"
 
 static struct world w;
 
@@ -20,13 +20,6 @@ static void tear_down(void)
 
 TestSuite(admin_http, .init = set_up, .fini = tear_down);
 
-#define HEALTHZ "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-static bool closed(int client)
-{
-    return w.stream.ends[client].closed;
-}
-
 /* The last connection made. */
 static int last(void)
 {
@@ -36,38 +29,18 @@ static int last(void)
     return i;
 }
 
-static void expect_error(const char *heard, int status, const char *code)
-{
-    struct response r;
-    char expected[64];
-    response_parse(heard, strlen(heard), &r);
-    snprintf(expected, sizeof expected, "{\"error\":{\"code\":\"%s\",\"message\":\"", code);
-    cr_assert_eq(r.status, status, "%d %s: %s", status, code, heard);
-    cr_assert_eq(strncmp(r.body, expected, strlen(expected)), 0, "%s: %s", code, heard);
-    cr_assert(r.complete);
-    response_free(&r);
-}
-
-static int expect_status(const char *heard, int status)
-{
-    struct response r;
-    response_parse(heard, strlen(heard), &r);
-    cr_assert_eq(r.status, status, "%d: %s", status, heard);
-    response_free(&r);
-    return status;
-}
-
 Test(admin_http, head_of_an_answer)
 {
-    cr_assert_str_eq(world_ask(&w, HEALTHZ),
+    cr_assert_str_eq(world_ask(&w, WORLD_HEALTHZ),
                      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                      "Content-Length: 2\r\n\r\nok");
-    cr_assert(!closed(last()));
+    cr_assert(!world_closed(&w, last()));
 }
 
 Test(admin_http, pipelined_requests_are_answered_in_order)
 {
-    const char *heard = world_ask(&w, HEALTHZ HEALTHZ "GET /nothing HTTP/1.1\r\n" WORLD_HEAD "\r\n" HEALTHZ);
+    const char *heard =
+        world_ask(&w, WORLD_HEALTHZ WORLD_HEALTHZ "GET /nothing HTTP/1.1\r\n" WORLD_HEAD "\r\n" WORLD_HEALTHZ);
     int statuses[] = {200, 200, 404, 200};
     for (int i = 0; i < 4; i++) {
         struct response r;
@@ -83,7 +56,7 @@ Test(admin_http, pipelined_requests_are_answered_in_order)
 Test(admin_http, a_pipelined_request_waits_for_the_one_before)
 {
     w.node.hold = true;
-    const char *heard = world_ask(&w, "GET /v1/channels HTTP/1.1\r\n" WORLD_HEAD "\r\n" HEALTHZ);
+    const char *heard = world_ask(&w, "GET /v1/channels HTTP/1.1\r\n" WORLD_HEAD "\r\n" WORLD_HEALTHZ);
     cr_assert_str_empty(heard);
     w.node.hold = false;
     world_run(&w);
@@ -98,7 +71,7 @@ Test(admin_http, read_ahead_is_bounded)
     int client = stream_connect(&w.stream);
     world_say(&w, client, "GET /v1/channels HTTP/1.1\r\n" WORLD_HEAD "\r\n");
     for (int i = 0; i < 4000; i++)
-        world_say(&w, client, HEALTHZ);
+        world_say(&w, client, WORLD_HEALTHZ);
     cr_assert_lt(w.stream.ends[client].taken, (64 << 10) + 256);
     w.node.hold = false;
     world_run(&w);
@@ -111,20 +84,20 @@ Test(admin_http, connection_close_and_http_1_0)
     cr_assert_not_null(strstr(world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: ::\r\n\r\n"), "403"));
     const char *heard = world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     cr_assert_not_null(strstr(heard, "Connection: close\r\n"));
-    cr_assert(closed(last()));
+    cr_assert(world_closed(&w, last()));
     heard = world_ask(&w, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
     cr_assert_not_null(strstr(heard, "Connection: close\r\n"));
     cr_assert_not_null(strstr(heard, "\r\n\r\nok"));
-    cr_assert(closed(last()));
+    cr_assert(world_closed(&w, last()));
     heard = world_ask(&w, "GET /healthz HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n");
     cr_assert_not_null(strstr(heard, "Connection: keep-alive\r\n"));
-    cr_assert(!closed(last()));
+    cr_assert(!world_closed(&w, last()));
 }
 
 Test(admin_http, a_client_that_ends_its_side_still_gets_its_answer)
 {
     int client = stream_connect(&w.stream);
-    stream_write(&w.stream, client, HEALTHZ HEALTHZ, 2 * strlen(HEALTHZ));
+    stream_write(&w.stream, client, WORLD_HEALTHZ WORLD_HEALTHZ, 2 * strlen(WORLD_HEALTHZ));
     w.stream.ends[client].shut = true;
     world_run(&w);
     struct response r;
@@ -132,12 +105,12 @@ Test(admin_http, a_client_that_ends_its_side_still_gets_its_answer)
     response_parse(heard, strlen(heard), &r);
     expect_status(r.next, 200);
     response_free(&r);
-    cr_assert(closed(client));
+    cr_assert(world_closed(&w, client));
 }
 
 Test(admin_http, head_is_get_without_a_body)
 {
-    const char *heard = world_ask(&w, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" HEALTHZ);
+    const char *heard = world_ask(&w, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" WORLD_HEALTHZ);
     const char *first_end = strstr(heard, "\r\n\r\n");
     cr_assert_not_null(strstr(heard, "Content-Length: 2\r\n"));
     cr_assert_eq(strncmp(first_end + 4, "HTTP/1.1 200", 12), 0);
@@ -184,7 +157,7 @@ Test(admin_http, what_is_not_http)
                  400, "format");
     world_sleep(&w, 3000); /* the client had time to read why */
     for (int i = 0; i <= last(); i++)
-        cr_assert(closed(i), "%d", i);
+        cr_assert(world_closed(&w, i), "%d", i);
 }
 
 Test(admin_http, upgrade_is_ignored)
@@ -312,7 +285,7 @@ Test(admin_http, expect_continue)
 #define PEER_BODY "{\"name\":\"b\",\"node_id\":\"0x2\",\"addr\":\"127.0.0.1:9\",\"public_key\":\"" WORLD_TOKEN "\"}"
 
 static const char *const conversation[] = {
-    HEALTHZ,
+    WORLD_HEALTHZ,
     "GET /v1/channels HTTP/1.1\r\nAuthorization: Bearer " WORLD_TOKEN "\r\nHost: [::1]:20038\r\n\r\n",
     "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Content-Length: 129\r\n\r\n" PEER_BODY,
     "POST /v1/channels/a%2Fb/publish?durable=true HTTP/1.1\r\n" WORLD_HEAD

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/support/admin/world.h"
+#include "tests/support/admin/expect.h"
 
 static struct world w;
 
@@ -21,34 +21,6 @@ static void tear_down(void)
 }
 
 TestSuite(admin_limits, .init = set_up, .fini = tear_down);
-
-#define HEALTHZ "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-static bool closed(int client)
-{
-    return w.stream.ends[client].closed;
-}
-
-static void expect_error(const char *heard, int status, const char *code)
-{
-    struct response r;
-    char expected[64];
-    response_parse(heard, strlen(heard), &r);
-    snprintf(expected, sizeof expected, "{\"error\":{\"code\":\"%s\",\"message\":\"", code);
-    cr_assert_eq(r.status, status, "%d %s: %s", status, code, heard);
-    cr_assert_eq(strncmp(r.body, expected, strlen(expected)), 0, "%s: %s", code, heard);
-    cr_assert(r.complete);
-    response_free(&r);
-}
-
-static int expect_status(const char *heard, int status)
-{
-    struct response r;
-    response_parse(heard, strlen(heard), &r);
-    cr_assert_eq(r.status, status, "%d: %s", status, heard);
-    response_free(&r);
-    return status;
-}
 
 Test(admin_limits, header_bytes)
 {
@@ -91,14 +63,12 @@ Test(admin_limits, target_length)
 Test(admin_limits, body_of_at_most_64_kib)
 {
     static char body[65537];
-    struct response r;
+    struct response r = {0};
     memset(body, ' ', sizeof body);
     world_request(&w, "POST", "/v1/peers", "", body, 65536, &r);
-    cr_assert_eq(r.status, 400); /* read, and no object */
-    response_free(&r);
+    expect_response_error(&r, 400, "invalid"); /* read, and no object */
     world_request(&w, "POST", "/v1/peers", "", body, 65537, &r);
-    cr_assert_eq(r.status, 413);
-    cr_assert_not_null(strstr(r.body, "\"code\":\"too_large\""));
+    expect_response_error(&r, 413, "too_large");
     response_free(&r);
     /* chunked: known only when it is too much */
     int client = stream_connect(&w.stream);
@@ -119,50 +89,50 @@ Test(admin_limits, after_a_refusal_the_body_is_read_over_for_a_while)
     stream_write(&w.stream, client, body, sizeof body);
     world_run(&w);
     cr_assert_eq(w.stream.ends[client].taken, w.stream.ends[client].to_server.len);
-    cr_assert(!closed(client));
+    cr_assert(!world_closed(&w, client));
     world_sleep(&w, 1999);
-    cr_assert(!closed(client));
+    cr_assert(!world_closed(&w, client));
     world_sleep(&w, 1);
-    cr_assert(closed(client));
+    cr_assert(world_closed(&w, client));
 }
 
 Test(admin_limits, connections)
 {
     const char *heard;
     for (int i = 0; i < 8; i++)
-        expect_status(world_ask(&w, HEALTHZ), 200);
+        expect_status(world_ask(&w, WORLD_HEALTHZ), 200);
     heard = world_ask(&w, "");
     expect_error(heard, 503, "limit");
-    cr_assert(closed(8));
+    cr_assert(world_closed(&w, 8));
     cr_assert_eq(admin_get_stats(w.admin)->refused, 1);
     cr_assert_eq(admin_get_stats(w.admin)->open, 8);
     w.stream.ends[3].shut = true;
     world_run(&w);
-    cr_assert(closed(3));
-    expect_status(world_ask(&w, HEALTHZ), 200);
+    cr_assert(world_closed(&w, 3));
+    expect_status(world_ask(&w, WORLD_HEALTHZ), 200);
 }
 
 Test(admin_limits, refused_connections_that_read_nothing_hold_nothing)
 {
     for (int i = 0; i < 8; i++)
-        world_ask(&w, HEALTHZ);
+        world_ask(&w, WORLD_HEALTHZ);
     for (int i = 0; i < 20; i++) {
         int client = stream_connect(&w.stream);
         w.stream.ends[client].room = 0;
     }
     world_run(&w);
     cr_assert_eq(w.stream.plain_closes, 4); /* 16 are being told */
-    cr_assert(!closed(8));
+    cr_assert(!world_closed(&w, 8));
     world_sleep(&w, 2000);
     for (int i = 8; i < 28; i++)
-        cr_assert(closed(i), "%d", i);
+        cr_assert(world_closed(&w, i), "%d", i);
 }
 
 Test(admin_limits, accepting_goes_on_after_an_error)
 {
     w.stream.accept_error = -EMFILE;
     int client = stream_connect(&w.stream);
-    world_say(&w, client, HEALTHZ);
+    world_say(&w, client, WORLD_HEALTHZ);
     cr_assert_str_empty(world_heard(&w, client));
     world_sleep(&w, 99);
     cr_assert_str_empty(world_heard(&w, client));
@@ -174,20 +144,20 @@ Test(admin_limits, accepting_goes_on_when_the_multishot_ends)
 {
     w.stream.accept_once = true;
     for (int i = 0; i < 5; i++)
-        expect_status(world_ask(&w, HEALTHZ), 200);
+        expect_status(world_ask(&w, WORLD_HEALTHZ), 200);
 }
 
 /* Time */
 
 Test(admin_limits, an_idle_connection_ends)
 {
-    world_ask(&w, HEALTHZ);
+    world_ask(&w, WORLD_HEALTHZ);
     int silent = stream_connect(&w.stream);
     world_run(&w);
     world_sleep(&w, 59999);
-    cr_assert(!closed(0) && !closed(silent));
+    cr_assert(!world_closed(&w, 0) && !world_closed(&w, silent));
     world_sleep(&w, 1);
-    cr_assert(closed(0) && closed(silent));
+    cr_assert(world_closed(&w, 0) && world_closed(&w, silent));
     cr_assert_str_empty(world_heard(&w, silent));
 }
 
@@ -204,13 +174,13 @@ Test(admin_limits, a_slow_head_ends_in_bounded_time)
     world_sleep(&w, 10);
     expect_error(world_heard(&w, client), 408, "timeout");
     world_sleep(&w, 2000);
-    cr_assert(closed(client));
+    cr_assert(world_closed(&w, client));
 }
 
 Test(admin_limits, a_slow_second_head_too)
 {
     int client = stream_connect(&w.stream);
-    world_say(&w, client, HEALTHZ "GET /hea");
+    world_say(&w, client, WORLD_HEALTHZ "GET /hea");
     world_forget(&w, client);
     world_sleep(&w, 10000);
     expect_error(world_heard(&w, client), 408, "timeout");
@@ -228,9 +198,9 @@ Test(admin_limits, an_answer_nobody_takes_ends)
 {
     int client = stream_connect(&w.stream);
     w.stream.ends[client].room = 10;
-    world_say(&w, client, HEALTHZ);
+    world_say(&w, client, WORLD_HEALTHZ);
     world_sleep(&w, 59999);
-    cr_assert(!closed(client));
+    cr_assert(!world_closed(&w, client));
     world_sleep(&w, 1);
-    cr_assert(closed(client));
+    cr_assert(world_closed(&w, client));
 }

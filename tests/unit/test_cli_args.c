@@ -127,6 +127,18 @@ Test(cli_args, output_formats)
            "cli_version\t" NM_VERSION "\nsdk_version\t" NM_VERSION "\ngit_revision\t-\n", "");
 }
 
+/* cli.md 3, 15.25: a table for a person, JSON for a program; --output beats both. */
+Test(cli_args, output_follows_the_terminal)
+{
+    const char *const plain[] = {"version", NULL}, *const chosen[] = {"version", "--output", "ndjson", NULL};
+    char *table = cli_on_terminal(NET_MESH_PROGRAM, plain), *json = cli_on_terminal(NET_MESH_PROGRAM, chosen);
+    cr_expect_str_eq(table, "cli_version   " NM_VERSION "\nsdk_version   " NM_VERSION "\ngit_revision  -\n");
+    cr_expect(strncmp(json, "{\"cli_version\":", 15) == 0, "%s", json);
+    expect_part(CLI("version"), 0, "{\n  \"cli_version\": ", "");
+    free(table);
+    free(json);
+}
+
 Test(cli_args, init_and_info)
 {
     struct cli_run init =
@@ -211,6 +223,7 @@ Test(cli_args, endpoints)
                 "unix:none.sock: cannot reach the node: No such file");
     setenv("NET_MESH_ENDPOINT", "unix:other.sock", 1);
     expect_part(CLI("status"), 6, "", "unix:other.sock: cannot reach the node");
+    expect_part(CLI("status", "--endpoint", "unix:first.sock"), 6, "", "unix:first.sock: cannot reach the node");
     cr_assert_eq(chmod("token", 0644), 0);
     expect_part(CLI("status"), 2, "", "token: found mode 0644");
     setenv("NET_MESH_TOKEN_FILE", "none", 1);

@@ -95,6 +95,18 @@ Test(cli_tail, tables_are_for_people)
            "---\nseq: 1\ndata: \"a: b\"\n---\ngap:\n  - 2\n  - 3\n");
 }
 
+Test(cli_tail, rows_on_a_terminal_are_text)
+{
+    start(&(struct fake_script){.answer = STREAM ROWS});
+    char *out = cli_on_terminal(NET_MESH_PROGRAM, (const char *const[]){"tail", "a", NULL});
+    fake_node_join(&node);
+    cr_expect_str_eq(out, "1  2023-11-14T22:13:20.123456Z  one?\n"
+                          "gap 2..18446744073709551615\n"
+                          "12345678901  1970-01-01T00:00:00.000000Z  base64:/w==\n");
+    free(out);
+    fake_node_end(&node);
+}
+
 Test(cli_tail, rows_that_are_not_json)
 {
     start(&(struct fake_script){.answer = STREAM "nonsense\n"});

@@ -62,6 +62,29 @@ Test(identity, strict_verification)
     json_object_put(root);
 }
 
+static void pair(const uint8_t seed[32], uint64_t node_id, uint64_t origin_hash)
+{
+    struct identity id;
+    cr_assert_eq(identity_init(&id, crypto, seed), NET_OK);
+    cr_expect_eq(id.ids.node_id, node_id);
+    cr_expect_eq(id.ids.origin_hash, origin_hash);
+}
+
+/* identity.md 2.2, checklist 1. */
+Test(identity, the_four_pairs)
+{
+    uint8_t a[32], b[32], zero[32] = {0}, same[32];
+    for (uint8_t i = 0; i < 32; i++) {
+        a[i] = i;
+        b[i] = (uint8_t)(32 + i);
+        same[i] = 0x42;
+    }
+    pair(a, UINT64_C(0xbd826a5d0a6394f5), UINT64_C(0x782a3238801976bf));
+    pair(b, UINT64_C(0xe93c7424f25e8ada), UINT64_C(0x421b1911d72427dd));
+    pair(zero, UINT64_C(0x2a22743fee3e433d), UINT64_C(0x87482e2f287f5d52));
+    pair(same, UINT64_C(0xc211b9fddfaef86d), UINT64_C(0xc162c80da6be3de4));
+}
+
 /* session.md 1, checklist 46: an entity need not be a point to have ids. */
 Test(identity, ids_of_any_32_bytes)
 {
@@ -94,6 +117,10 @@ Test(identity, deinit_leaves_no_seed)
     memset(seed, 0x42, sizeof seed);
     cr_assert_eq(identity_init(&id, crypto, seed), NET_OK);
     cr_expect_arr_eq(id.seed, seed, 32);
-    identity_deinit(&id);
-    cr_expect_arr_eq(id.seed, zero, 32);
+    struct identity_ids ids = id.ids;
+    for (int again = 0; again < 2; again++) { /* checklist 5 */
+        identity_deinit(&id);
+        cr_expect_arr_eq(id.seed, zero, 32);
+        cr_expect(id.ids.node_id == ids.node_id && id.ids.origin_hash == ids.origin_hash);
+    }
 }

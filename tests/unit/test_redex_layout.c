@@ -26,14 +26,6 @@ static const uint8_t manifest1[16] = {0x52, 0x45, 0x44, 0x4d, 1, 1, 0, 0, 0, 0, 
 static const uint8_t manifest2[16] = {0x52, 0x45, 0x44, 0x4d, 1, 2, 0, 0, 0, 0, 0, 0, 0x7e, 0x22, 0x5a, 0x93};
 static const uint8_t manifest7[16] = {0x52, 0x45, 0x44, 0x4d, 1, 7, 0, 0, 0, 0, 0, 0, 0xe3, 0x85, 0x10, 0x2b};
 
-/* A closed store with events [0, n) in generation 1. */
-static void make(uint64_t n)
-{
-    cr_assert_eq(redex_store_open(&s), NET_OK);
-    redex_store_fill(&s, 0, n);
-    cr_assert_eq(redex_store_close(&s), NET_OK);
-}
-
 /* The three files of generation 1, again as those of `dir` without one of them (or all, if without is ""). */
 static void copy_generation(const char *dir, const char *without)
 {
@@ -159,7 +151,7 @@ Test(redex_layout, an_inline_event)
 /* Items 2, 4, 21. */
 Test(redex_layout, a_bad_manifest_means_the_highest_complete_generation)
 {
-    make(5);
+    redex_store_make(&s, 5);
     copy_generation("v0000000004", "");
     copy_generation("v0000000009", "ts");
     drop_generation("v0000000001");
@@ -175,7 +167,7 @@ Test(redex_layout, a_bad_manifest_means_the_highest_complete_generation)
 /* Items 22 and 23. */
 Test(redex_layout, orphans_go_strangers_stay)
 {
-    make(3);
+    redex_store_make(&s, 3);
     copy_generation("v0000000002", "");
     copy_generation("v0000000003", "ts");
     redex_store_write(&s, "c/manifest.tmp", "x", 1);
@@ -201,7 +193,7 @@ Test(redex_layout, migration_resumes)
 {
     static uint8_t bytes[PARTS][4096];
     size_t len[PARTS];
-    make(6);
+    redex_store_make(&s, 6);
     for (int i = 0; i < PARTS; i++) {
         char path[64];
         snprintf(path, sizeof path, "c/v0000000001/%s", redex_part_name[i]);
@@ -271,13 +263,13 @@ Test(redex_layout, names_inside_a_layout_are_refused)
 {
     static const char *const refused[] = {
         "c/v0000000001", "c/v0000000002", "c/manifest", "c/manifest.tmp", "c/log.id", "../c", "C", "", "c//d"};
-    make(4);
+    redex_store_make(&s, 4);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         s.options.name = refused[i];
         cr_assert_eq(redex_store_open(&s), NET_ERR_INVALID, "%s", refused[i]);
     }
     s.options.name = "c/idx"; /* odd, but no collision */
-    make(2);
+    redex_store_make(&s, 2);
     s.options.name = "c";
     cr_assert_eq(redex_store_open(&s), NET_OK);
     redex_store_check(&s, 0, 4);
@@ -290,7 +282,7 @@ Test(redex_layout, names_inside_a_layout_are_refused)
 /* G2: the reference may have made a channel where a generation would be; it is left alone, by sweep and by repair. */
 Test(redex_layout, a_channel_in_place_of_a_generation_survives)
 {
-    make(4);
+    redex_store_make(&s, 4);
     redex_store_write(&s, "c/v0000000002/manifest", manifest1, 16);
     redex_store_write(&s, "c/v0000000002/v0000000001/idx", "", 0);
     redex_store_flip(&s, "c/v0000000001/idx", 20, 3); /* has to be rewritten */
@@ -314,7 +306,7 @@ Test(redex_layout, one_process_at_a_time)
     redex_store_check(&s, 0, 3);
 }
 
-static const struct io_plain *real_plain;
+static int (*real_sync_dir)(struct io *, const char *);
 static char synced[32][512];
 static unsigned synced_count;
 
@@ -322,18 +314,16 @@ static int note_sync_dir(struct io *io, const char *path)
 {
     if (synced_count < 32)
         snprintf(synced[synced_count++], sizeof synced[0], "%s", path);
-    return real_plain->sync_dir(io, path);
+    return real_sync_dir(io, path);
 }
 
 /* G5: every directory that got a new name is synced, from the base's parent down to the generation. */
 Test(redex_layout, new_directories_are_synced)
 {
     static const char *const want[] = {"", "/deep", "/deep/a", "/deep/a/b", "/deep/a/b/v0000000001"};
-    struct io_plain noting = *s.disk.io.plain;
     char base[256];
-    real_plain = s.disk.io.plain;
-    noting.sync_dir = note_sync_dir;
-    s.disk.io.plain = &noting;
+    real_sync_dir = s.disk.plain.sync_dir;
+    s.disk.plain.sync_dir = note_sync_dir;
     snprintf(base, sizeof base, "%s/deep", s.base);
     s.options.base = base;
     s.options.name = "a/b";
@@ -347,7 +337,6 @@ Test(redex_layout, new_directories_are_synced)
         cr_assert(found, "%s", path);
     }
     cr_assert_eq(redex_store_close(&s), NET_OK);
-    s.disk.io.plain = real_plain;
 }
 
 Test(redex_layout, what_cannot_be_opened)

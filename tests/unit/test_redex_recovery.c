@@ -7,10 +7,6 @@
 #include "storage/redex/redex_internal.h"
 #include "tests/support/redex_store.h"
 
-#define IDX "c/v0000000001/idx"
-#define DAT "c/v0000000001/dat"
-#define TS "c/v0000000001/ts"
-
 static struct redex_store s;
 static struct redex_event events[64];
 static size_t count;
@@ -26,13 +22,6 @@ static void teardown(void)
 }
 
 TestSuite(redex_recovery, .init = setup, .fini = teardown);
-
-static void make(uint64_t n)
-{
-    cr_assert_eq(redex_store_open(&s), NET_OK);
-    redex_store_fill(&s, 0, n);
-    cr_assert_eq(redex_store_close(&s), NET_OK);
-}
 
 static void append_text(const char *text)
 {
@@ -72,13 +61,13 @@ static void expect_event(size_t i, uint64_t seq, const char *text)
 
 Test(redex_recovery, a_torn_idx_is_cut) /* item 11 */
 {
-    make(6);
-    redex_store_truncate(&s, IDX, 5 * 20 + 7);
+    redex_store_make(&s, 6);
+    redex_store_truncate(&s, STORE_IDX, 5 * 20 + 7);
     open_and_read();
     cr_assert_eq(count, 5);
     cr_assert(s.report.torn);
-    cr_assert_eq(redex_store_size(&s, IDX), 100);
-    cr_assert_eq(redex_store_size(&s, TS), 40);
+    cr_assert_eq(redex_store_size(&s, STORE_IDX), 100);
+    cr_assert_eq(redex_store_size(&s, STORE_TS), 40);
     cr_assert_eq(redex_store_size(&s, "c/idx~1"), 7);
     cr_assert_gt(redex_store_size(&s, "c/dat~1"), 0);
 }
@@ -86,13 +75,13 @@ Test(redex_recovery, a_torn_idx_is_cut) /* item 11 */
 Test(redex_recovery, a_torn_dat_loses_only_what_it_held) /* items 12, 13, 14, and the inline events after the cut */
 {
     make_mixed();
-    redex_store_truncate(&s, DAT, 5 + 6 + 4);
+    redex_store_truncate(&s, STORE_DAT, 5 + 6 + 4);
     open_and_read();
     cr_assert_eq(count, 4);
     cr_assert_eq(redex_next_seq(s.log), 5, "the lost event's sequence is not used again");
     cr_assert_eq(redex_store_close(&s), NET_OK);
 
-    redex_store_truncate(&s, DAT, 3);
+    redex_store_truncate(&s, STORE_DAT, 3);
     open_and_read();
     cr_assert_eq(count, 2);
     expect_event(0, 1, "inline01");
@@ -108,26 +97,26 @@ Test(redex_recovery, a_torn_dat_loses_only_what_it_held) /* items 12, 13, 14, an
 Test(redex_recovery, extra_dat_is_cut_and_kept_aside) /* item 15 */
 {
     uint8_t bytes[4096];
-    make(3);
-    size_t len = redex_store_read(&s, DAT, bytes, sizeof bytes);
+    redex_store_make(&s, 3);
+    size_t len = redex_store_read(&s, STORE_DAT, bytes, sizeof bytes);
     memcpy(bytes + len, "stray", 5);
-    redex_store_write(&s, DAT, bytes, len + 5);
+    redex_store_write(&s, STORE_DAT, bytes, len + 5);
     cr_assert_eq(redex_store_open(&s), NET_OK);
     redex_store_check(&s, 0, 3);
     cr_assert_eq(s.report.trimmed_bytes, 5);
-    cr_assert_eq(redex_store_size(&s, DAT), (long)len);
+    cr_assert_eq(redex_store_size(&s, STORE_DAT), (long)len);
     cr_assert_eq(redex_store_read(&s, "c/dat~1", bytes, sizeof bytes), 5);
     cr_assert_eq(memcmp(bytes, "stray", 5), 0);
 }
 
 Test(redex_recovery, copies_set_aside_are_bounded)
 {
-    make(3);
+    redex_store_make(&s, 3);
     for (int i = 0; i < 7; i++) {
         uint8_t bytes[4096];
-        size_t len = redex_store_read(&s, DAT, bytes, sizeof bytes);
+        size_t len = redex_store_read(&s, STORE_DAT, bytes, sizeof bytes);
         memset(bytes + len, 'x', (size_t)i + 1);
-        redex_store_write(&s, DAT, bytes, len + (size_t)i + 1);
+        redex_store_write(&s, STORE_DAT, bytes, len + (size_t)i + 1);
         cr_assert_eq(redex_store_open(&s), NET_OK);
         cr_assert_eq(redex_store_close(&s), NET_OK);
     }
@@ -141,7 +130,7 @@ Test(redex_recovery, a_flipped_payload_drops_one_event) /* items 16, 50; G3 */
     cr_assert_eq(redex_store_open(&s), NET_OK);
     append_text("one"), append_text("two"), append_text("three"), append_text("four");
     cr_assert_eq(redex_store_close(&s), NET_OK);
-    redex_store_flip(&s, DAT, 4, 2);
+    redex_store_flip(&s, STORE_DAT, 4, 2);
     for (int again = 0; again < 3; again++) {
         open_and_read();
         cr_assert_eq(count, 3);
@@ -165,8 +154,8 @@ Test(redex_recovery, a_flipped_payload_drops_one_event) /* items 16, 50; G3 */
 Test(redex_recovery, ts_missing_short_long) /* items 17, 18; G4 */
 {
     char full[256];
-    make(4);
-    snprintf(full, sizeof full, "%s/%s", s.base, TS);
+    redex_store_make(&s, 4);
+    snprintf(full, sizeof full, "%s/%s", s.base, STORE_TS);
     cr_assert_eq(remove(full), 0);
     open_and_read();
     cr_assert(s.report.timestamps_lost);
@@ -180,17 +169,17 @@ Test(redex_recovery, ts_missing_short_long) /* items 17, 18; G4 */
     cr_assert_not(s.report.timestamps_lost);
     cr_assert_eq(redex_store_close(&s), NET_OK);
 
-    redex_store_truncate(&s, TS, 4 * 8 + 11);
+    redex_store_truncate(&s, STORE_TS, 4 * 8 + 11);
     open_and_read();
     cr_assert_eq(count, 4);
     cr_assert_eq(events[3].ts_ns, 1000);
-    cr_assert_eq(redex_store_size(&s, TS), 32);
+    cr_assert_eq(redex_store_size(&s, STORE_TS), 32);
     cr_assert_eq(redex_store_close(&s), NET_OK);
 
-    redex_store_truncate(&s, IDX, 0);
+    redex_store_truncate(&s, STORE_IDX, 0);
     open_and_read();
     cr_assert_eq(count, 0);
-    cr_assert_eq(redex_store_size(&s, TS), 0, "or the next events would get these");
+    cr_assert_eq(redex_store_size(&s, STORE_TS), 0, "or the next events would get these");
 }
 
 /* Item 63, G15: one flipped bit anywhere in idx, of heap and inline events. A checksum covers inline payloads only. */
@@ -198,7 +187,7 @@ Test(redex_recovery, one_bit_of_idx)
 {
     uint8_t good[PARTS][256];
     size_t len[PARTS];
-    static const char *const paths[PARTS] = {DAT, IDX, TS};
+    static const char *const paths[PARTS] = {STORE_DAT, STORE_IDX, STORE_TS};
     static const char *const texts[] = {"first", "inline01", "second", "inline03", "third"};
     make_mixed();
     for (int i = 0; i < PARTS; i++)
@@ -210,7 +199,7 @@ Test(redex_recovery, one_bit_of_idx)
         redex_store_write(&t, "c/manifest", "", 0);
         for (int i = 0; i < PARTS; i++)
             redex_store_write(&t, paths[i], good[i], len[i]);
-        redex_store_flip(&t, IDX, bit / 8, (unsigned)bit % 8);
+        redex_store_flip(&t, STORE_IDX, bit / 8, (unsigned)bit % 8);
         cr_assert_eq(redex_store_open(&t), NET_OK);
 
         size_t record = bit / 160, at = bit / 8 % 20, inline_payload = record % 2 == 1 && at >= 8 && at < 16;
@@ -234,8 +223,8 @@ Test(redex_recovery, one_bit_of_idx)
 
 Test(redex_recovery, the_last_event_dropped_is_not_replaced) /* item 65, G1 */
 {
-    make(5);
-    redex_store_flip(&s, DAT, (size_t)redex_store_size(&s, DAT) - 1, 0);
+    redex_store_make(&s, 5);
+    redex_store_flip(&s, STORE_DAT, (size_t)redex_store_size(&s, STORE_DAT) - 1, 0);
     for (int again = 0; again < 3; again++) {
         cr_assert_eq(redex_store_open(&s), NET_OK);
         redex_store_check(&s, 0, 4);
@@ -256,8 +245,8 @@ Test(redex_recovery, the_last_event_dropped_is_not_replaced) /* item 65, G1 */
 /* 5 looks like a flipped 4, and 4 was lost: the hole is ours, the seq file knows. */
 Test(redex_recovery, a_hole_is_not_taken_for_a_flipped_bit)
 {
-    make(5);
-    redex_store_flip(&s, DAT, (size_t)redex_store_size(&s, DAT) - 1, 0);
+    redex_store_make(&s, 5);
+    redex_store_flip(&s, STORE_DAT, (size_t)redex_store_size(&s, STORE_DAT) - 1, 0);
     for (int again = 0; again < 4; again++) {
         open_and_read();
         cr_assert_eq(s.report.repaired_fields, 0);
@@ -280,10 +269,10 @@ Test(redex_recovery, a_sequence_the_reference_used_twice)
     cr_assert_eq(redex_store_open(&s), NET_OK);
     append_text("zero"), append_text("one"), append_text("two"), append_text("late");
     cr_assert_eq(redex_store_close(&s), NET_OK);
-    cr_assert_eq(redex_store_read(&s, IDX, idx, sizeof idx), 80);
+    cr_assert_eq(redex_store_read(&s, STORE_IDX, idx, sizeof idx), 80);
     store_le64(idx + 60, 2);
-    redex_store_write(&s, IDX, idx, 80);
-    redex_store_flip(&s, DAT, 7, 0);
+    redex_store_write(&s, STORE_IDX, idx, 80);
+    redex_store_flip(&s, STORE_DAT, 7, 0);
     redex_store_write(&s, "c/seq~", "", 0);
     open_and_read();
     cr_assert_eq(count, 3);
@@ -293,10 +282,10 @@ Test(redex_recovery, a_sequence_the_reference_used_twice)
 
 Test(redex_recovery, nothing_left_does_not_start_again_at_0) /* G1 */
 {
-    make(9);
-    redex_store_truncate(&s, DAT, 0);
-    redex_store_truncate(&s, IDX, 0);
-    redex_store_truncate(&s, TS, 0);
+    redex_store_make(&s, 9);
+    redex_store_truncate(&s, STORE_DAT, 0);
+    redex_store_truncate(&s, STORE_IDX, 0);
+    redex_store_truncate(&s, STORE_TS, 0);
     cr_assert_eq(redex_store_open(&s), NET_OK);
     cr_assert_eq(redex_count(s.log), 0);
     cr_assert_eq(redex_next_seq(s.log), 9);
@@ -310,9 +299,9 @@ Test(redex_recovery, the_last_sequence_there_is) /* G13 */
     cr_assert_eq(redex_store_open(&s), NET_OK);
     append_text("x");
     cr_assert_eq(redex_store_close(&s), NET_OK);
-    cr_assert_eq(redex_store_read(&s, IDX, idx, sizeof idx), 20);
+    cr_assert_eq(redex_store_read(&s, STORE_IDX, idx, sizeof idx), 20);
     store_le64(idx, UINT64_MAX);
-    redex_store_write(&s, IDX, idx, 20);
+    redex_store_write(&s, STORE_IDX, idx, 20);
     cr_assert_eq(redex_store_open(&s), NET_OK);
     cr_assert_eq(redex_next_seq(s.log), UINT64_MAX);
     cr_assert_eq(redex_append(s.log, 1, (struct cspan){(const uint8_t *)"y", 1}, &seq), NET_ERR_TOO_LARGE);
@@ -324,10 +313,10 @@ Test(redex_recovery, the_last_sequence_there_is) /* G13 */
 /* Runs of damage: neighbours a few records away still decide. */
 Test(redex_recovery, several_wrong_sequences)
 {
-    make(12);
-    redex_store_flip(&s, IDX, 5 * 20 + 6, 1);
-    redex_store_flip(&s, IDX, 6 * 20 + 5, 3);
-    redex_store_flip(&s, IDX, 7 * 20, 1);
+    redex_store_make(&s, 12);
+    redex_store_flip(&s, STORE_IDX, 5 * 20 + 6, 1);
+    redex_store_flip(&s, STORE_IDX, 6 * 20 + 5, 3);
+    redex_store_flip(&s, STORE_IDX, 7 * 20, 1);
     cr_assert_eq(redex_store_open(&s), NET_OK);
     redex_store_check(&s, 0, 12);
     cr_assert_eq(s.report.repaired_fields, 3);
@@ -336,10 +325,10 @@ Test(redex_recovery, several_wrong_sequences)
 Test(redex_recovery, a_hole_of_zeros_in_idx)
 {
     uint8_t idx[400] = {0}, zeros[40] = {0};
-    make(12);
-    cr_assert_eq(redex_store_read(&s, IDX, idx, sizeof idx), 240);
+    redex_store_make(&s, 12);
+    cr_assert_eq(redex_store_read(&s, STORE_IDX, idx, sizeof idx), 240);
     memcpy(idx + 80, zeros, 40);
-    redex_store_write(&s, IDX, idx, 280); /* and two records of zeros at the end */
+    redex_store_write(&s, STORE_IDX, idx, 280); /* and two records of zeros at the end */
     open_and_read();
     cr_assert_eq(count, 10);
     cr_assert_eq(events[3].seq, 3);
@@ -350,15 +339,15 @@ Test(redex_recovery, a_hole_of_zeros_in_idx)
 /* A repair that has no room changes nothing and leaves nothing behind (G16). */
 Test(redex_recovery, a_failed_repair_can_be_repeated)
 {
-    make(6);
-    redex_store_flip(&s, DAT, 0, 0);
+    redex_store_make(&s, 6);
+    redex_store_flip(&s, STORE_DAT, 0, 0);
     for (unsigned failing = 0;; failing++) {
         s.disk.plain_write_fault = (struct io_posix_fault){.after = failing, .times = 1, .err = ENOSPC};
         int err = redex_store_open(&s);
         if (err == NET_OK)
             break;
         cr_assert_eq(err, NET_ERR_NO_SPACE);
-        cr_assert_eq(redex_store_size(&s, IDX), 120);
+        cr_assert_eq(redex_store_size(&s, STORE_IDX), 120);
         cr_assert_eq(redex_store_size(&s, "c/v0000000002"), -1);
         cr_assert_lt(failing, 10);
     }
@@ -368,11 +357,36 @@ Test(redex_recovery, a_failed_repair_can_be_repeated)
     cr_assert_eq(redex_next_seq(s.log), 6);
 }
 
+/* A directory or file that cannot be synced, after the manifest's rename too (item 26): the reference goes on, we do
+ * not open; and whichever generation the manifest came to name, the next open has everything. */
+Test(redex_recovery, a_sync_that_fails_can_be_repeated)
+{
+    redex_store_make(&s, 6);
+    redex_store_flip(&s, STORE_DAT, 0, 0);
+    unsigned failing = 0;
+    for (;; failing++) {
+        s.disk.plain_sync_fault = (struct io_posix_fault){.after = failing, .times = 1, .err = EIO};
+        int err = redex_store_open(&s);
+        if (err == NET_OK)
+            break;
+        cr_assert_eq(err, NET_ERR_IO);
+        cr_assert_lt(failing, 20);
+    }
+    cr_assert_geq(failing, 6, "three files, two directories, the manifest");
+    s.disk.plain_sync_fault.times = 0;
+    cr_assert_eq(redex_count(s.log), 5);
+    cr_assert(redex_first_seq(s.log) == 1 && redex_next_seq(s.log) == 6);
+    redex_store_fill(&s, 6, 2);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    cr_assert_eq(redex_store_open(&s), NET_OK);
+    cr_assert_eq(redex_count(s.log), 7);
+}
+
 Test(redex_recovery, files_beyond_the_format)
 {
-    make(1);
-    redex_store_truncate(&s, DAT, (8L << 30) + 1);
+    redex_store_make(&s, 1);
+    redex_store_truncate(&s, STORE_DAT, (8L << 30) + 1);
     cr_assert_eq(redex_store_open(&s), NET_ERR_TOO_LARGE);
-    cr_assert_eq(redex_store_size(&s, DAT), (8L << 30) + 1);
-    redex_store_truncate(&s, DAT, 1);
+    cr_assert_eq(redex_store_size(&s, STORE_DAT), (8L << 30) + 1);
+    redex_store_truncate(&s, STORE_DAT, 1);
 }

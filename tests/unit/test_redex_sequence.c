@@ -6,10 +6,6 @@
 #include "storage/redex/redex_internal.h"
 #include "tests/support/redex_store.h"
 
-#define DAT "c/v0000000001/dat"
-#define IDX "c/v0000000001/idx"
-#define TS "c/v0000000001/ts"
-
 static struct redex_store s;
 
 static void setup(void)
@@ -33,9 +29,9 @@ static void open_log(void)
 static void lose_power(void)
 {
     redex_store_kill(&s);
-    redex_store_truncate(&s, DAT, 0);
-    redex_store_truncate(&s, IDX, 0);
-    redex_store_truncate(&s, TS, 0);
+    redex_store_truncate(&s, STORE_DAT, 0);
+    redex_store_truncate(&s, STORE_IDX, 0);
+    redex_store_truncate(&s, STORE_TS, 0);
     s.disk.boot[3]++;
 }
 

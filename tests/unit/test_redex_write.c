@@ -7,10 +7,6 @@
 #include "storage/redex/redex_internal.h"
 #include "tests/support/redex_store.h"
 
-#define DAT "c/v0000000001/dat"
-#define IDX "c/v0000000001/idx"
-#define TS "c/v0000000001/ts"
-
 static struct redex_store s;
 
 static void setup(void)
@@ -246,6 +242,33 @@ Test(redex_write, a_failed_write_is_repeated)
     cr_assert_eq(redex_store_close(&s), NET_OK);
     open_log();
     redex_store_check(&s, 0, 21);
+    cr_assert_eq(s.report.dropped_events + s.report.trimmed_bytes, 0);
+}
+
+Test(redex_write, a_patient_log_takes_appends_while_writes_fail)
+{
+    uint64_t seq;
+    s.options.patient = true;
+    s.options.max_dirty = 4096;
+    open_log();
+    redex_store_fill(&s, 0, 10);
+    s.disk.write_fault = (struct io_posix_fault){.times = 1, .err = ENOSPC};
+    redex_store_flush(&s);
+    cr_assert_eq(redex_error(s.log), NET_ERR_NO_SPACE);
+    redex_store_fill(&s, 10, 10);
+    cr_assert_eq(redex_written_seq(s.log), 0);
+    int err;
+    while ((err = redex_append(s.log, 1, text("more"), &seq)) == NET_OK)
+        ;
+    cr_assert_eq(err, NET_ERR_AGAIN);
+    cr_assert_leq(redex_unwritten_bytes(s.log), 4096);
+    s.disk.io.now += 1000000000;
+    redex_store_flush(&s);
+    cr_assert_eq(redex_error(s.log), NET_OK);
+    cr_assert_eq(redex_written_seq(s.log), seq + 1);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    open_log();
+    cr_assert_eq(redex_count(s.log), seq + 1);
     cr_assert_eq(s.report.dropped_events + s.report.trimmed_bytes, 0);
 }
 

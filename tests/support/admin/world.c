@@ -85,6 +85,11 @@ void world_forget(struct world *w, int client)
     w->stream.ends[client].from_server.len = 0;
 }
 
+bool world_closed(const struct world *w, int client)
+{
+    return w->stream.ends[client].closed;
+}
+
 const char *world_ask(struct world *w, const char *text)
 {
     int client = stream_connect(&w->stream);
@@ -173,6 +178,7 @@ void world_request(struct world *w, const char *method, const char *target, cons
     stream_write(&w->stream, client, body, len);
     world_run(w);
     const char *heard = world_heard(w, client);
+    response_free(r);
     response_parse(heard, w->stream.ends[client].from_server.len, r);
     w->stream.ends[client].shut = true; /* makes room among the connections */
     world_run(w);

@@ -9,6 +9,8 @@
 #define WORLD_TOKEN "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 /* The lines every authorised request has. */
 #define WORLD_HEAD "Host: 127.0.0.1:20038\r\nAuthorization: Bearer " WORLD_TOKEN "\r\n"
+/* A whole request that needs no authority. */
+#define WORLD_HEALTHZ "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 struct world {
     struct io_stream stream;
@@ -28,6 +30,7 @@ void world_say(struct world *, int client, const char *text); /* write and run *
 const char *world_ask(struct world *, const char *text);
 const char *world_heard(struct world *, int client);
 void world_forget(struct world *, int client); /* what was heard so far */
+bool world_closed(const struct world *, int client);
 
 /* One HTTP response at `text`; chunks are put together. */
 struct response {
@@ -43,8 +46,8 @@ void response_free(struct response *);
 /* The value of a header, in a buffer of the response's; "" when it is not there. */
 const char *response_header(const struct response *, const char *name, char out[256]);
 
-/* Asks on a new connection and parses; the caller frees the response. `target` with leading slash; the token is given.
- */
+/* Asks on a new connection and parses. `target` with leading slash; the token is given. A response that is still there
+ * (zeros: none) is freed first; the caller frees the last one. */
 void world_get(struct world *, const char *target, struct response *);
 void world_request(struct world *, const char *method, const char *target, const char *headers, const char *body,
                    size_t len, struct response *);
