@@ -1,11 +1,13 @@
 /* Who we know: the table of contacts on shard 0, and what homes report of them. */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/text.h"
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
+#include "shards/node/say.h"
 
 struct contact *contact_find(struct contacts *cs, uint64_t node_id)
 {
@@ -138,6 +140,14 @@ static void broadcast_route(struct contacts *cs, const struct contact *c, bool u
         mailbox_send(cs->shard, i, MSG_ROUTE, 0, 0, &m, sizeof m);
 }
 
+static void say_state(const struct contact *c)
+{
+    char addr[64];
+    config_format_addr(&c->addr, addr);
+    node_say(c->owner->shard->node, LEVEL_INFO, "%s (0x%016" PRIx64 ") at %s is %s",
+             c->entry ? c->entry->name : "a peer", c->node_id, addr, c->state == PEER_CONNECTED ? "connected" : "down");
+}
+
 void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_peer_state *m)
 {
     struct contacts *cs = s->contacts;
@@ -159,6 +169,8 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
     c->has_addr = true;
     for (struct list *n = c->wanted.next; m->restarted && n != &c->wanted; n = n->next)
         container_of(n, struct wanted, in_contact)->active = false; /* until it answers again */
+    if (was_connected != (m->state == PEER_CONNECTED))
+        say_state(c);
     if (m->state == PEER_CONNECTED) {
         dial_stop(c);
         if (!was_connected)

@@ -7,6 +7,7 @@
 
 #include "core/base/text.h"
 #include "shards/node/mailbox.h"
+#include "shards/node/say.h"
 #include "shards/node/view.h"
 
 struct log *log_find(struct shard *s, struct log_key key)
@@ -115,6 +116,16 @@ static void log_base(const struct node *n, uint64_t origin, char *out, size_t si
         text_format(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
 }
 
+static void say_damage(const struct log *log, const char *base, const struct redex_report *r)
+{
+    node_say(log->shard->node, LEVEL_WARN,
+             "%s/%s: repaired: %" PRIu64 " events lost, %" PRIu64 " records mended, %" PRIu64
+             " bytes cut off%s; what was "
+             "there is kept beside it",
+             base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
+             r->timestamps_lost ? ", times lost" : "");
+}
+
 static int open_redex(struct log *log)
 {
     struct shard *s = log->shard;
@@ -129,7 +140,11 @@ static int open_redex(struct log *log)
         .progress = on_redex_progress,
         .ctx = log,
     };
-    return redex_open(&log->redex, s->io, &options, NULL);
+    struct redex_report report;
+    int err = redex_open(&log->redex, s->io, &options, &report);
+    if (!err && (report.dropped_events || report.repaired_fields || report.trimmed_bytes || report.timestamps_lost))
+        say_damage(log, base, &report);
+    return err;
 }
 
 int log_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)

@@ -4,22 +4,21 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "shards/admin/admin.h"
 #include "shards/netmesh.h"
-#include "shards/node/log.h"
+#include "shards/node/machine.h"
+#include "shards/node/say.h"
+#include "shards/node/shard.h"
 
 struct worker {
     struct netmesh *nm;
@@ -43,6 +42,7 @@ struct netmesh {
     struct worker *workers;
     sem_t started; /* a worker runs, or failed */
     int lock_fd;
+    atomic_bool stop; /* netmesh_stop() was called; control_loop() looks every 100 ms */
     bool admin_stopped, handle_signals;
     struct io_op signal_op;
     sigset_t signals;
@@ -58,20 +58,26 @@ __attribute__((format(printf, 3, 4))) static int fail(char *error, size_t len, c
     return NET_ERR_IO;
 }
 
-/* ---- open ---- */
-
-static void resolve_cpus(struct config *c)
+static void print_line(const char *line)
 {
-    cpu_set_t set;
-    if (c->cpu_count == 0 && sched_getaffinity(0, sizeof set, &set) == 0)
-        for (unsigned cpu = 0; cpu < CPU_SETSIZE && c->cpu_count < CONFIG_MAX_CPUS; cpu++)
-            if (CPU_ISSET(cpu, &set))
-                c->cpus[c->cpu_count++] = (uint16_t)cpu;
-    if (c->shards == 0)
-        c->shards = c->cpu_count ? c->cpu_count : 1;
-    if (c->shards > CONFIG_MAX_SHARDS)
-        c->shards = CONFIG_MAX_SHARDS;
+    fprintf(stderr, "net-mesh: %s\n", line);
 }
+
+/* As node_say(), before there is a node. */
+__attribute__((format(printf, 3, 4))) static void say(const struct netmesh *nm, enum config_level level,
+                                                      const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    if (level > nm->config.log_level)
+        return;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    print_line(line);
+}
+
+/* ---- open ---- */
 
 /* A unix admin socket is named relative to the node's directory. */
 static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
@@ -101,7 +107,7 @@ static int load(struct netmesh *nm, const char *const *overrides, size_t count, 
         fail(error, len, "%s", e.text);
         return err;
     }
-    resolve_cpus(&nm->config);
+    machine_resolve(&nm->config);
     return resolve_admin_path(nm, error, len);
 }
 
@@ -159,29 +165,6 @@ static int lock_directory(struct netmesh *nm, char *error, size_t len)
     return NET_ERR_BUSY;
 }
 
-static bool lock_all(void)
-{
-    struct rlimit limit;
-    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
-        return false;
-    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-        return true;
-    /* Without the privilege that lifts it, the limit would count all address space taken from now on, that of logs too,
-     * and refuse it. */
-    void *probe = mmap(NULL, limit.rlim_cur, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (probe != MAP_FAILED)
-        return munmap(probe, limit.rlim_cur) == 0;
-    munlockall();
-    errno = ENOMEM;
-    return false;
-}
-
-static void lock_memory(const struct config *c)
-{
-    if (c->memory_lock && !lock_all())
-        fprintf(stderr, "net-mesh: memory.lock: cannot lock memory (%s); going on without\n", strerror(errno));
-}
-
 static int make_group(struct netmesh *nm, struct reactor_features *features, char *error, size_t len)
 {
     const struct config *c = &nm->config;
@@ -200,10 +183,10 @@ static int make_group(struct netmesh *nm, struct reactor_features *features, cha
         return err;
     reactor_group_features(nm->group, features);
     if (features->socket_buffer < c->socket_buffer)
-        fprintf(stderr, "net-mesh: the kernel gave %u of %u bytes of socket buffer; deploy/sysctl.d raises the limit\n",
-                features->socket_buffer, c->socket_buffer);
+        say(nm, LEVEL_WARN, "the kernel gave %u of %u bytes of socket buffer; deploy/sysctl.d raises the limit",
+            features->socket_buffer, c->socket_buffer);
     if (c->gso && !features->gso)
-        fprintf(stderr, "net-mesh: the kernel refuses UDP segmentation offload; sending datagrams one by one\n");
+        say(nm, LEVEL_WARN, "the kernel refuses UDP segmentation offload; sending datagrams one by one");
     return NET_OK;
 }
 
@@ -219,28 +202,17 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
         .socket_buffer = features->socket_buffer,
         .gso = features->gso,
         .gro = features->gro,
+        .say = print_line,
     };
     nm->peers_taken = true;
     int err = node_create(&nm->node, &options, &e);
     if (err)
         fail(error, len, "%s", e.text);
     else if (nm->config.sessions == SESSIONS_COMPAT)
-        fprintf(stderr,
-                "net-mesh: security.sessions: compat: whoever holds the PSK is let in without proof of who it is,"
-                " and can read what such sessions carry\n");
+        say(nm, LEVEL_WARN,
+            "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read what "
+            "such sessions carry");
     return err;
-}
-
-static void pin(const struct config *c, unsigned index)
-{
-    if (!c->pin || c->cpu_count == 0)
-        return;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(c->cpus[index % c->cpu_count], &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0)
-        fprintf(stderr, "net-mesh: shards.pin: cannot pin shard %u to CPU %u (%s)\n", index,
-                c->cpus[index % c->cpu_count], strerror(errno));
 }
 
 /* Makes the shard's reactor and starts the shard on it. */
@@ -251,7 +223,8 @@ static int start_shard(struct netmesh *nm, unsigned index, struct reactor **r, s
         .signals = index == 0 && nm->handle_signals ? &nm->signals : NULL,
         .spin_ns = nm->config.spin_ns,
     };
-    pin(&nm->config, index);
+    if (nm->config.pin && !machine_pin(&nm->config, index))
+        node_say(nm->node, LEVEL_WARN, "shards.pin: cannot pin shard %u (%s)", index, strerror(errno));
     int err = reactor_create(r, nm->group, &options, error->text, sizeof error->text);
     if (err)
         return err;
@@ -360,6 +333,8 @@ static int control_loop(struct netmesh *nm, struct reactor *r)
     struct shard *s = node_shard(nm->node, 0);
     struct io *io = reactor_io(r);
     for (;;) {
+        if (atomic_load_explicit(&nm->stop, memory_order_relaxed))
+            node_request_stop(nm->node);
         uint64_t deadline = shard_turn(s);
         if (shard_done(s))
             return NET_OK;
@@ -439,7 +414,8 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     if (handle_signals)
         pthread_sigmask(SIG_BLOCK, &nm->signals, &before);
     int err = lock_directory(nm, error, error_len);
-    lock_memory(&nm->config);
+    if (!err && nm->config.memory_lock && !machine_lock_memory())
+        say(nm, LEVEL_WARN, "memory.lock: cannot lock memory (%s); going on without", strerror(errno));
     if (!err)
         err = make_group(nm, &features, error, error_len);
     if (!err)
@@ -457,53 +433,7 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
 
 void netmesh_stop(struct netmesh *nm)
 {
-    if (nm->node)
-        node_request_stop(nm->node);
-}
-
-/* ---- from hooks ---- */
-
-unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
-{
-    return log_owner(face->shard->node, channel_hash(channel, strlen(channel)));
-}
-
-enum { PUBLISH_BYTES_MAX = 60000 };
-
-/* What the admin port's framer sees to for its clients: no event that no packet can carry (wire.md 8). */
-static int check_events(struct cspan frames, uint32_t count)
-{
-    struct wire_frames walk = wire_frames(frames, count);
-    struct cspan event;
-    if (frames.len > PUBLISH_BYTES_MAX || count > WIRE_MAX_EVENTS)
-        return NET_ERR_TOO_LARGE;
-    while (wire_frames_next(&walk, &event))
-        if (event.len > WIRE_MAX_EVENT)
-            return NET_ERR_TOO_LARGE;
-    return walk.left == 0 && walk.rest.len == 0 ? NET_OK : NET_ERR_FORMAT;
-}
-
-int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8_t *frames, size_t len, uint32_t count)
-{
-    struct shard *s = face->shard;
-    struct channel_name name;
-    struct log *log;
-    uint64_t first;
-    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK)
-        return NET_ERR_INVALID;
-    struct log_key key = {0, channel_hash(name.text, name.len)};
-    if (log_owner(s->node, key.hash) != s->index)
-        return NET_ERR_INVALID;
-    int err = check_events((struct cspan){frames, len}, count);
-    if (!err)
-        err = log_open(s, key, &name, &log);
-    if (!err)
-        err = log_append(log, (struct cspan){frames, len}, count, &first);
-    if (err)
-        return err;
-    COUNT_N(s, published_events, count);
-    COUNT_N(s, published_bytes, len - 4 * (size_t)count);
-    return NET_OK;
+    atomic_store_explicit(&nm->stop, true, memory_order_relaxed);
 }
 
 const char *netmesh_error_text(int err)

@@ -22,6 +22,8 @@ struct node_options {
     struct netmesh_hooks hooks;         /* all NULL: none */
     uint32_t socket_buffer;             /* got, bytes; bounds the credit windows */
     bool gso, gro;
+    void (*say)(
+        const char *line); /* what a person should know; any thread, one line without a line feed; NULL: nobody */
 };
 
 /* Allocates everything that does not need I/O. NET_ERR_INVALID (identity refused), NET_ERR_NO_MEMORY. */

@@ -200,5 +200,21 @@ class Kill(mesh.MeshCase):
             a.kill()
 
 
+class Damage(mesh.MeshCase):
+    def test_a_flipped_byte_costs_one_event_and_is_said(self):
+        a = self.node("a")
+        a.start()
+        events = [f"event {number}, long enough not to be inline" for number in range(20)]
+        a.publish("x/y", events)
+        a.terminate()
+        dat, = (a.dir / "redex/x/y").glob("**/dat")
+        content = bytearray(dat.read_bytes())
+        content[content.index(b"event 7,")] ^= 0x20
+        dat.write_bytes(content)
+        a.start()
+        self.assertRegex(a.stderr(), r"net-mesh: \S*redex/x/y: repaired: 1 events lost, [^\n]*\n")
+        self.assertEqual(a.lines("x/y", 19), [event for event in events if not event.startswith("event 7,")])
+
+
 if __name__ == "__main__":
     mesh.main()

@@ -40,6 +40,18 @@ class Peers(mesh.MeshCase):
         bob.start()
         mesh.eventually(lambda: alice.connected(bob) and bob.connected(alice), "both are back")
 
+    def test_states_are_said(self):
+        alice = self.node("alice", *mesh.SHORT_TIMERS)
+        bob = self.node("bob", *mesh.SHORT_TIMERS, "logging.level=warn", psk_from=alice)
+        alice.start()
+        bob.start()
+        self.introduce(alice, bob)
+        said = f"bob ({bob.node_id}) at {bob.listen} is"
+        mesh.eventually(lambda: f"net-mesh: {said} connected\n" in alice.stderr(), "said")
+        bob.kill()
+        mesh.eventually(lambda: f"net-mesh: {said} down\n" in alice.stderr(), "said")
+        self.assertNotIn(" is connected", bob.stderr())
+
     def test_mistakes(self):
         alice, bob = self.pair()
         carol = self.node("carol")

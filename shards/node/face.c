@@ -1,0 +1,49 @@
+/* The part of netmesh.h that hooks call, on their shard. */
+#include <string.h>
+
+#include "core/base/err.h"
+#include "core/wire/wire.h"
+#include "shards/node/log.h"
+
+unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
+{
+    return log_owner(face->shard->node, channel_hash(channel, strlen(channel)));
+}
+
+enum { PUBLISH_BYTES_MAX = 60000 };
+
+/* What the admin port's framer sees to for its clients: no event that no packet can carry (wire.md 8). */
+static int check_events(struct cspan frames, uint32_t count)
+{
+    struct wire_frames walk = wire_frames(frames, count);
+    struct cspan event;
+    if (frames.len > PUBLISH_BYTES_MAX || count > WIRE_MAX_EVENTS)
+        return NET_ERR_TOO_LARGE;
+    while (wire_frames_next(&walk, &event))
+        if (event.len > WIRE_MAX_EVENT)
+            return NET_ERR_TOO_LARGE;
+    return walk.left == 0 && walk.rest.len == 0 ? NET_OK : NET_ERR_FORMAT;
+}
+
+int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8_t *frames, size_t len, uint32_t count)
+{
+    struct shard *s = face->shard;
+    struct channel_name name;
+    struct log *log;
+    uint64_t first;
+    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK)
+        return NET_ERR_INVALID;
+    struct log_key key = {0, channel_hash(name.text, name.len)};
+    if (log_owner(s->node, key.hash) != s->index)
+        return NET_ERR_INVALID;
+    int err = check_events((struct cspan){frames, len}, count);
+    if (!err)
+        err = log_open(s, key, &name, &log);
+    if (!err)
+        err = log_append(log, (struct cspan){frames, len}, count, &first);
+    if (err)
+        return err;
+    COUNT_N(s, published_events, count);
+    COUNT_N(s, published_bytes, len - 4 * (size_t)count);
+    return NET_OK;
+}
