@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/base/span.h"
 
@@ -31,6 +32,10 @@ const char *channel_name_error_text(enum channel_name_error);
  * `log.id` of extensions.md). The other files of ours have a `~` in their names, which no channel can have; `idx`,
  * `dat` and `ts` are names the reference stores. */
 bool channel_name_storable(const struct channel_name *);
+static inline bool channel_name_equal(const struct channel_name *a, const struct channel_name *b)
+{
+    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
 unsigned channel_depth(const struct channel_name *);
 /* Depth counts the segments. A prefix is the same name or one above it: "a" of "a/b", not of "ab". */
 bool channel_prefix_of(const struct channel_name *prefix, const struct channel_name *name);

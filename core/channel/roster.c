@@ -28,15 +28,10 @@ int roster_init(struct roster *r, uint32_t max_channels, uint32_t max_channels_p
     return NET_OK;
 }
 
-static bool same_name(const struct channel_name *a, const struct channel_name *b)
-{
-    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
-}
-
 static struct roster_channel *find_channel(const struct roster *r, const struct channel_name *name)
 {
     struct roster_channel *c = map_get(&r->channels, channel_hash(name->text, name->len));
-    while (c && !same_name(&c->name, name))
+    while (c && !channel_name_equal(&c->name, name))
         c = c->next;
     return c;
 }

@@ -32,6 +32,11 @@ void link_deinit(struct link *l, struct crypto *crypto)
     slot_drop(&l->previous, crypto);
 }
 
+void link_forget_previous(struct link *l, struct crypto *crypto)
+{
+    slot_drop(&l->previous, crypto);
+}
+
 static void slot_fill(struct link_slot *slot, const struct session_params *params, uint64_t until)
 {
     session_init(&slot->session, params);
@@ -104,6 +109,10 @@ enum link_event link_on_authenticated(struct link *l, struct crypto *crypto, str
         promote(l, crypto, now);
         l->answer = !initiator;
     }
+    /* An initiator repeats itself until it is answered: what we sent may have been lost. */
+    if (!promoted && s == &l->current.session && session_secure(s) && !s->p.initiator &&
+        now - l->current_since < l->config->handshake_timeout_ns && now - l->last_tx >= LINK_CONFIRM_NS / 2)
+        l->answer = true;
     l->last_rx = now;
     l->first_unanswered_tx = 0;
     l->failed = false;
@@ -112,6 +121,7 @@ enum link_event link_on_authenticated(struct link *l, struct crypto *crypto, str
 
 void link_on_sent(struct link *l, uint64_t now)
 {
+    l->last_tx = now;
     if (l->first_unanswered_tx == 0)
         l->first_unanswered_tx = now;
 }

@@ -26,11 +26,12 @@ struct link {
     struct link_slot current, next, previous;
     uint64_t current_since;
     uint64_t last_rx;             /* when anything last authenticated */
+    uint64_t last_tx;             /* when anything was last sent */
     uint64_t first_unanswered_tx; /* 0: the peer answered since we last sent */
     uint64_t heartbeat_at;        /* next one under `current` */
     uint64_t confirm_at;          /* next one under `next`, initiator only; UINT64_MAX none */
     uint64_t redial_at;           /* not before: the owner was asked for a new handshake */
-    bool answer;                  /* a session was just confirmed by the initiator: owe it a heartbeat */
+    bool answer;                  /* the initiator confirms the session: owe it a heartbeat */
     bool failed;                  /* silent for 3 x session_timeout */
 };
 
@@ -53,6 +54,8 @@ enum link_event { LINK_NOTHING, LINK_PROMOTED, LINK_RECOVERED };
 enum link_event link_on_authenticated(struct link *, struct crypto *, struct session *s, uint64_t now);
 /* A packet left under any of the sessions. */
 void link_on_sent(struct link *, uint64_t now);
+/* No stragglers: what the session before `current` carries is void. */
+void link_forget_previous(struct link *, struct crypto *);
 
 /* The session to send under, or NULL. */
 struct session *link_tx(struct link *);

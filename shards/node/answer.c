@@ -76,14 +76,16 @@ static bool passes_guards(struct contacts *cs, const struct handshake_hello *hel
         COUNT(s, drop_gate);
         return false;
     }
+    /* First of all: anybody can send a recorded msg1 under its address, and must not use up what its owner may send. */
+    if (guard_ephemeral_seen(&cs->guard, hello->ephemeral)) {
+        COUNT(s, drop_handshake_replay);
+        return false;
+    }
     if (!guard_source_ok(&cs->guard, s->now, from, config->max_handshakes_per_source)) {
         COUNT(s, drop_handshake_limit);
         return false;
     }
-    if (!guard_ephemeral_new(&cs->guard, hello->ephemeral)) {
-        COUNT(s, drop_handshake_replay);
-        return false;
-    }
+    guard_ephemeral_remember(&cs->guard, hello->ephemeral);
     if (!guard_pending_ok(&cs->guard, s->now, config->handshake_timeout_ns)) {
         COUNT(s, drop_handshake_limit);
         return false;

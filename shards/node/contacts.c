@@ -114,6 +114,7 @@ void contact_session(struct contact *c, const struct session_params *params, con
         .params = *params,
         .addr = *addr,
         .rtt_ns = rtt_ns,
+        .contact = c->instance,
         .rx_window = s->node->rx_window,
         .relayed = relayed,
     };
@@ -141,8 +142,14 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
 {
     struct contacts *cs = s->contacts;
     struct contact *c = contact_find(cs, m->node_id);
-    if (!c || c->home != home)
+    if (!c || c->home != home || c->instance != m->contact)
         return; /* removed meanwhile */
+    if (m->failed && !c->entry && list_empty(&c->wanted)) {
+        contact_remove(cs, c); /* an uninvited guest that left, or never came: nothing of it stays */
+        return;
+    }
+    if (m->failed && c->state != PEER_CONNECTED && timer_armed(&c->dial.timer))
+        return; /* an attempt that was not confirmed: the next one is under way */
     bool was_connected = c->state == PEER_CONNECTED;
     c->state = m->state;
     c->features = m->features;
@@ -150,6 +157,8 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
     c->rtt_ns = m->rtt_ns;
     c->addr = m->addr;
     c->has_addr = true;
+    for (struct list *n = c->wanted.next; m->restarted && n != &c->wanted; n = n->next)
+        container_of(n, struct wanted, in_contact)->active = false; /* until it answers again */
     if (m->state == PEER_CONNECTED) {
         dial_stop(c);
         if (!was_connected)
@@ -158,11 +167,7 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
             broadcast_route(cs, c, true);
         return;
     }
-    for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next)
-        container_of(n, struct wanted, in_contact)->active = false;
     broadcast_route(cs, c, false);
-    if (m->failed && !c->entry && list_empty(&c->wanted))
-        contact_remove(cs, c); /* an uninvited guest that left: nothing of it stays */
 }
 
 void contacts_on_redial(struct shard *s, uint64_t node_id)
@@ -205,9 +210,11 @@ static int add_from_file(struct contacts *cs, const struct peers_file *file)
         if (channel_name_parse(e->channel, strlen(e->channel), &name) != CHANNEL_NAME_OK)
             continue; /* the file was checked when it was read */
         struct contact *c = contact_get(cs, e->peer, &err);
-        struct wanted *w = c ? wanted_add(c, &name) : NULL;
-        if (!w)
-            return err ? err : NET_ERR_NO_MEMORY;
+        struct wanted *w;
+        if (c)
+            err = wanted_add(c, &name, &w);
+        if (err)
+            return err;
         wanted_tell_home(w, true);
     }
     return NET_OK;
@@ -238,7 +245,10 @@ int contacts_init(struct shard *s, struct config_error *error)
     err = add_from_file(cs, &s->node->peers);
     if (err) {
         text_format(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir,
-                    net_err_text(err), err == NET_ERR_LIMIT ? " (limits.peers)" : "");
+                    net_err_text(err),
+                    err == NET_ERR_LIMIT    ? " (limits.peers)"
+                    : err == NET_ERR_EXISTS ? " (two channels of one peer have the same hash)"
+                                            : "");
         return err;
     }
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next)

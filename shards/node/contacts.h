@@ -11,7 +11,8 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     struct contact *contact;
     struct channel_name channel;
     uint64_t hash;
-    bool active, leaving;
+    bool active; /* the peer, as it is since its last start, has acknowledged it */
+    bool leaving;
     struct list requests; /* control_request waiting for the peer's answer */
 };
 
@@ -126,7 +127,9 @@ void request_saved(struct contacts *, struct control_request *, int err, const c
 void request_answered(struct contacts *, struct wanted *, bool accepted, enum membership_reason);
 void requests_init(struct contacts *);
 void requests_abort(struct contacts *);
-struct wanted *wanted_add(struct contact *, const struct channel_name *);
+/* Finds or makes it. NET_ERR_EXISTS (another channel of that peer has its stream), NET_ERR_NO_MEMORY; *out is set only
+ * on success. */
+int wanted_add(struct contact *, const struct channel_name *, struct wanted **out);
 void wanted_free(struct wanted *);
 void wanted_tell_home(struct wanted *, bool on);
 /* tail.c */

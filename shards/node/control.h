@@ -64,8 +64,9 @@ struct control_request {
  */
 void node_peer_add(struct node *, const struct peer_entry *, struct control_request *);
 void node_peer_remove(struct node *, const char *name, struct control_request *); /* and its subscriptions */
-/* Persists, asks the peer, answers after its Ack: 0, NET_ERR_POLICY (refused; message has the reason), NET_ERR_TIMEOUT
- * or NET_ERR_UNREACHABLE (not connected within timeout: the subscription stays and is asked for again by itself). */
+/* Persists, asks the peer, answers after its Ack: 0, NET_ERR_POLICY (refused; message has the reason), NET_ERR_EXISTS
+ * (the hash of another channel of that peer), NET_ERR_TIMEOUT or NET_ERR_UNREACHABLE (not connected within timeout: the
+ * subscription stays and is asked for again by itself). */
 void node_subscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns,
                     struct control_request *);
 void node_unsubscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns,
@@ -159,6 +160,7 @@ struct tail_request {
     bool counted;
     uint64_t count;
 };
+/* NET_ERR_EXISTS (another channel has this hash), NET_ERR_STATE (stopping), NET_ERR_NO_MEMORY. */
 int node_tail_open(struct node *, struct tail *, const struct tail_request *);
 void node_tail_resume(struct node *, struct tail *);
 void node_tail_cancel(struct node *, struct tail *); /* no callback afterwards */

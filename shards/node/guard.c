@@ -36,16 +36,28 @@ bool guard_source_ok(struct guard *g, uint64_t now, const struct io_addr *from, 
     return true;
 }
 
-bool guard_ephemeral_new(struct guard *g, const uint8_t ephemeral[32])
+/* Two places an ephemeral may be in; the newer one pushes the older out of the first. */
+static void places(struct guard *g, const uint8_t ephemeral[32], uint8_t **first, uint8_t **second)
 {
-    /* Two places an ephemeral may be in; the newer one pushes the older out of the first. */
     uint64_t hash = XXH3_64bits_withSeed(ephemeral, 32, g->seed);
-    uint8_t *a = g->ephemerals[hash % GUARD_EPHEMERALS], *b = g->ephemerals[(hash >> 32) % GUARD_EPHEMERALS];
-    if (memcmp(a, ephemeral, 16) == 0 || memcmp(b, ephemeral, 16) == 0)
-        return false;
-    memcpy(b, a, 16);
-    memcpy(a, ephemeral, 16);
-    return true;
+    *first = g->ephemerals[hash % GUARD_EPHEMERALS];
+    *second = g->ephemerals[(hash >> 32) % GUARD_EPHEMERALS];
+}
+
+bool guard_ephemeral_seen(struct guard *g, const uint8_t ephemeral[32])
+{
+    uint8_t *first, *second;
+    places(g, ephemeral, &first, &second);
+    return memcmp(first, ephemeral, 16) == 0 || memcmp(second, ephemeral, 16) == 0;
+}
+
+void guard_ephemeral_remember(struct guard *g, const uint8_t ephemeral[32])
+{
+    uint8_t *first, *second;
+    places(g, ephemeral, &first, &second);
+    if (second != first)
+        memcpy(second, first, 16);
+    memcpy(first, ephemeral, 16);
 }
 
 bool guard_pending_ok(struct guard *g, uint64_t now, uint64_t timeout_ns)

@@ -17,7 +17,8 @@ struct guard {
 int guard_init(struct guard *, struct io *, uint32_t max_pending); /* NET_OK, NET_ERR_NO_MEMORY */
 void guard_deinit(struct guard *);
 bool guard_source_ok(struct guard *, uint64_t now, const struct io_addr *, uint32_t per_second);
-bool guard_ephemeral_new(struct guard *, const uint8_t ephemeral[32]); /* false: seen before. Remembers it */
+bool guard_ephemeral_seen(struct guard *, const uint8_t ephemeral[32]);
+void guard_ephemeral_remember(struct guard *, const uint8_t ephemeral[32]);
 bool guard_pending_ok(struct guard *, uint64_t now, uint64_t timeout); /* ns; counts one when true */
 void guard_confirmed(struct guard *);
 

@@ -11,13 +11,16 @@
 
 struct log *log_find(struct shard *s, struct log_key key)
 {
-    return map_get(&s->logs, log_map_key(key));
+    struct log *log = map_get(&s->logs, log_map_key(key));
+    return log && log_key_equal(log->key, key) ? log : NULL;
 }
 
 static void on_redex_progress(void *ctx, struct redex *redex)
 {
+    struct log *log = ctx;
     (void)redex;
-    log_on_progress(ctx);
+    log->shard->now = io_now(log->shard->io); /* completions come before the turn */
+    log_on_progress(log);
 }
 
 static struct log *log_create(struct shard *s, struct log_key key, const struct channel_name *name)
@@ -41,7 +44,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     list_init(&log->pending_durable);
     list_init(&log->publishers);
     list_push_back(&s->log_list, &log->in_shard);
-    log->view = map_get(&s->views, log_map_key(key));
+    log->view = view_find(s, key);
     if (log->view)
         log->view->log = log;
     return log;
@@ -64,8 +67,8 @@ static void log_free(struct log *log)
 
 void log_release(struct log *log)
 {
-    if (!log->open && log->watchers == 0 && !log->view && log->key.origin == 0 &&
-        roster_count(&log->shard->roster, &log->name) == 0)
+    bool subscribed = log->key.origin == 0 && roster_count(&log->shard->roster, &log->name) > 0;
+    if (!log->open && !log->closing && !log->receives && log->watchers == 0 && !log->view && !subscribed)
         log_free(log);
 }
 
@@ -75,22 +78,32 @@ void log_free_all(struct shard *s)
         log_free(container_of(list_first(&s->log_list), struct log, in_shard));
 }
 
-static bool same_name(const struct channel_name *a, const struct channel_name *b)
+/* The first of two names with one hash has it; likewise the first of two keys that the maps do not tell apart. */
+static bool is_taken(struct shard *s, struct log_key key, const struct channel_name *name)
 {
-    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+    const struct log *log = map_get(&s->logs, log_map_key(key));
+    const struct log_view *view = map_get(&s->views, log_map_key(key));
+    return (log && !(log_key_equal(log->key, key) && channel_name_equal(&log->name, name))) ||
+           (view && !(log_key_equal(view->key, key) && channel_name_equal(&view->name, name)));
 }
 
 int log_touch(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
 {
+    if (is_taken(s, key, name))
+        return NET_ERR_EXISTS;
     struct log *log = log_find(s, key);
-    if (log) {
-        *out = log;
-        return same_name(&log->name, name) ? NET_OK : NET_ERR_EXISTS; /* two names, one hash: the first has it */
-    }
-    if (s->logs.count >= s->node->config.max_channels)
+    if (!log && s->logs.count >= s->node->config.max_channels)
         return NET_ERR_LIMIT;
-    *out = log_create(s, key, name);
-    return *out ? NET_OK : NET_ERR_NO_MEMORY;
+    if (!log && !(log = log_create(s, key, name)))
+        return NET_ERR_NO_MEMORY;
+    *out = log;
+    return NET_OK;
+}
+
+static void mark_grown(struct log *log)
+{
+    if (!list_linked(&log->growing))
+        list_push_back(&log->shard->grown_logs, &log->growing);
 }
 
 /* DIR/redex for our own, DIR/redex-from/NODE_ID for what a peer published. */
@@ -123,15 +136,23 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
 {
     if (s->node->config.log == LOG_DISK && !channel_name_storable(name))
         return NET_ERR_INVALID;
-    int err = log_touch(s, key, name, out);
-    if (err || (*out)->open)
+    if (s->stopping >= STOP_LOGS)
+        return NET_ERR_STATE; /* nobody would close it */
+    struct log *log;
+    int err = log_touch(s, key, name, &log);
+    if (err)
         return err;
-    struct log *log = *out;
-    err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
-    log->open = err == NET_OK;
-    if (log->open && !list_linked(&log->growing))
-        list_push_back(&s->grown_logs, &log->growing); /* whoever waits for it to exist */
-    return err;
+    if (!log->open) {
+        err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
+        log->open = err == NET_OK;
+        if (err) {
+            log_release(log);
+            return err;
+        }
+        mark_grown(log); /* whoever waits for it to exist */
+    }
+    *out = log;
+    return NET_OK;
 }
 
 void log_heads(const struct log *log, struct log_heads *out)
@@ -175,12 +196,6 @@ static uint64_t ring_keep(struct log *log)
     return keep;
 }
 
-static void mark_grown(struct log *log)
-{
-    if (!list_linked(&log->growing))
-        list_push_back(&log->shard->grown_logs, &log->growing);
-}
-
 /* A `none` channel keeps what readers still need: without a reader, nothing. */
 static int append_to_ring(struct log *log, struct cspan frames, uint32_t count, uint64_t *first)
 {
@@ -211,6 +226,29 @@ bool log_congested(const struct log *log)
            (redex_error(log->redex) || redex_unwritten_bytes(log->redex) > UINT64_C(32) << 20);
 }
 
+void log_starve(struct log *log)
+{
+    if (!list_linked(&log->starving))
+        list_push_back(&log->shard->starved_logs, &log->starving);
+}
+
+/* Publishers of a channel without a log, reads and credit that wait for a ring: no completion tells of their room. */
+void log_retry(struct shard *s)
+{
+    struct list starved, *n;
+    list_init(&starved);
+    while ((n = list_pop(&s->starved_logs)))
+        list_push_back(&starved, n);
+    while ((n = list_pop(&starved))) {
+        struct log *log = container_of(n, struct log, starving);
+        if (log->kind == LOG_NONE)
+            log_append_waiting(log);
+        log_return_credit(log);
+        if (!log_serve_waiting(log) || (log->kind == LOG_NONE && !list_empty(&log->publishers)))
+            log_starve(log);
+    }
+}
+
 static void tell(struct log *log, unsigned to)
 {
     struct msg_head m = {.key = log->key};
@@ -230,14 +268,14 @@ void log_tell(struct shard *s)
         list_push_back(&grown, n);
     while ((n = list_pop(&grown))) {
         struct log *log = container_of(n, struct log, growing);
+        for (unsigned i = 0; log->watchers && i < s->node->shard_count; i++)
+            if (log->watchers >> i & 1)
+                tell(log, i);
         if (log->view) {
             struct log_heads heads;
             log_heads(log, &heads);
-            view_on_heads(log->view, &heads);
+            view_on_heads(log->view, &heads); /* last: the log may go with the view's last reader */
         }
-        for (unsigned i = 0; log->watchers >> i; i++)
-            if (log->watchers >> i & 1)
-                tell(log, i);
     }
 }
 

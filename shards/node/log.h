@@ -12,6 +12,8 @@
 /* What another shard's cursors still need of a `none` channel; `at` is when that last moved, or was nothing. */
 struct log_reader {
     uint64_t next, at;
+    bool waiting; /* `read` found no room in the ring to that shard */
+    struct msg_read read;
 };
 
 struct log {
@@ -24,7 +26,7 @@ struct log {
     struct event_ring ring;
     struct list in_shard;                 /* shard->log_list */
     struct list growing;                  /* shard->grown_logs while watchers must be told */
-    struct list starving;                 /* shard->starved_logs while a `none` channel has publishers without room */
+    struct list starving;                 /* shard->starved_logs while it waits for room that nobody announces */
     struct list pending, pending_durable; /* log_publish.c: not yet answered, in order of their last sequence */
     struct list publishers;               /* log_publish.c: those with data that found no room */
     /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
@@ -35,15 +37,22 @@ struct log {
     uint64_t watchers;          /* bit per shard that watches */
     struct log_reader *readers; /* by shard: how far those that watch have come */
     struct log_view *view;      /* this shard's own view, or NULL */
+    bool receives;              /* we subscribed: it stays, also while it cannot be opened */
     bool closing;
+    bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
 
-uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views */
+uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views: not unique */
+static inline bool log_key_equal(struct log_key a, struct log_key b)
+{
+    return a.origin == b.origin && a.hash == b.hash;
+}
 struct log *log_find(struct shard *, struct log_key);
 /* Finds or makes a log, without storage yet. NET_ERR_EXISTS (another name has this hash), NET_ERR_LIMIT,
  * NET_ERR_NO_MEMORY; *out is set only on success. */
 int log_touch(struct shard *, struct log_key, const struct channel_name *, struct log **out);
-/* The same with storage: also NET_ERR_INVALID (no name for a directory) and the errors of redex_open(). */
+/* The same with storage: also NET_ERR_INVALID (no name for a directory), NET_ERR_STATE (stopping) and the errors of
+ * redex_open(). */
 int log_open(struct shard *, struct log_key, const struct channel_name *, struct log **out);
 /* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
 int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
@@ -52,6 +61,8 @@ void log_heads(const struct log *, struct log_heads *);
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
 void log_tell(struct shard *);                           /* once a turn: heads of grown logs to their watchers */
+void log_starve(struct log *);                           /* something of it waits for room: looked at in every turn */
+void log_retry(struct shard *);                          /* once a turn: the starved logs */
 void log_release(struct log *);                          /* frees it when it has no storage and nobody cares */
 int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
 void log_close_all(struct shard *);                      /* stop_log_closed() for each */
@@ -66,13 +77,14 @@ void log_on_received(struct shard *, unsigned from, const struct msg_received *,
 void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);
 void log_on_peer_gone(struct shard *, uint64_t node_id);
 void log_on_list(struct shard *, unsigned from, uint64_t request);
+bool log_serve_waiting(struct log *); /* reads that found no room; false: there is still none for some */
 void log_return_credit(struct log *);
 
 /* log_publish.c: the owner's side of a publish */
 void log_on_publish_open(struct shard *, const struct msg_publish_open *);
 void log_on_publish(struct shard *, const struct msg_publish *, struct cspan frames);
 void log_on_progress(struct log *);
-void log_publishers_retry(struct shard *); /* once a turn: channels without a log have no progress to wait for */
+void log_append_waiting(struct log *); /* what found no room, as far as there is room now */
 void log_publishers_free(struct shard *);
 
 #endif

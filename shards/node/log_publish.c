@@ -131,8 +131,8 @@ static void wait_for_room(struct owner_publisher *op, const struct msg_publish *
     list_push_back(&op->waiting, &w->link);
     if (!list_linked(&op->link))
         list_push_back(&op->log->publishers, &op->link);
-    if (op->log->kind == LOG_NONE && !list_linked(&op->log->starving))
-        list_push_back(&op->log->shard->starved_logs, &op->log->starving);
+    if (op->log->kind == LOG_NONE)
+        log_starve(op->log);
     COUNT(op->log->shard, publish_refused);
 }
 
@@ -159,19 +159,24 @@ static bool retry(struct owner_publisher *op)
     return true;
 }
 
+void log_append_waiting(struct log *log)
+{
+    struct list *n;
+    while ((n = list_first(&log->publishers))) {
+        struct owner_publisher *op = container_of(n, struct owner_publisher, link);
+        if (!retry(op))
+            return;
+        list_remove(n);
+    }
+}
+
 void log_on_progress(struct log *log)
 {
     if (!log->open)
         return;
     answer_stored(log, &log->pending);
     answer_stored(log, &log->pending_durable);
-    struct list *n;
-    while ((n = list_first(&log->publishers))) {
-        struct owner_publisher *op = container_of(n, struct owner_publisher, link);
-        if (!retry(op))
-            break;
-        list_remove(n);
-    }
+    log_append_waiting(log);
     log_return_credit(log);
     if (!list_linked(&log->growing))
         list_push_back(&log->shard->grown_logs, &log->growing); /* `written` moved */
@@ -210,20 +215,6 @@ void log_on_publish_open(struct shard *s, const struct msg_publish_open *m)
     *op = (struct owner_publisher){.id = m->publisher, .durable = m->durable, .log = log};
     list_init(&op->waiting);
     list_init(&op->link);
-}
-
-void log_publishers_retry(struct shard *s)
-{
-    struct list starved, *n;
-    list_init(&starved);
-    while ((n = list_pop(&s->starved_logs)))
-        list_push_back(&starved, n);
-    while ((n = list_pop(&starved))) {
-        struct log *log = container_of(n, struct log, starving);
-        log_on_progress(log);
-        if (!list_empty(&log->publishers) && !list_linked(&log->starving))
-            list_push_back(&s->starved_logs, &log->starving);
-    }
 }
 
 void log_publishers_free(struct shard *s)

@@ -14,18 +14,21 @@ void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watc
 {
     struct log *log = log_find(s, m->key);
     if (!on) {
-        if (log) {
+        if (log && channel_name_equal(&log->name, &m->channel)) {
             log->watchers &= ~(UINT64_C(1) << from);
             log_release(log);
         }
         return;
     }
-    if (!log && log_touch(s, m->key, &m->channel, &log) != NET_OK)
-        return; /* no room for another log: it will never exist, as far as this reader can tell */
+    if (log_touch(s, m->key, &m->channel, &log) != NET_OK) {
+        struct msg_head none = {.key = m->key}; /* it will never exist, as far as this reader can tell */
+        mailbox_send(s, from, MSG_HEAD, 0, 0, &none, sizeof none);
+        return;
+    }
     struct log_heads heads;
     log_heads(log, &heads);
     log->watchers |= UINT64_C(1) << from;
-    log->readers[from] = (struct log_reader){heads.live, s->now};
+    log->readers[from] = (struct log_reader){.next = heads.live, .at = s->now};
     if (!list_linked(&log->growing))
         list_push_back(&s->grown_logs, &log->growing); /* the answer is the first MSG_HEAD */
 }
@@ -64,19 +67,16 @@ static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at,
     return count;
 }
 
-void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
+/* False: no room in the ring, the reader is behind. */
+static bool serve_read(struct log *log, unsigned to, const struct msg_read *m)
 {
-    struct log *log = log_find(s, m->key);
-    if (!log)
-        return;
-    size_t room = mailbox_room(s, from), want = sizeof(struct msg_data) + DATA_BYTES_MAX;
+    struct shard *s = log->shard;
+    size_t room = mailbox_room(s, to), want = sizeof(struct msg_data) + DATA_BYTES_MAX;
     if (room > want)
         room = want;
-    struct spsc_record *r = room >= sizeof(struct msg_data) + 65536 ? mailbox_reserve(s, from, room) : NULL;
-    if (!r) { /* the reader is behind: ask ourselves again, later */
-        mailbox_send(s, s->index, MSG_READ, (uint16_t)(from + 1), 0, m, sizeof *m);
-        return;
-    }
+    struct spsc_record *r = room >= sizeof(struct msg_data) + 65536 ? mailbox_reserve(s, to, room) : NULL;
+    if (!r)
+        return false;
     struct msg_data d = {.key = m->key, .from = m->from};
     uint8_t *stop;
     d.count = put_rows(log, m, r->body + sizeof d, r->body + room, &d.next, &stop);
@@ -87,15 +87,45 @@ void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
     r->kind = MSG_DATA;
     r->aux = 0;
     r->arg = 0;
-    mailbox_commit(s, from, r, (size_t)(stop - r->body));
+    mailbox_commit(s, to, r, (size_t)(stop - r->body));
+    return true;
 }
 
 /* Not what was sent to a reader is done with, but what its cursors took: without credit they ask for it again. */
 void log_on_place(struct shard *s, unsigned from, const struct msg_place *m)
 {
     struct log *log = log_find(s, m->key);
-    if (log && m->keep != log->readers[from].next)
-        log->readers[from] = (struct log_reader){m->keep, s->now};
+    if (!log || m->keep == log->readers[from].next)
+        return;
+    log->readers[from].next = m->keep;
+    log->readers[from].at = s->now;
+}
+
+/* A view asks once and waits: there is at most one read of a shard. */
+void log_on_read(struct shard *s, unsigned from, const struct msg_read *m)
+{
+    struct log *log = log_find(s, m->key);
+    if (!log || !(log->watchers >> from & 1))
+        return;
+    struct log_reader *reader = &log->readers[from];
+    reader->waiting = !serve_read(log, from, m);
+    if (reader->waiting) {
+        reader->read = *m;
+        log_starve(log);
+    }
+}
+
+bool log_serve_waiting(struct log *log)
+{
+    bool all = true;
+    for (unsigned i = 0; i < log->shard->node->shard_count; i++) {
+        struct log_reader *reader = &log->readers[i];
+        if (!(log->watchers >> i & 1) || !reader->waiting)
+            continue;
+        reader->waiting = !serve_read(log, i, &reader->read);
+        all = all && !reader->waiting;
+    }
+    return all;
 }
 
 /* ---- what peers publish to us ---- */
@@ -104,9 +134,16 @@ static const uint64_t OPEN_RETRY_NS = 1000000000;
 
 void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
+    struct log_key key = {m->node_id, channel_hash(m->channel.text, m->channel.len)};
     struct log *log;
-    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
-    (void)log_open(s, (struct log_key){m->node_id, hash}, &m->channel, &log); /* else when events come, or they drop */
+    int err = log_touch(s, key, &m->channel, &log);
+    if (err == NET_OK) {
+        log->receives = true;
+        log->name_taken = false;
+        (void)log_open(s, key, &m->channel, &log); /* else when events come, or they drop */
+    } else if ((log = log_find(s, key)) != NULL) {
+        log->name_taken = err == NET_ERR_EXISTS;
+    }
 }
 
 /* Events for a log that could not be opened, as on a full disk. */
@@ -128,6 +165,7 @@ static void give_credit(struct shard *s, unsigned home, const struct msg_credit 
             stream_consumed(p, st, m->credit);
     } else if (!mailbox_try(s, home, MSG_CREDIT, 0, 0, m, sizeof *m, NULL, 0)) {
         log->held_credit += m->credit;
+        log_starve(log);
     }
 }
 
@@ -143,7 +181,7 @@ void log_return_credit(struct log *log)
 void log_on_received(struct shard *s, unsigned from, const struct msg_received *m, struct cspan frames)
 {
     struct log *log = log_find(s, (struct log_key){m->origin, m->hash});
-    if (!log) {
+    if (!log || log->name_taken) {
         COUNT_N(s, drop_log_full, m->count);
         return;
     }
@@ -162,6 +200,9 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
 
 /* ---- rosters ---- */
 
+/* Room in the ring for what a request sets off: peers cannot make messages wait, however fast they ask. */
+enum { ROSTER_ANSWER = sizeof(struct msg_cursor) + sizeof(struct msg_answer) + 64 };
+
 /* Nobody is asked who may: tokens and visibility come later; until then any connected peer may subscribe. */
 static enum membership_reason authorize(struct shard *s, const struct msg_subscribe *m)
 {
@@ -175,12 +216,19 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
 {
     enum membership_reason reason = authorize(s, m);
     struct log *log;
-    if (reason == REASON_NONE && log_touch(s, (struct log_key){0, hash}, &m->channel, &log) != NET_OK)
-        reason = REASON_TOO_MANY_CHANNELS;
-    if (reason == REASON_NONE && roster_add(&s->roster, &m->channel, m->node_id, home) < 0)
-        reason = REASON_TOO_MANY_CHANNELS;
     if (reason != REASON_NONE)
         return reason;
+    struct log_key key = {0, hash};
+    /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
+    if (!log_find(s, key) && s->logs.count >= (s->node->config.max_channels + 1) / 2)
+        return REASON_TOO_MANY_CHANNELS;
+    int err = log_touch(s, key, &m->channel, &log);
+    if (err)
+        return err == NET_ERR_EXISTS ? REASON_UNKNOWN_CHANNEL : REASON_TOO_MANY_CHANNELS;
+    if (roster_add(&s->roster, &m->channel, m->node_id, home) < 0) {
+        log_release(log);
+        return REASON_TOO_MANY_CHANNELS;
+    }
     struct log_heads heads;
     log_heads(log, &heads);
     struct msg_cursor c = {m->node_id, hash, heads.live, m->channel};
@@ -192,6 +240,10 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
 {
     uint64_t hash = channel_hash(m->channel.text, m->channel.len);
     struct msg_answer a = {.node_id = m->node_id, .nonce = m->nonce, .hash = hash, .subscribe = add, .accepted = true};
+    if (mailbox_room(s, from) < ROSTER_ANSWER) {
+        COUNT(s, drop_ring_full); /* the peer asks again */
+        return;
+    }
     if (add) {
         a.reason = (uint8_t)subscribe(s, from, m, hash);
         a.accepted = a.reason == REASON_NONE;
@@ -203,8 +255,7 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
         if (log)
             log_release(log);
     }
-    if (!mailbox_try(s, from, MSG_ROSTER_ACK, 0, 0, &a, sizeof a, NULL, 0))
-        COUNT(s, drop_ring_full); /* the peer asks again */
+    mailbox_send(s, from, MSG_ROSTER_ACK, 0, 0, &a, sizeof a);
 }
 
 void log_on_peer_gone(struct shard *s, uint64_t node_id)

@@ -6,6 +6,9 @@
 #include "shards/node/membership.h"
 
 static const uint64_t ASK_AGAIN_MAX_NS = UINT64_C(60000000000);
+/* An active subscription is asked for again now and then: the peer may have taken us for dead, and dropped us, while we
+ * heard it all the time. */
+static const uint64_t REFRESH_NS = UINT64_C(60000000000);
 
 /* ---- sending ---- */
 
@@ -52,11 +55,12 @@ static void report(struct peer *p, const struct subscription *sub, bool accepted
 
 /* ---- our subscriptions at this peer ---- */
 
-static struct subscription *find_hash(struct peer *p, uint64_t hash)
+/* At most one subscription has a stream: shard 0 refuses the second. */
+static struct subscription *find_stream(struct peer *p, uint64_t stream_id)
 {
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        if (sub->hash == hash)
+        if (channel_stream_id(sub->hash) == stream_id)
             return sub;
     }
     return NULL;
@@ -65,8 +69,8 @@ static struct subscription *find_hash(struct peer *p, uint64_t hash)
 static void subscription_free(struct peer *p, struct subscription *sub)
 {
     struct stream *st = map_get(&p->streams, channel_stream_id(sub->hash));
-    if (st)
-        st->subscription = NULL;
+    if (st && st->subscription == sub)
+        stream_end_rx(p, st);
     list_remove(&sub->in_peer);
     free(sub);
 }
@@ -88,12 +92,7 @@ static void open_copy(struct peer *p, struct subscription *sub)
 struct subscription *membership_find(struct peer *p, uint64_t stream_id)
 {
     struct stream *st = map_get(&p->streams, stream_id);
-    struct subscription *sub = st ? st->subscription : NULL;
-    for (struct list *n = p->subscriptions.next; !sub && n != &p->subscriptions; n = n->next) {
-        struct subscription *each = container_of(n, struct subscription, in_peer);
-        if (channel_stream_id(each->hash) == stream_id)
-            sub = each;
-    }
+    struct subscription *sub = st && st->subscription ? st->subscription : find_stream(p, stream_id);
     if (!sub || sub->state == SUBSCRIPTION_LEAVING || sub->state == SUBSCRIPTION_REFUSED)
         return NULL;
     open_copy(p, sub);
@@ -106,7 +105,11 @@ struct subscription *membership_find(struct peer *p, uint64_t stream_id)
 
 static void subscribe(struct peer *p, const struct channel_name *channel, uint64_t hash)
 {
-    struct subscription *sub = find_hash(p, hash);
+    struct subscription *sub = find_stream(p, channel_stream_id(hash));
+    if (sub && !channel_name_equal(&sub->channel, channel)) { /* left, and its peer has not said so yet */
+        subscription_free(p, sub);
+        sub = NULL;
+    }
     if (!sub) {
         sub = calloc(1, sizeof *sub);
         if (!sub)
@@ -120,18 +123,18 @@ static void subscribe(struct peer *p, const struct channel_name *channel, uint64
     sub->ask_at = p->shard->now;
 }
 
+/* The peer goes on sending until it has heard of it, so it is told until it answers, after an outage too. Who asked
+ * does not wait for that. */
 static void unsubscribe(struct peer *p, uint64_t hash)
 {
-    struct subscription *sub = find_hash(p, hash);
+    struct subscription *sub = find_stream(p, channel_stream_id(hash));
     if (!sub)
         return;
     sub->state = SUBSCRIPTION_LEAVING;
     sub->attempts = 0;
     sub->ask_at = p->shard->now;
-    if (!peer_usable(p)) { /* nobody to tell: it forgets us with the session */
+    if (!peer_usable(p))
         report(p, sub, true, REASON_NONE);
-        subscription_free(p, sub);
-    }
 }
 
 void membership_on_subscribe(struct shard *s, bool on, const struct msg_subscribe *m)
@@ -164,16 +167,12 @@ void membership_tick(struct peer *p, uint64_t now)
 {
     if (!peer_usable(p))
         return;
-    for (struct list *n = p->subscriptions.next, *next; n != &p->subscriptions; n = next) {
+    for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        next = n->next;
         if (now < sub->ask_at)
             continue;
-        if (sub->state == SUBSCRIPTION_LEAVING && sub->attempts >= 2) {
+        if (sub->state == SUBSCRIPTION_LEAVING && sub->attempts == 2)
             report(p, sub, true, REASON_NONE);
-            subscription_free(p, sub);
-            continue;
-        }
         if (sub->state == SUBSCRIPTION_REFUSED)
             sub->state = SUBSCRIPTION_ASKING;
         ask(sub, p);
@@ -203,14 +202,15 @@ static void on_ack(struct peer *p, const struct membership *m)
 {
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        if (sub->nonce != m->nonce || (sub->state != SUBSCRIPTION_ASKING && sub->state != SUBSCRIPTION_LEAVING))
+        if (sub->nonce != m->nonce || sub->state == SUBSCRIPTION_REFUSED)
             continue;
         report(p, sub, m->accepted, m->reason);
         if (sub->state == SUBSCRIPTION_LEAVING) {
             subscription_free(p, sub);
         } else if (m->accepted) {
             sub->state = SUBSCRIPTION_ACTIVE;
-            sub->ask_at = UINT64_MAX;
+            sub->attempts = 0;
+            sub->ask_at = p->shard->now + REFRESH_NS;
             open_copy(p, sub);
         } else {
             sub->state = SUBSCRIPTION_REFUSED; /* asked again after the back-off */

@@ -44,7 +44,8 @@ enum message_kind {
 struct msg_session {
     struct session_params params;
     struct io_addr addr;
-    uint64_t rtt_ns; /* of the handshake; 0 unknown */
+    uint64_t rtt_ns;  /* of the handshake; 0 unknown */
+    uint64_t contact; /* its instance: a node that is removed and added again is another one */
     uint32_t rx_window;
     bool relayed;
 };
@@ -56,11 +57,11 @@ struct msg_route {
 };
 
 struct msg_peer_state {
-    uint64_t node_id, features, rtt_ns;
+    uint64_t node_id, contact, features, rtt_ns;
     struct io_addr addr;
     enum peer_state state;
     bool restarted; /* another INSTANCE than before */
-    bool failed;    /* silent for 3 x session_timeout */
+    bool failed;    /* silent for 3 x session_timeout, or never confirmed its first session */
     bool relayed;
 };
 

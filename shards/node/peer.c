@@ -6,6 +6,8 @@
 #include "shards/node/membership.h"
 #include "shards/node/view.h"
 
+static const uint64_t MOVE_REPORT_NS = 1000000000; /* shard 0 hears at once of a move, unless there are many */
+
 static void on_timer(struct timer *, uint64_t now);
 
 struct peer *peer_find(struct shard *s, uint64_t node_id)
@@ -94,8 +96,18 @@ static void learn_sizes(struct peer *p, uint16_t peer_max_datagram)
 
 void peer_report(struct peer *p, enum peer_state state, bool restarted, bool failed)
 {
-    struct msg_peer_state m = {p->node_id, p->features, p->rtt_ns, p->addr, state, restarted, failed, p->relayed};
+    struct msg_peer_state m = {.node_id = p->node_id,
+                               .contact = p->contact,
+                               .features = p->features,
+                               .rtt_ns = p->rtt_ns,
+                               .addr = p->addr,
+                               .state = state,
+                               .restarted = restarted,
+                               .failed = failed,
+                               .relayed = p->relayed};
     p->reported_connected = state == PEER_CONNECTED;
+    p->reported_at = p->shard->now;
+    p->moved = false;
     mailbox_send(p->shard, 0, MSG_PEER_STATE, 0, 0, &m, sizeof m);
 }
 
@@ -106,6 +118,16 @@ static void leave_rosters(struct peer *p)
         cursor_free(container_of(list_first(&p->cursors), struct cursor, in_peer));
     for (unsigned i = 0; i < p->shard->node->shard_count; i++)
         mailbox_send(p->shard, i, MSG_PEER_GONE, 0, p->node_id, NULL, 0);
+}
+
+/* Stragglers of a state that the peer lost would be taken for news of the streams that begin now. */
+static void drop_previous(struct peer *p)
+{
+    uint64_t before[3], after[3];
+    ids_of(p, before);
+    link_forget_previous(&p->link, p->shard->crypto);
+    ids_of(p, after);
+    sync_ids(p, before, after);
 }
 
 /* `current` is a new session: what it means for the streams depends on whether the peer is the same incarnation. */
@@ -120,12 +142,16 @@ static void on_promoted(struct peer *p)
     learn_sizes(p, sp->peer_max_datagram);
     if (restarted)
         leave_rosters(p);
-    streams_reset(p, restarted || !secure || first);
+    if (restarted || !secure || first) {
+        drop_previous(p);
+        streams_reset(p);
+    }
     COUNT(p->shard, sessions_confirmed);
     if (!secure)
         COUNT(p->shard, compat_sessions);
     peer_report(p, PEER_CONNECTED, restarted, false);
     membership_on_session(p);
+    peer_wants_tx(p);
 }
 
 void peer_on_session(struct shard *s, const struct msg_session *m)
@@ -154,32 +180,34 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
         p->relayed = m->relayed;
     }
     p->rx_window = m->rx_window;
+    p->contact = m->contact;
     if (promoted)
         on_promoted(p);
     peer_schedule(p);
+}
+
+static void move_to(struct peer *p, const struct io_addr *from)
+{
+    if (p->addr.port == from->port && memcmp(p->addr.ip, from->ip, sizeof from->ip) == 0)
+        return;
+    p->addr = *from;
+    p->moved = true;
 }
 
 void peer_on_authenticated(struct peer *p, struct session *session, const struct wire_header *h,
                            const struct io_addr *from, bool routed)
 {
     struct shard *s = p->shard;
-    /* Roaming (X1): the address follows the newest authenticated packet of the session; a relayed peer is where it is.
-     */
-    bool newest = session->replay.next == h->counter + 1;
+    /* Roaming (X1): the address follows the newest authenticated packet; a relayed peer is where it is. */
+    bool newest = session == &p->link.current.session && session->replay.next == h->counter + 1;
     bool confirms = session == &p->link.next.session;
     bool was_silent = link_silent(&p->link, s->now);
     uint64_t before[3], after[3];
     if (confirms)
         ids_of(p, before);
     enum link_event event = link_on_authenticated(&p->link, s->crypto, session, s->now);
-    if (confirms || (newest && routed == p->relayed)) {
-        bool moved = p->addr.port != from->port || memcmp(p->addr.ip, from->ip, sizeof from->ip) != 0;
-        if (moved) {
-            p->addr = *from;
-            if (event != LINK_PROMOTED && p->reported_connected)
-                peer_report(p, PEER_CONNECTED, false, false);
-        }
-    }
+    if (confirms || (newest && routed == p->relayed))
+        move_to(p, from);
     if (confirms) {
         p->relayed = p->next_relayed;
         ids_of(p, after);
@@ -187,9 +215,10 @@ void peer_on_authenticated(struct peer *p, struct session *session, const struct
     }
     if (event == LINK_PROMOTED)
         on_promoted(p);
-    else if (event == LINK_RECOVERED || !p->reported_connected)
+    else if (event == LINK_RECOVERED || !p->reported_connected ||
+             (p->moved && s->now - p->reported_at >= MOVE_REPORT_NS))
         peer_report(p, PEER_CONNECTED, false, false);
-    if (event != LINK_NOTHING || was_silent) {
+    if (event != LINK_NOTHING || was_silent || p->link.answer) {
         peer_wants_tx(p);
         peer_schedule(p);
     }
@@ -215,6 +244,8 @@ void peer_schedule(struct peer *p)
         timer_arm(&p->shard->timers, &p->timer, at);
 }
 
+/* channels.md 13: it may not have noticed anything; its next Subscribe brings it back (membership.c asks every minute).
+ */
 static void on_failed(struct peer *p)
 {
     leave_rosters(p);
@@ -225,14 +256,19 @@ static void on_timer(struct timer *t, uint64_t now)
 {
     struct peer *p = container_of(t, struct peer, timer);
     uint64_t before[3], after[3];
+    bool unconfirmed = p->link.next.used && !p->link.current.used;
     ids_of(p, before);
     unsigned want = link_on_tick(&p->link, p->shard->crypto, now);
     ids_of(p, after);
     sync_ids(p, before, after);
+    if (unconfirmed && !p->link.next.used)
+        peer_report(p, PEER_DOWN, false, true);
+    if (p->moved && p->reported_connected)
+        peer_report(p, PEER_CONNECTED, false, false);
     p->heartbeat_due |= (want & LINK_WANT_HEARTBEAT) != 0;
     p->confirm_due |= (want & LINK_WANT_CONFIRM) != 0;
     if (want & LINK_WANT_REDIAL) {
-        if (link_silent(&p->link, now))
+        if (link_silent(&p->link, now) && p->reported_connected)
             peer_report(p, PEER_CONNECTING, false, false);
         mailbox_send(p->shard, 0, MSG_REDIAL, 0, p->node_id, NULL, 0);
     }

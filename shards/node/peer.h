@@ -13,6 +13,7 @@ struct stream {
     struct credit_tx tx;
     struct credit_rx rx;
     struct subscription *subscription; /* ours, for what arrives; NULL */
+    uint32_t cursors;                  /* that send on it */
     struct list grant;                 /* in peer->grants while a grant is owed */
     uint64_t last_active;
 };
@@ -31,7 +32,9 @@ struct peer {
     bool relayed;             /* every packet travels with a routing header */
     struct io_addr next_addr; /* where an unconfirmed session's other end is */
     bool next_relayed;
-    bool reported_connected;
+    bool reported_connected, moved; /* moved: shard 0 does not know the address yet */
+    uint64_t reported_at;
+    uint64_t contact;  /* which contact of shard 0 this is */
     uint64_t instance; /* the peer's, of the current state */
     uint64_t features, rtt_ns;
     uint16_t plaintext_path; /* bytes that fit the path unfragmented */
@@ -67,8 +70,12 @@ bool peer_pull(struct peer *);
 
 /* stream.c */
 struct stream *stream_get(struct peer *, uint64_t id); /* creates; NULL: limit or memory */
-void streams_reset(struct peer *, bool all);           /* after a restart of the peer, or a new v0.19 session */
+void streams_reset(struct peer *);                     /* after a restart of the peer, or a new v0.19 session */
 void streams_free(struct peer *);
+/* Its last cursor, or its subscription, ended and both ends know: that direction begins anew if it is used again. A
+ * stream of which nothing is left is freed. */
+void stream_end_tx(struct peer *, struct stream *);
+void stream_end_rx(struct peer *, struct stream *);
 void stream_consumed(struct peer *, struct stream *, uint32_t bytes); /* they may be granted again */
 void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
 uint64_t streams_deadline(const struct peer *);

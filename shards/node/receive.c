@@ -208,6 +208,7 @@ static void on_arrival(struct io_op *op, int32_t res)
 {
     struct shard *s = container_of(op, struct shard, recv);
     s->receiving = op->more;
+    s->now = io_now(s->io); /* completions come before the turn, maybe after a long sleep */
     if (res >= 0) {
         struct io_arrival *a = &op->arrival;
         COUNT_N(s, rx_bytes, a->len);

@@ -80,28 +80,47 @@ static struct wanted *wanted_find(struct contact *c, const struct channel_name *
 {
     for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next) {
         struct wanted *w = container_of(n, struct wanted, in_contact);
-        if (w->channel.len == name->len && memcmp(w->channel.text, name->text, name->len) == 0)
+        if (channel_name_equal(&w->channel, name))
             return w;
     }
     return NULL;
 }
 
-struct wanted *wanted_add(struct contact *c, const struct channel_name *name)
+/* Another channel of that peer whose events would come on the same stream (channels.md 3). */
+static bool has_twin(struct contact *c, const struct channel_name *name, uint64_t hash)
 {
-    struct wanted *w = wanted_find(c, name);
-    if (w) {
-        w->leaving = false;
-        return w;
+    for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next) {
+        struct wanted *w = container_of(n, struct wanted, in_contact);
+        if (channel_stream_id(w->hash) == channel_stream_id(hash) && !channel_name_equal(&w->channel, name))
+            return true;
     }
-    w = calloc(1, sizeof *w);
-    if (!w)
-        return NULL;
-    w->contact = c;
-    w->channel = *name;
-    w->hash = channel_hash(name->text, name->len);
-    list_init(&w->requests);
-    list_push_back(&c->wanted, &w->in_contact);
-    return w;
+    return false;
+}
+
+int wanted_add(struct contact *c, const struct channel_name *name, struct wanted **out)
+{
+    uint64_t hash = channel_hash(name->text, name->len);
+    struct wanted *w = wanted_find(c, name);
+    if (!w && has_twin(c, name, hash))
+        return NET_ERR_EXISTS;
+    if (!w) {
+        w = calloc(1, sizeof *w);
+        if (!w)
+            return NET_ERR_NO_MEMORY;
+        w->contact = c;
+        w->channel = *name;
+        w->hash = hash;
+        list_init(&w->requests);
+        list_push_back(&c->wanted, &w->in_contact);
+    }
+    w->leaving = false;
+    *out = w;
+    return NET_OK;
+}
+
+static bool wanted_active(const struct wanted *w)
+{
+    return w->active && w->contact->state == PEER_CONNECTED;
 }
 
 static void detach(struct list *requests, const struct wanted *w)
@@ -184,7 +203,7 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     list_push_back(&cs->requests, &r->link);
     r->deadline = cs->shard->now + r->node.b;
     arm(cs);
-    if (w->active && r->node.a == REQUEST_SUBSCRIBE)
+    if (wanted_active(w) && r->node.a == REQUEST_SUBSCRIBE)
         request_answered(cs, w, true, REASON_NONE);
     else
         wanted_tell_home(w, r->node.a == REQUEST_SUBSCRIBE);
@@ -281,11 +300,14 @@ void node_subscribe(struct node *node, const struct channel_name *name, uint64_t
     } else if (node->config.log == LOG_DISK && !channel_name_storable(name)) {
         refuse(cs, r, NET_ERR_INVALID, "this name cannot be stored: a part of it is a file name of the log itself");
     } else {
-        struct wanted *w = wanted_add(c, name);
-        if (w)
+        struct wanted *w;
+        int err = wanted_add(c, name, &w);
+        if (err == NET_OK)
             save(cs, r, REQUEST_SUBSCRIBE, timeout_ns, w);
         else
-            refuse(cs, r, NET_ERR_NO_MEMORY, "out of memory");
+            refuse(cs, r, err,
+                   err == NET_ERR_EXISTS ? "another channel subscribed to at this peer has the same hash"
+                                         : "out of memory");
     }
 }
 
@@ -300,6 +322,7 @@ void node_unsubscribe(struct node *node, const struct channel_name *name, uint64
         return;
     }
     w->leaving = true;
+    w->active = false; /* who subscribes meanwhile asks the peer again */
     save(cs, r, REQUEST_UNSUBSCRIBE, timeout_ns, w);
 }
 
@@ -323,7 +346,7 @@ void node_each_subscription(struct node *node, void (*row)(void *, const struct 
         struct contact *c = container_of(n, struct contact, in_all);
         for (struct list *l = c->wanted.next; l != &c->wanted; l = l->next) {
             struct wanted *w = container_of(l, struct wanted, in_contact);
-            row(ctx, &(struct subscription_row){w->channel.text, c->node_id, w->active});
+            row(ctx, &(struct subscription_row){w->channel.text, c->node_id, wanted_active(w)});
         }
     }
 }

@@ -12,8 +12,8 @@
 #include "shards/node/transmit.h"
 
 enum { ROSTER_CHANNELS = 65536 };
-static const uint64_t BLOCKED_RETRY_NS = 200000;   /* the socket had no room: look again soon */
-static const uint64_t WRITE_RETRY_NS = 100000000;  /* a log could not be written: redex.h asks for turns that often */
+static const uint64_t BLOCKED_RETRY_NS = 200000;   /* a socket or a ring had no room: look again soon */
+static const uint64_t DISK_RETRY_NS = 100000000;   /* a write failed (redex_flush) */
 static const uint64_t CONTROL_WAKE_NS = 100000000; /* shard 0 looks for a stop asked by another thread */
 
 int shard_create(struct node *n, unsigned index)
@@ -137,13 +137,14 @@ static uint64_t next_deadline(struct shard *s)
     if (s->busy)
         return 0;
     uint64_t at = timer_wheel_next(&s->timers);
-    if (!list_empty(&s->tx_blocked) && s->now + BLOCKED_RETRY_NS < at)
-        at = s->now + BLOCKED_RETRY_NS;
-    if (!list_empty(&s->dirty_logs) && s->now + WRITE_RETRY_NS < at)
-        at = s->now + WRITE_RETRY_NS;
+    /* Nobody says when room comes back. */
+    if (!list_empty(&s->tx_blocked) || !list_empty(&s->starved_logs) || s->parked_count)
+        at = timer_earlier(at, s->now + BLOCKED_RETRY_NS);
+    if (!list_empty(&s->dirty_logs))
+        at = timer_earlier(at, s->now + DISK_RETRY_NS);
     bool watched = s->index == 0 || !atomic_load_explicit(&s->node->running, memory_order_relaxed);
-    if (watched && s->now + CONTROL_WAKE_NS < at)
-        at = s->now + CONTROL_WAKE_NS;
+    if (watched)
+        at = timer_earlier(at, s->now + CONTROL_WAKE_NS);
     return at;
 }
 
@@ -166,7 +167,7 @@ uint64_t shard_turn(struct shard *s)
     const struct netmesh_hooks *hooks = &s->node->options.hooks;
     if (hooks->on_turn && s->stopping == STOP_NONE && hooks->on_turn(hooks->ctx, s->face))
         s->busy = true;
-    log_publishers_retry(s);
+    log_retry(s);
     log_tell(s);
     if (s->contacts) {
         tails_wake(s->contacts);

@@ -47,7 +47,7 @@ struct shard {
     struct io *io;
     struct crypto *crypto;
     struct timer_wheel timers;
-    uint64_t now; /* monotonic ns, of this turn */
+    uint64_t now; /* monotonic ns, of this turn or the completions before it */
     struct shard_metrics metrics;
     const struct reactor_stats *reactor_stats;
 

@@ -39,21 +39,63 @@ struct stream *stream_get(struct peer *p, uint64_t id)
     return st;
 }
 
-void streams_reset(struct peer *p, bool all)
+static void reset_tx(struct peer *p, struct stream *st)
+{
+    st->tx_seq = 0;
+    credit_tx_init(&st->tx, tx_window(p), p->shard->now);
+}
+
+static void reset_rx(struct peer *p, struct stream *st)
+{
+    st->rx_next = 0;
+    credit_rx_init(&st->rx, rx_window(p));
+    if (list_linked(&st->grant))
+        list_remove(&st->grant);
+}
+
+/* The other end starts at sequence 0 and with a full window: so do we, both ways. */
+void streams_reset(struct peer *p)
 {
     map_each(&p->streams, slot)
     {
-        struct stream *st = slot->value;
-        if (all) { /* the other end starts at sequence 0 and with a full window: so do we, both ways */
-            st->tx_seq = st->rx_next = 0;
-            credit_tx_init(&st->tx, tx_window(p), p->shard->now);
-            credit_rx_init(&st->rx, rx_window(p));
-            if (list_linked(&st->grant))
-                list_remove(&st->grant);
-        }
+        reset_tx(p, slot->value);
+        reset_rx(p, slot->value);
     }
-    if (all)
-        p->control_seq = 0;
+    p->control_seq = 0;
+}
+
+/* Whether the other end forgets the stream too. A v0.19.0 node keeps it as long as the session lives; a peer that we
+ * took for dead may go on where it was. */
+static bool may_end(const struct peer *p)
+{
+    return p->link.current.used && session_secure(&p->link.current.session) && !p->link.failed;
+}
+
+static void free_unused(struct peer *p, struct stream *st)
+{
+    if (st->cursors || st->subscription)
+        return;
+    if (list_linked(&st->grant))
+        list_remove(&st->grant);
+    map_remove(&p->streams, st->id);
+    free(st);
+}
+
+void stream_end_tx(struct peer *p, struct stream *st)
+{
+    if (--st->cursors || !may_end(p))
+        return;
+    reset_tx(p, st);
+    free_unused(p, st);
+}
+
+void stream_end_rx(struct peer *p, struct stream *st)
+{
+    st->subscription = NULL;
+    if (!may_end(p))
+        return;
+    reset_rx(p, st);
+    free_unused(p, st);
 }
 
 void streams_free(struct peer *p)
@@ -94,12 +136,14 @@ void stream_on_credit(struct peer *p, struct cspan plaintext, uint32_t count)
 uint64_t streams_deadline(const struct peer *p)
 {
     uint64_t at = UINT64_MAX;
+    if (!peer_usable(p))
+        return at; /* whatever is due leaves when it answers again */
     for (const struct list *n = p->grants.next; n != &p->grants; n = n->next) {
         const struct stream *st = container_of(n, struct stream, grant);
         if (st->rx.due_ns < at)
             at = st->rx.due_ns;
     }
-    for (const struct list *n = p->cursors.next; n != &p->cursors && peer_usable(p); n = n->next) {
+    for (const struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
         const struct cursor *c = container_of(n, struct cursor, in_peer);
         uint64_t recover = c->stream ? credit_tx_deadline(&c->stream->tx, p->rtt_ns) : UINT64_MAX;
         if (recover < at)

@@ -238,8 +238,10 @@ static bool ready(struct cursor *c)
 {
     if (!peer_usable(c->peer))
         return false;
+    if (!c->stream && (c->stream = stream_get(c->peer, channel_stream_id(c->view->key.hash))))
+        c->stream->cursors++;
     if (!c->stream)
-        c->stream = stream_get(c->peer, channel_stream_id(c->view->key.hash));
+        COUNT(c->peer->shard, drop_stream_limit);
     return c->stream != NULL;
 }
 
@@ -282,15 +284,17 @@ void cursor_free(struct cursor *c)
     struct log_view *v = c->view;
     list_remove(&c->in_peer);
     list_remove(&c->in_view);
+    if (c->stream)
+        stream_end_tx(c->peer, c->stream);
     free(c);
     view_unused(v);
 }
 
-static struct cursor *cursor_find(struct peer *p, uint64_t hash)
+static struct cursor *cursor_find(struct peer *p, const struct channel_name *name)
 {
     for (struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
         struct cursor *c = container_of(n, struct cursor, in_peer);
-        if (c->view->key.hash == hash)
+        if (channel_name_equal(&c->view->name, name))
             return c;
     }
     return NULL;
@@ -299,7 +303,7 @@ static struct cursor *cursor_find(struct peer *p, uint64_t hash)
 void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
 {
     struct peer *p = peer_find(s, m->node_id);
-    struct cursor *c = p ? cursor_find(p, m->hash) : NULL;
+    struct cursor *c = p ? cursor_find(p, &m->channel) : NULL;
     if (!start) {
         if (c)
             cursor_free(c);
@@ -307,8 +311,8 @@ void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
     }
     if (!p || c)
         return; /* gone meanwhile, or it asked again: its place stays */
-    struct log_view *v = view_open(s, (struct log_key){0, m->hash}, &m->channel);
-    if (!v)
+    struct log_view *v;
+    if (view_open(s, (struct log_key){0, m->hash}, &m->channel, &v) != NET_OK)
         return;
     c = calloc(1, sizeof *c);
     if (!c) {

@@ -118,9 +118,10 @@ int node_tail_open(struct node *node, struct tail *t, const struct tail_request 
     if (s->contacts->phase != STOP_NONE)
         return NET_ERR_STATE;
     struct log_key key = {r->self ? 0 : r->origin, channel_hash(r->channel.text, r->channel.len)};
-    struct log_view *v = view_open(s, key, &r->channel);
-    if (!v)
-        return NET_ERR_NO_MEMORY;
+    struct log_view *v;
+    int err = view_open(s, key, &r->channel, &v);
+    if (err)
+        return err;
     memset(&t->node, 0, sizeof t->node);
     t->node.p = v;
     t->node.follow = r->follow;

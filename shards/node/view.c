@@ -16,46 +16,66 @@ static void watch(struct log_view *v, bool on)
     mailbox_send(v->shard, log_owner(v->shard->node, v->key.hash), MSG_WATCH, on, 0, &m, sizeof m);
 }
 
-struct log_view *view_open(struct shard *s, struct log_key key, const struct channel_name *name)
+struct log_view *view_find(struct shard *s, struct log_key key)
 {
     struct log_view *v = map_get(&s->views, log_map_key(key));
+    return v && log_key_equal(v->key, key) ? v : NULL;
+}
+
+/* Of a log on this shard the heads are known, also that there is none. Elsewhere the owner is asked. */
+static void attach(struct log_view *v)
+{
+    if (log_owner(v->shard->node, v->key.hash) != v->shard->index) {
+        watch(v, true);
+        return;
+    }
+    v->heads_known = true;
+    v->log = log_find(v->shard, v->key);
+    if (v->log) {
+        v->log->view = v;
+        log_heads(v->log, &v->heads);
+    }
+}
+
+int view_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log_view **out)
+{
+    struct log_view *v = map_get(&s->views, log_map_key(key));
+    if (v && !(log_key_equal(v->key, key) && channel_name_equal(&v->name, name)))
+        return NET_ERR_EXISTS;
+    *out = v;
     if (v)
-        return v;
+        return NET_OK;
+    const struct log *log = log_find(s, key);
+    if (log && !channel_name_equal(&log->name, name))
+        return NET_ERR_EXISTS;
     v = calloc(1, sizeof *v);
-    if (!v)
-        return NULL;
+    if (!v || map_put(&s->views, log_map_key(key), v) != NET_OK) {
+        free(v);
+        return NET_ERR_NO_MEMORY;
+    }
     v->key = key;
     v->name = *name;
     v->shard = s;
     list_init(&v->cursors);
     list_init(&v->tails);
-    if (map_put(&s->views, log_map_key(key), v) != NET_OK) {
-        free(v);
-        return NULL;
-    }
-    if (log_owner(s->node, key.hash) == s->index) {
-        v->heads_known = true;
-        v->log = log_find(s, key);
-        if (v->log) {
-            v->log->view = v;
-            log_heads(v->log, &v->heads);
-        }
-    } else {
-        watch(v, true);
-    }
-    return v;
+    attach(v);
+    *out = v;
+    return NET_OK;
 }
 
 void view_unused(struct log_view *v)
 {
     if (!list_empty(&v->cursors) || !list_empty(&v->tails))
         return;
-    if (v->log)
-        v->log->view = NULL;
+    struct log *log = v->log;
+    if (log)
+        log->view = NULL;
     else if (log_owner(v->shard->node, v->key.hash) != v->shard->index)
         watch(v, false);
     map_remove(&v->shard->views, log_map_key(v->key));
     free(v);
+    if (log)
+        log_release(log);
 }
 
 void view_read(struct log_view *v, uint64_t from, uint64_t end)
@@ -99,7 +119,7 @@ void view_on_heads(struct log_view *v, const struct log_heads *heads)
 
 void view_on_head_message(struct shard *s, const struct msg_head *m)
 {
-    struct log_view *v = map_get(&s->views, log_map_key(m->key));
+    struct log_view *v = view_find(s, m->key);
     if (v)
         view_on_heads(v, &m->heads);
 }
@@ -128,7 +148,7 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
     struct msg_data m;
     assert(r->len >= sizeof m);
     memcpy(&m, r->body, sizeof m);
-    struct log_view *v = map_get(&s->views, log_map_key(m.key));
+    struct log_view *v = view_find(s, m.key);
     if (!v)
         return;
     v->reading = false;

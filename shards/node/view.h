@@ -20,7 +20,10 @@ struct log_view {
     bool heads_known;    /* the owner said how far the log is, or that there is none */
 };
 
-struct log_view *view_open(struct shard *, struct log_key, const struct channel_name *); /* NULL: memory */
+struct log_view *view_find(struct shard *, struct log_key);
+/* Finds or makes a view. NET_ERR_EXISTS (another name has this hash), NET_ERR_NO_MEMORY; *out is set only on success.
+ */
+int view_open(struct shard *, struct log_key, const struct channel_name *, struct log_view **out);
 void view_unused(struct log_view *); /* closes when nobody reads it any more */
 void view_on_heads(struct log_view *, const struct log_heads *);
 void view_on_head_message(struct shard *, const struct msg_head *);

@@ -120,6 +120,7 @@ struct mesh_node *mesh_add(struct mesh *mesh, unsigned shards)
     assert(mesh->count < MESH_MAX_NODES);
     struct mesh_node *m = &mesh->nodes[mesh->count];
     *m = (struct mesh_node){.mesh = mesh, .number = mesh->count++, .host = sim_add_host(mesh->sim, shards)};
+    sim_disk_put(m->host, "/node/peers.yaml", (struct cspan){0}); /* requests replace it */
     config_defaults(&m->config);
     m->config.shards = shards;
     make_identity(m);
@@ -396,7 +397,9 @@ struct mesh_log mesh_read(struct mesh_node *m, const char *channel, const struct
     struct reading r = {.tail = {.event = on_event, .gap = on_gap, .done = on_end}};
     struct tail_request request = {.self = origin == NULL, .origin = origin ? origin->node_id : 0};
     assert(channel_name_parse(channel, strlen(channel), &request.channel) == CHANNEL_NAME_OK);
-    assert(node_tail_open(m->node, &r.tail, &request) == NET_OK);
+    r.log.err = node_tail_open(m->node, &r.tail, &request);
+    if (r.log.err)
+        return r.log;
     sim_host_poke(m->host, 0);
     if (!sim_run_while(m->mesh->sim, reading, &r, limit_ns)) {
         node_tail_cancel(m->node, &r.tail);

@@ -3,6 +3,7 @@
 #ifndef NM_TESTS_SIM_SIM_NODE_H
 #define NM_TESTS_SIM_SIM_NODE_H
 
+#include "core/wire/wire.h"
 #include "shards/node/control.h"
 #include "shards/node/node.h"
 #include "tests/sim/sim.h"
@@ -10,6 +11,7 @@
 enum { MESH_MAX_NODES = 16, MESH_MAX_PEERS = 16 };
 
 struct mesh;
+struct peer;
 
 /* A machine that runs a node, over all its lives. */
 struct mesh_node {
@@ -76,6 +78,18 @@ struct mesh_log {
 };
 struct mesh_log mesh_read(struct mesh_node *, const char *channel, const struct mesh_node *origin, uint64_t limit_ns);
 void mesh_log_free(struct mesh_log *);
+
+/* sim_control.c: requests of the admin port, run until answered; net_err, NET_ERR_TIMEOUT also when no answer came. */
+int mesh_ask_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from, uint64_t timeout_ns);
+int mesh_ask_unsubscribe(struct mesh_node *, const char *channel, const struct mesh_node *from, uint64_t timeout_ns);
+int mesh_ask_remove(struct mesh_node *, const struct mesh_node *other); /* one that mesh_know() told of */
+int mesh_ask_add(struct mesh_node *, const struct mesh_node *other);
+
+/* Inside a node: the other as its home shard knows it, or NULL. */
+struct peer *mesh_peer(struct mesh_node *, const struct mesh_node *other);
+/* A packet under the session of `m`, whatever its node would say to that: out of nowhere, at once. False: no session.
+ */
+bool mesh_send_sealed(struct mesh_node *m, const struct mesh_node *to, struct wire_header, struct cspan plaintext);
 
 /* Sum over shards of a counter: MESH_COUNT(node, drop_auth). */
 uint64_t mesh_counter(struct mesh_node *, size_t offset);

@@ -66,6 +66,22 @@ Test(link, a_responder_says_nothing_before_it_is_confirmed)
     cr_assert_eq(link_on_tick(&l, crypto, S), LINK_WANT_HEARTBEAT);
 }
 
+Test(link, a_responder_answers_again_while_the_initiator_repeats_itself)
+{
+    install(1, false, true, 0);
+    cr_assert_eq(hear(1, 0), LINK_PROMOTED);
+    cr_assert_eq(link_on_tick(&l, crypto, 0), LINK_WANT_HEARTBEAT);
+    link_on_sent(&l, 0); /* and it is lost */
+    hear(1, S / 4);
+    cr_assert_eq(link_deadline(&l), 0);
+    cr_assert_eq(link_on_tick(&l, crypto, S / 4), LINK_WANT_HEARTBEAT);
+    link_on_sent(&l, S / 4);
+    hear(1, S / 4 + 1);
+    cr_assert_eq(link_on_tick(&l, crypto, S / 4 + 1), LINK_WANT_NOTHING, "not for every packet");
+    hear(1, 6 * S);
+    cr_assert_neq(link_deadline(&l), 0, "nor for ever");
+}
+
 Test(link, an_initiator_asks_for_confirmation_every_250_ms)
 {
     cr_assert_not(install(1, true, true, 0));
