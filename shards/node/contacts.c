@@ -223,9 +223,7 @@ static int add_from_file(struct contacts *cs, const struct peers_file *file)
             continue; /* the file was checked when it was read */
         struct contact *c = contact_get(cs, e->peer, &err);
         struct wanted *w;
-        if (c)
-            err = wanted_add(c, &name, &w);
-        if (err)
+        if (!c || (err = wanted_add(c, &name, &w)) != NET_OK)
             return err;
         wanted_tell_home(w, true);
     }
