@@ -103,6 +103,7 @@ class Node:
     def __init__(self, directory, *init_arguments, listen=None, admin=None, prefix=()):
         self.dir = pathlib.Path(directory)
         self.prefix = list(prefix)  # what the process is started through, as in nsenter …
+        self.command_line = None  # of another program that is the node, instead of ours
         self.process, self.killed, self.starts = None, False, 0
         run("init", self.dir, "--listen", listen or f"127.0.0.1:{free_port()}", "--admin",
             admin or f"127.0.0.1:{free_port()}", *init_arguments)
@@ -116,7 +117,8 @@ class Node:
     def spawn(self, *values, **options):
         """Starts the process and does not wait. `values` are for --set."""
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([*self.prefix, PROGRAM, "node", "run", str(self.dir), *settings(values)],
+            command = self.command_line or [PROGRAM, "node", "run", str(self.dir), *settings(values)]
+            self.process = subprocess.Popen([*self.prefix, *command],
                                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, bufsize=0, **options)
         atexit.register(self.process.kill)  # also when a test is interrupted
         self.killed = False
