@@ -67,7 +67,8 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .doc = "Largest UDP payload sent, in bytes; auto takes what the path to each peer carries in one piece."},
     {"transport.window", KEY_SIZE, "1MiB", FIELD(window), RANGE(64 * KIB, 1 * GIB),
-     .doc = "How many bytes a peer may send on one stream before we have taken any."},
+     .doc = "How many bytes a peer may send on one stream before we have taken any; less\n"
+            "when that many for each subscription would be more than half of the socket buffer."},
     {"transport.socket_buffer", KEY_SIZE, "4MiB", FIELD(socket_buffer), RANGE(64 * KIB, 1 * GIB),
      .doc = "Socket buffer asked of the kernel, each way, in bytes. net.core.rmem_max and wmem_max cap it."},
     {"transport.gso", KEY_BOOL, "true", FIELD(gso),
@@ -95,7 +96,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
     {"limits.streams_per_peer", KEY_NUMBER, "4096", FIELD(max_streams), RANGE(1, 65536),
      .doc = "Streams open with one peer."},
     {"limits.channels", KEY_NUMBER, "4096", FIELD(max_channels), RANGE(1, 65536),
-     .doc = "Logs open at a time."},
+     .doc = "Logs open at a time, on each shard. Half of them may be of channels that only peers asked for."},
     {"limits.channels_per_peer", KEY_NUMBER, "1024", FIELD(max_channels_per_peer), RANGE(1, 65536),
      .doc = "Channels one peer may subscribe to, on each shard."},
 

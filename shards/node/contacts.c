@@ -94,12 +94,25 @@ bool cipher_allowed(const struct node *n, uint64_t features)
     return n->config.cipher_chacha || (features & n->local.features & aes) == aes;
 }
 
+/* All windows together stay below half of the socket buffer that was got (X4). What is subscribed to later shares from
+ * the next handshake on. */
+static uint32_t window_to_offer(const struct contacts *cs)
+{
+    enum { WINDOW_MIN = 65536 };
+    const struct node *n = cs->shard->node;
+    uint32_t half = n->options.socket_buffer ? n->options.socket_buffer / 2 : UINT32_MAX;
+    uint32_t share = half / (cs->wanted_count > 2 ? cs->wanted_count : 2);
+    uint32_t window = n->config.window < share ? n->config.window : share;
+    return window < WINDOW_MIN ? WINDOW_MIN : window;
+}
+
 void contact_offer(struct contact *c, struct handshake_offer *offer)
 {
     struct node *n = c->owner->shard->node;
+    c->window = window_to_offer(c->owner);
     *offer = (struct handshake_offer){
         .instance = c->instance,
-        .window = n->rx_window,
+        .window = c->window,
         .max_datagram = WIRE_MAX_DATAGRAM,
     };
     /* An id that steers to the peer's home; a clash with one in use is refused there and the handshake tried again. */
@@ -117,7 +130,7 @@ void contact_session(struct contact *c, const struct session_params *params, con
         .addr = *addr,
         .rtt_ns = rtt_ns,
         .contact = c->instance,
-        .rx_window = s->node->rx_window,
+        .rx_window = c->window,
         .relayed = relayed,
     };
     mailbox_send(s, c->home, MSG_SESSION, 0, 0, &m, sizeof m);

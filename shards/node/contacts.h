@@ -34,6 +34,7 @@ struct contact {
     struct io_addr addr;
     bool has_addr;
     uint64_t features, rtt_ns;
+    uint32_t window; /* bytes a stream of ours may bring before we have taken any, as last offered */
     bool compat_session;
     struct list wanted;
     struct dial dial;
@@ -69,6 +70,7 @@ struct contacts {
     struct map by_id;
     struct list all;
     uint32_t entries;
+    uint32_t wanted_count; /* of all contacts */
     struct guard guard;
     struct store store;
     struct timer request_timer, publish_timer;

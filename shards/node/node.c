@@ -13,15 +13,6 @@ static uint64_t offered_features(const struct config *c)
     return features;
 }
 
-/* All windows together stay below half of the socket buffer that was got (X4); there are few streams that carry much.
- */
-static uint32_t receive_window(const struct config *c, uint32_t socket_buffer)
-{
-    uint32_t most = socket_buffer / 4, least = 65536;
-    uint32_t window = c->window < most || socket_buffer == 0 ? c->window : most;
-    return window < least ? least : window;
-}
-
 static int load_identity(struct node *n, const struct node_secrets *secrets, struct config_error *error)
 {
     struct crypto *crypto;
@@ -79,7 +70,6 @@ int node_create(struct node **out, const struct node_options *options, struct co
         .handshake_timeout_ns = n->config.handshake_timeout_ns,
         .rekey_interval_ns = n->config.rekey_interval_ns,
     };
-    n->rx_window = receive_window(&n->config, options->socket_buffer);
     int err = load_identity(n, options->secrets, error);
     if (!err && !n->config.cipher_chacha && !(n->local.features & FEATURE_AES_GCM)) {
         text_format(error->text, sizeof error->text,

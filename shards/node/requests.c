@@ -138,6 +138,7 @@ int wanted_add(struct contact *c, const struct channel_name *name, struct wanted
         w->hash = hash;
         list_init(&w->requests);
         list_push_back(&c->wanted, &w->in_contact);
+        c->owner->wanted_count++;
     }
     w->leaving = false;
     *out = w;
@@ -181,6 +182,7 @@ void wanted_free(struct wanted *w)
     while ((r = take(cs, w)))
         r->done(r, NET_ERR_CANCELED, REMOVED);
     list_remove(&w->in_contact);
+    cs->wanted_count--;
     free(w);
 }
 

@@ -31,7 +31,6 @@ struct node {
     struct handshake_local local;
     struct link_config link_config;
     struct peers_file peers; /* as it was at the start; contacts hold what is true since */
-    uint32_t rx_window;      /* bytes of credit we grant per stream to our own kind */
     unsigned shard_count;
     struct shard **shards;
     struct spsc *rings;                  /* [from * shard_count + to] */

@@ -386,6 +386,25 @@ Test(sim_wire, offers_follow_the_configuration)
     }
 }
 
+/* X4: half of the socket buffer is for all windows together. */
+Test(sim_wire, many_subscriptions_share_the_socket_buffer)
+{
+    mesh_init(&mesh, 62);
+    struct mesh_node *node = mesh_add(&mesh, 1), *publisher = mesh_add(&mesh, 1);
+    scripted_init(&peer, &mesh, node, false);
+    peer_used = true;
+    node->config.window = 1 << 30;
+    mesh_know(node, publisher);
+    for (int i = 0; i < 8; i++) {
+        char channel[16];
+        snprintf(channel, sizeof channel, "channel/%d", i);
+        mesh_subscribe(node, channel, publisher);
+    }
+    mesh_start(node);
+    scripted_connect(&peer);
+    cr_assert_eq(peer.session.p.peer_window, (2 << 20) / 8);
+}
+
 /* ---- relaying: 19 to 21; sizes: 33, 34 ---- */
 
 static bool from_the_node(void *ctx, const struct io_addr *from, const struct io_addr *to, struct span d)
