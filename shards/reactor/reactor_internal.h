@@ -87,8 +87,9 @@ enum recv_state {
     RECV_OFF,    /* nobody receives */
     RECV_PAUSES, /* not in the ring: no buffers, or nothing came; armed with the next turn */
     RECV_WAITS,  /* in the ring, until something comes */
-    RECV_POLLS,  /* in the ring, and ends when nothing is there */
-    RECV_TURNS   /* being cancelled, to be armed again as polling */
+    RECV_DRAINS, /* in the ring, and ends when nothing is there any more */
+    RECV_LOOKS,  /* in the ring, and ends with one datagram or nothing */
+    RECV_TURNS   /* it waited and is being cancelled, to be armed in another way */
 };
 
 /* udp_recv.c. As many buffers again as the ring holds stand by for those that udp_hold() keeps. */
@@ -101,14 +102,20 @@ struct udp_recv {
     uint32_t total, want, provided, spares;
     int mask;
     enum recv_state state;
-    struct io_op *op; /* whose receive it is, unless it is off */
-    struct msghdr msg;
+    struct io_op *op;  /* whose receive it is, unless it is off */
+    struct msghdr msg; /* of the multishot: lengths only */
+    struct {
+        struct msghdr msg;
+        union socket_addr from;
+        _Alignas(struct cmsghdr) uint8_t control[RECV_CONTROL];
+    } look;             /* where a look puts what is not payload */
     uint32_t overflows; /* last SO_RXQ_OVFL, wraps */
 };
 int udp_recv_init(struct reactor *, uint32_t buffers);
 void udp_recv_deinit(struct reactor *);
-void udp_recv_arm(struct reactor *, bool poll); /* if it pauses and there is a buffer; turns a waiting one to polling */
-void udp_recv_absorb(struct reactor *);         /* takes off the ring what only says that it pauses */
+/* In that way (waits, drains or looks), if it pauses and there is a buffer. One that waits is turned first. */
+void udp_recv_arm(struct reactor *, enum recv_state how);
+void udp_recv_absorb(struct reactor *);                 /* takes off the ring what only says that it pauses */
 bool udp_recv_cancel(struct reactor *, struct io_op *); /* true: nothing in the ring to cancel, completed locally */
 void udp_hold(struct io *, uint32_t buffer);
 void udp_release(struct io *, uint32_t buffer);

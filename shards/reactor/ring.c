@@ -124,16 +124,15 @@ static int enter_and_wait(struct reactor *r, uint64_t deadline)
  * for it is over. */
 static bool spin(struct reactor *r, uint64_t deadline, bool (*idle)(void *), void *ctx, int *err)
 {
-    uint64_t now = read_clock(CLOCK_MONOTONIC);
-    uint64_t end = now + r->spin_ns < deadline ? now + r->spin_ns : deadline;
-    for (; now < end; now = read_clock(CLOCK_MONOTONIC)) {
-        udp_recv_arm(r, true);
-        *err = enter(r);
+    uint64_t end = r->io.now + r->spin_ns < deadline ? r->io.now + r->spin_ns : deadline;
+    do {
+        udp_recv_arm(r, RECV_LOOKS);
+        *err = enter(r); /* first of all: what this turn sends is waited for */
         udp_recv_absorb(r);
         if (ready(r) || fatal(*err) || (idle && !idle(ctx)))
             return true;
-    }
-    udp_recv_arm(r, false);
+    } while (read_clock(CLOCK_MONOTONIC) < end);
+    udp_recv_arm(r, RECV_WAITS);
     return false;
 }
 
@@ -176,7 +175,7 @@ static int dispatch(struct reactor *r)
 
 int reactor_turn(struct reactor *r, uint64_t deadline, bool (*idle)(void *ctx), void *ctx)
 {
-    udp_recv_arm(r, r->spin_ns != 0);
+    udp_recv_arm(r, r->spin_ns ? RECV_DRAINS : RECV_WAITS);
     int err = gather(r, deadline, idle, ctx);
     if (fatal(err))
         return net_err_from_errno(-err);

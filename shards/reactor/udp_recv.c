@@ -3,9 +3,10 @@
  * their number is the cache footprint of the receive path; when they run out it ends the multishot (ENOBUFS) and the
  * datagrams wait in the socket until buffers are back.
  *
- * A shard that spins looks into the socket itself: the same request with MSG_DONTWAIT ends with EAGAIN when nothing is
- * there. That spares the waking of a waiting request, on the sender's core, and the way back of its news, together half
- * a microsecond for each hop.
+ * A shard that spins looks into the socket itself, with requests that end with EAGAIN when nothing is there. That
+ * spares the waking of a waiting request, on the sender's core, and the way back of its news. A turn begins with the
+ * multishot, which takes a burst as a whole; the looks that follow take one datagram, or what GRO made one of, and are
+ * spared its second try. Together: a microsecond less for a round trip.
  */
 #include <assert.h>
 #include <errno.h>
@@ -79,22 +80,36 @@ void udp_recv_deinit(struct reactor *r)
     free(u->spare);
 }
 
-static void arm(struct reactor *r, bool poll)
+static void prep_look(struct udp_recv *u, struct io_uring_sqe *sqe)
 {
-    struct io_uring_sqe *sqe = ring_sqe(r, r->recv.op);
-    /* One that waits does not use the registered file: see reactor_internal.h. */
-    io_uring_prep_recvmsg_multishot(sqe, poll ? FIXED_UDP : r->recv.op->handle, &r->recv.msg, poll ? MSG_DONTWAIT : 0);
-    sqe->flags |= poll ? IOSQE_BUFFER_SELECT | IOSQE_FIXED_FILE : IOSQE_BUFFER_SELECT;
-    sqe->buf_group = RECV_GROUP;
-    r->recv.state = poll ? RECV_POLLS : RECV_WAITS;
+    u->look.msg = (struct msghdr){.msg_name = &u->look.from,
+                                  .msg_namelen = sizeof u->look.from,
+                                  .msg_control = u->look.control,
+                                  .msg_controllen = sizeof u->look.control};
+    io_uring_prep_recvmsg(sqe, FIXED_UDP, &u->look.msg, MSG_DONTWAIT);
 }
 
-void udp_recv_arm(struct reactor *r, bool poll)
+static void arm(struct reactor *r, enum recv_state how)
+{
+    struct udp_recv *u = &r->recv;
+    struct io_uring_sqe *sqe = ring_sqe(r, u->op);
+    if (how == RECV_LOOKS)
+        prep_look(u, sqe);
+    else if (how == RECV_DRAINS)
+        io_uring_prep_recvmsg_multishot(sqe, FIXED_UDP, &u->msg, MSG_DONTWAIT);
+    else
+        io_uring_prep_recvmsg_multishot(sqe, u->op->handle, &u->msg, 0); /* no registered file: reactor_internal.h */
+    sqe->flags |= how == RECV_WAITS ? IOSQE_BUFFER_SELECT : IOSQE_BUFFER_SELECT | IOSQE_FIXED_FILE;
+    sqe->buf_group = RECV_GROUP;
+    u->state = how;
+}
+
+void udp_recv_arm(struct reactor *r, enum recv_state how)
 {
     struct udp_recv *u = &r->recv;
     if (u->state == RECV_PAUSES && u->provided)
-        arm(r, poll);
-    else if (u->state == RECV_WAITS && poll) {
+        arm(r, how);
+    else if (u->state == RECV_WAITS && how != RECV_WAITS) {
         struct io_uring_sqe *sqe = ring_sqe(r, NULL);
         io_uring_prep_cancel(sqe, u->op, 0);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -113,11 +128,12 @@ static void start(struct reactor *r, struct io_op *op)
 static bool pauses(struct reactor *r, const struct io_op *op, int32_t res)
 {
     enum recv_state was = r->recv.state;
+    bool nothing = res == -EAGAIN && (was == RECV_DRAINS || was == RECV_LOOKS);
     if (op->backend.b & OP_CANCELED)
         return false;
     if (res == -ENOBUFS)
         counter_add(&r->stats.no_buffers, 1);
-    else if (!(res == -EAGAIN && was == RECV_POLLS) && !(res == -ECANCELED && was == RECV_TURNS))
+    else if (!nothing && !(res == -ECANCELED && was == RECV_TURNS))
         return false;
     r->recv.state = RECV_PAUSES;
     return true;
@@ -160,39 +176,46 @@ bool udp_recv_cancel(struct reactor *r, struct io_op *op)
 }
 
 /* GRO's segment size, and the kernel's count of datagrams that found the socket full. */
-static void decode_control(struct reactor *r, struct io_uring_recvmsg_out *out, struct io_arrival *a)
+static void on_control(struct reactor *r, const struct cmsghdr *c, struct io_arrival *a)
 {
-    struct msghdr *msg = &r->recv.msg;
-    for (struct cmsghdr *c = io_uring_recvmsg_cmsg_firsthdr(out, msg); c;
-         c = io_uring_recvmsg_cmsg_nexthdr(out, msg, c)) {
-        if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
-            int segment;
-            memcpy(&segment, CMSG_DATA(c), sizeof segment);
-            if (segment > 0 && (size_t)segment < a->len)
-                a->segment = (size_t)segment;
-        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
-            uint32_t total;
-            memcpy(&total, CMSG_DATA(c), sizeof total);
-            counter_add(&r->stats.socket_overflows, (uint32_t)(total - r->recv.overflows));
-            r->recv.overflows = total;
-        }
+    if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+        int segment;
+        memcpy(&segment, CMSG_DATA(c), sizeof segment);
+        if (segment > 0 && (size_t)segment < a->len)
+            a->segment = (size_t)segment;
+    } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+        uint32_t total;
+        memcpy(&total, CMSG_DATA(c), sizeof total);
+        counter_add(&r->stats.socket_overflows, (uint32_t)(total - r->recv.overflows));
+        r->recv.overflows = total;
     }
 }
 
-static void decode(struct reactor *r, uint8_t *buffer, int32_t len, struct io_arrival *a)
+static void decode_multishot(struct reactor *r, uint8_t *buffer, int32_t len, struct io_arrival *a)
 {
-    struct io_uring_recvmsg_out *out = io_uring_recvmsg_validate(buffer, len, &r->recv.msg);
+    struct msghdr *msg = &r->recv.msg;
+    struct io_uring_recvmsg_out *out = io_uring_recvmsg_validate(buffer, len, msg);
     assert(out);
-    a->data = io_uring_recvmsg_payload(out, &r->recv.msg);
-    a->len = a->segment = io_uring_recvmsg_payload_length(out, len, &r->recv.msg);
+    a->data = io_uring_recvmsg_payload(out, msg);
+    a->len = a->segment = io_uring_recvmsg_payload_length(out, len, msg);
     a->truncated = (out->flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
     union socket_addr from;
     memcpy(&from, io_uring_recvmsg_name(out), sizeof from);
     addr_from_sockaddr(&from, &a->from);
-    decode_control(r, out, a);
-    size_t datagrams = a->segment ? (a->len + a->segment - 1) / a->segment : 1;
-    counter_add(&r->stats.datagrams_in, datagrams);
-    counter_add(&r->stats.recv_batches, 1);
+    for (struct cmsghdr *c = io_uring_recvmsg_cmsg_firsthdr(out, msg); c;
+         c = io_uring_recvmsg_cmsg_nexthdr(out, msg, c))
+        on_control(r, c, a);
+}
+
+static void decode_look(struct reactor *r, uint8_t *buffer, int32_t len, struct io_arrival *a)
+{
+    struct msghdr *msg = &r->recv.look.msg;
+    a->data = buffer;
+    a->len = a->segment = (size_t)len;
+    a->truncated = (msg->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    addr_from_sockaddr(&r->recv.look.from, &a->from);
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c))
+        on_control(r, c, a);
 }
 
 static void on_cqe(struct reactor *r, struct io_op *op, int32_t res, uint32_t flags)
@@ -209,8 +232,18 @@ static void on_cqe(struct reactor *r, struct io_op *op, int32_t res, uint32_t fl
     assert(id < r->recv.total && r->recv.provided > 0);
     r->recv.provided--;
     r->recv.refs[id] = 1;
-    op->arrival.buffer = id;
-    decode(r, buffer_at(&r->recv, id), res, &op->arrival);
+    struct io_arrival *a = &op->arrival;
+    a->buffer = id;
+    if (r->recv.state == RECV_LOOKS)
+        decode_look(r, buffer_at(&r->recv, id), res, a);
+    else
+        decode_multishot(r, buffer_at(&r->recv, id), res, a);
+    counter_add(&r->stats.datagrams_in, a->segment ? (a->len + a->segment - 1) / a->segment : 1);
+    counter_add(&r->stats.recv_batches, 1);
+    if (r->recv.state == RECV_LOOKS && !(op->backend.b & OP_CANCELED)) {
+        r->recv.state = RECV_PAUSES; /* one look ended, the receive goes on */
+        more = true;
+    }
     if (more)
         op_deliver(r, op, (int32_t)op->arrival.len, true);
     else

@@ -396,7 +396,7 @@ Test(sim_wire, many_subscriptions_share_the_socket_buffer)
     node->config.window = 1 << 30;
     mesh_know(node, publisher);
     for (int i = 0; i < 8; i++) {
-        char channel[16];
+        char channel[32];
         snprintf(channel, sizeof channel, "channel/%d", i);
         mesh_subscribe(node, channel, publisher);
     }

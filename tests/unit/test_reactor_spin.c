@@ -1,6 +1,7 @@
 /* A shard that spins looks into the socket itself, sleeps when its time is over, and looks again when it is awake. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ static int fd;
 
 static void set_up(void)
 {
-    struct reactor_group_options g = {.listen = loopback_v4, .shards = 1, .gro = true, .no_admin = true};
+    struct reactor_group_options g = {.listen = loopback_v4, .shards = 1, .gso = true, .gro = true, .no_admin = true};
     struct reactor_options o = {.recv_buffers = BUFFERS, .spin_ns = SPIN_NS};
     fixture_open_with(&f, &g, &o);
     receive(&v, f.io[0]);
@@ -51,6 +52,25 @@ Test(reactor_spin, takes_what_comes_one_by_one_and_in_bursts)
     for (unsigned i = 0; i < 10; i++)
         check_burst(20);
     cr_expect_eq(counter_get(&reactor_get_stats(f.reactor[0])->datagrams_in), 250);
+}
+
+Test(reactor_spin, tells_who_sent_and_how_it_was_cut)
+{
+    if (!f.features.gso || !f.features.gro)
+        cr_skip("no segmentation offload here");
+    struct io_addr self = with_port(loopback_v4, f.features.listen.port);
+    uint64_t sum = 0;
+    for (size_t at = 0; at < 10500; at += 1000)
+        sum += sum_of(payload + at, at + 1000 < 10500 ? 1000 : 10500 - at);
+    for (unsigned i = 1; i <= 20; i++) {
+        cr_assert_eq(send_to(f.reactor[0], &self, 10500, 1000), 10500);
+        turn_until(f.reactor[0], &v.datagrams, 11 * i);
+        cr_assert_eq(v.sum, i * sum);
+        cr_assert_eq(v.batches, i, "in one piece");
+        cr_assert_eq(v.from.port, self.port);
+        cr_assert_eq(memcmp(v.from.ip, self.ip, sizeof self.ip), 0);
+        cr_assert_not(v.truncated);
+    }
 }
 
 Test(reactor_spin, sleeps_when_its_time_is_over_and_looks_again)
