@@ -51,8 +51,7 @@ void redex_close(struct redex *r, void (*closed)(void *ctx, int err), void *ctx)
     r->closing = true;
     r->closed = closed;
     r->closed_ctx = ctx;
-    if (r->error != NET_ERR_POISONED)
-        r->error = NET_OK; /* one more try for what could not be written */
+    redex_set_error(r, NET_OK); /* one more try for what could not be written */
     close_step(r);
 }
 

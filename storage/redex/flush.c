@@ -14,12 +14,10 @@ static void submit_write(struct redex_file *f);
 static void flushed(struct redex *r)
 {
     if (r->write_error != NET_OK) {
-        if (r->error != NET_ERR_POISONED)
-            r->error = r->write_error;
+        redex_set_error(r, r->write_error);
         redex_retry_later(r);
     } else {
-        if (r->error != NET_ERR_POISONED)
-            r->error = NET_OK;
+        redex_set_error(r, NET_OK);
         r->written_seq = r->flush_seq;
         if (redex_unwritten_bytes(r) > 0)
             redex_mark_dirty(r);
@@ -113,7 +111,8 @@ static void on_sync(struct io_op *op, int32_t res)
     if (--r->syncs > 0)
         return;
     if (r->sync_error < 0) {
-        r->error = NET_ERR_POISONED; /* the kernel has forgotten which pages were dirty: no later sync means anything */
+        /* The kernel has forgotten which pages were dirty: no later sync means anything. */
+        redex_set_error(r, NET_ERR_POISONED);
     } else {
         r->synced_seq = r->sync_seq;
         redex_sync_start(r);

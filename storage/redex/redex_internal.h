@@ -104,6 +104,12 @@ static inline void redex_mark_dirty(struct redex *r)
     if (r->dirty && !list_linked(&r->link))
         list_push_back(r->dirty, &r->link);
 }
+/* What redex_error() says from now on. Poison stays: nothing that succeeds later brings back what a sync has lost. */
+static inline void redex_set_error(struct redex *r, int err)
+{
+    if (r->error != NET_ERR_POISONED)
+        r->error = err;
+}
 /* After a failed write: try again in a while. */
 static inline void redex_retry_later(struct redex *r)
 {

@@ -148,7 +148,7 @@ static struct redex *owner(struct io_op *op)
 static void failed(struct redex *r, int err)
 {
     r->reservation.busy = false;
-    r->error = net_err_from_errno(err) == NET_ERR_NO_SPACE ? NET_ERR_NO_SPACE : NET_ERR_IO;
+    redex_set_error(r, net_err_from_errno(err) == NET_ERR_NO_SPACE ? NET_ERR_NO_SPACE : NET_ERR_IO);
     redex_retry_later(r);
     redex_settled(r);
 }
@@ -160,14 +160,14 @@ static void on_synced(struct io_op *op, int32_t res)
 
     s->busy = false;
     if (res < 0) {
-        r->error = NET_ERR_POISONED;
+        redex_set_error(r, NET_ERR_POISONED);
     } else {
         s->version++;
         s->slot = (s->slot + 1) % SLOTS;
         s->reserved = s->pending;
         s->clean = s->marking_clean;
-        if (r->error != NET_ERR_POISONED && redex_unwritten_bytes(r) == 0)
-            r->error = NET_OK;
+        if (redex_unwritten_bytes(r) == 0)
+            redex_set_error(r, NET_OK);
     }
     redex_settled(r);
 }

@@ -356,6 +356,29 @@ Test(redex_write, a_failed_sync_poisons)
     cr_assert_eq(seq, 20);
 }
 
+/* The reservation's record is in the queue behind the syncs, and fails after them: that changes nothing. */
+Test(redex_write, poison_outlasts_other_failures)
+{
+    static uint8_t frames[4 * (REDEX_BLOCK / 2)];
+    uint64_t seq;
+    open_log();
+    redex_store_fill(&s, 0, 10);
+    redex_store_flush(&s);
+    redex_want_sync(s.log, 10);
+    struct cspan half_a_block = {frames, sizeof frames};
+    cr_assert_eq(redex_append_frames(s.log, 1, half_a_block, REDEX_BLOCK / 2, &seq), NET_OK);
+    redex_flush_all(&s.dirty);
+    s.disk.sync_fault = (struct io_posix_fault){.times = 1, .err = EIO};
+    s.disk.write_fault = (struct io_posix_fault){.times = 1, .err = EIO};
+    io_posix_run(&s.disk);
+    cr_assert_eq(s.disk.write_fault.times, 0, "the record was written");
+    cr_assert_eq(redex_error(s.log), NET_ERR_POISONED);
+    s.disk.io.now += 1000000000;
+    redex_store_sync(&s);
+    cr_assert_eq(redex_error(s.log), NET_ERR_POISONED);
+    cr_assert_eq(redex_synced_seq(s.log), 0);
+}
+
 Test(redex_write, max_dirty)
 {
     static uint8_t big[5000];
