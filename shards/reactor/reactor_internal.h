@@ -102,7 +102,7 @@ struct udp_recv {
     uint32_t total, want, provided, spares;
     int mask;
     enum recv_state state;
-    struct io_op *op;  /* whose receive it is, unless it is off */
+    struct io_op *op;  /* whose receive it is; NULL when it is off */
     struct msghdr msg; /* of the multishot: lengths only */
     struct {
         struct msghdr msg;

@@ -150,7 +150,7 @@ static void give_back(struct reactor *r, uint32_t flags)
 
 void udp_recv_absorb(struct reactor *r)
 {
-    while (io_uring_cq_ready(&r->ring)) {
+    while (r->recv.op && io_uring_cq_ready(&r->ring)) {
         const struct io_uring_cqe *cqe = &r->ring.cq.cqes[*r->ring.cq.khead & r->ring.cq.ring_mask];
         if (cqe->user_data != (uintptr_t)r->recv.op || cqe->res >= 0 || !pauses(r, r->recv.op, cqe->res))
             return;
@@ -163,6 +163,7 @@ void udp_recv_absorb(struct reactor *r)
 static void finish(struct reactor *r, struct io_op *op, int32_t res)
 {
     r->recv.state = RECV_OFF;
+    r->recv.op = NULL;
     op_finish(r, op, res);
 }
 
@@ -171,6 +172,7 @@ bool udp_recv_cancel(struct reactor *r, struct io_op *op)
     if (r->recv.state != RECV_PAUSES)
         return false;
     r->recv.state = RECV_OFF;
+    r->recv.op = NULL;
     op_finish_later(r, op, -ECANCELED);
     return true;
 }

@@ -1,8 +1,11 @@
 /* A shard that spins looks into the socket itself, sleeps when its time is over, and looks again when it is awake. */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/udp_receiver.h"
@@ -135,4 +138,26 @@ Test(reactor_spin, cancel_ends_it_whatever_it_does)
     reactor_turn(f.reactor[0], 0, NULL, NULL);
     check_cancel(); /* on its way from waiting to looking */
     check_burst(5);
+}
+
+/* A cancel that comes too late has a completion of its own, which is nobody's; there may be no receive either. */
+Test(reactor_spin_alone, takes_a_cancel_that_failed_for_what_it_is)
+{
+    char path[] = "/tmp/nm-reactor-spin-XXXXXX";
+    struct reactor_group_options g = {.listen = loopback_v4, .shards = 1, .no_admin = true};
+    struct reactor_options o = {.spin_ns = SPIN_NS};
+    fixture_open_with(&f, &g, &o);
+    cr_assert_not_null(mkdtemp(path));
+    cr_assert_eq(rmdir(path), 0);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    struct tracked t = {
+        .op = {.kind = IO_OPEN, .done = tracked_done, .path = {.path = path, .flags = O_RDONLY | O_CREAT}}};
+    io_submit(f.io[0], &t.op); /* by a kernel thread, for O_CREAT; it waits for a writer */
+    turn_for(f.reactor[0], 5 * SPIN_NS);
+    cr_assert(t.op.pending);
+    io_cancel(f.io[0], &t.op);
+    turn_until_idle(f.reactor[0], &t.op);
+    cr_expect_lt(t.res, 0);
+    cr_assert_eq(unlink(path), 0);
+    fixture_close(&f);
 }
