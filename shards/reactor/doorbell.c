@@ -48,7 +48,9 @@ bool doorbell_fall_asleep(struct reactor *r, bool (*idle)(void *), void *ctx)
     return idle(ctx);
 }
 
+/* Also by an exchange: a plain store would stand between the ringer's exchange and our next one, which then would see
+ * "not sleeping" but not what the ringer wrote. */
 void doorbell_wake_up(struct reactor *r)
 {
-    atomic_store_explicit(&own_bell(r)->sleeping, 0, memory_order_relaxed);
+    atomic_exchange_explicit(&own_bell(r)->sleeping, 0, memory_order_acq_rel);
 }
