@@ -60,6 +60,12 @@ int redex_layout_sync(struct redex *r, size_t created_from)
     }
 }
 
+int redex_root_sync(struct redex *r)
+{
+    int err = r->io->plain->sync_dir(r->io, r->root);
+    return err < 0 ? net_err_from_errno(-err) : NET_OK;
+}
+
 /* root/<part>~<n>: no channel name has a `~`, so a nested channel can never meet such a file. */
 static const char *aside_path(struct redex_path *out, const struct redex *r, enum redex_part part, int n)
 {

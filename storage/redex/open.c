@@ -117,16 +117,6 @@ static int sync_names(struct redex *r, const struct redex_seq_state *state, size
     return state->known && created_from == SIZE_MAX ? NET_OK : redex_layout_sync(r, created_from);
 }
 
-/*
- * The manifest names what we go on with, but does it on stable storage? Its rename may be ours, or of a process that
- * was killed before it came to this. If a power cut took it back once more was written, the old generation would win.
- */
-static int sync_root(struct redex *r)
-{
-    int err = r->io->plain->sync_dir(r->io, r->root);
-    return err < 0 ? net_err_from_errno(-err) : NET_OK;
-}
-
 /* The scan has closed up the records in memory; the rest of the log follows from them. */
 static void adopt(struct redex *r, const struct redex_scan *scan)
 {
@@ -193,8 +183,11 @@ static int open_disk(struct redex *r, struct redex_report *report)
         err = redex_repair(r, &scan, len);
     if (err == NET_OK && !by_manifest && !scan.moved)
         err = redex_manifest_write(r, r->generation);
+    /* The manifest names what we go on with, but does it on stable storage? Its rename may be ours, or of a process
+     * that was killed before it came to this. If a power cut took it back once more was written, the old generation
+     * would win. */
     if (err == NET_OK)
-        err = sync_root(r);
+        err = redex_root_sync(r);
     if (err != NET_OK)
         return err;
     redex_generation_sweep(r, by_manifest);

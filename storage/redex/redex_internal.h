@@ -173,6 +173,8 @@ const char *redex_path(struct redex_path *, const struct redex *, uint32_t gener
 int redex_layout_make(struct redex *, size_t *created_from);
 /* Syncs the channel root and the directories above it, up to the one that holds what was created first. */
 int redex_layout_sync(struct redex *, size_t created_from);
+/* Puts the names in the channel root, as they are now, on stable storage. */
+int redex_root_sync(struct redex *);
 /* Copies [from, end) of a live file to root/<part>~1; older copies move up, the oldest goes. */
 int redex_set_aside(struct redex *, enum redex_part, uint64_t from);
 int redex_manifest_write(struct redex *, uint32_t generation);

@@ -7,15 +7,15 @@
 
 #include "storage/redex/redex_internal.h"
 
+/* The copies have their names on stable storage before the caller cuts anything: a power cut may not take both. */
 static int set_aside(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
 {
     uint64_t keep = scan->moved ? 0 : scan->kept * RECORD_SIZE;
-    int err = NET_OK;
-    if (keep < len[PART_IDX])
-        err = redex_set_aside(r, PART_IDX, keep);
-    if (err == NET_OK && scan->dat_end < len[PART_DAT])
+    bool idx = keep < len[PART_IDX], dat = scan->dat_end < len[PART_DAT];
+    int err = idx ? redex_set_aside(r, PART_IDX, keep) : NET_OK;
+    if (err == NET_OK && dat)
         err = redex_set_aside(r, PART_DAT, scan->dat_end);
-    return err;
+    return err == NET_OK && (idx || dat) ? redex_root_sync(r) : err;
 }
 
 static int write_part(struct redex *r, enum redex_part part, uint64_t from)
@@ -62,9 +62,7 @@ static int sync_generation_dir(struct redex *r)
     if (!redex_path(&path, r, r->generation, ""))
         return NET_ERR_INVALID;
     int err = r->io->plain->sync_dir(r->io, path.text);
-    if (err >= 0)
-        err = r->io->plain->sync_dir(r->io, r->root);
-    return err < 0 ? net_err_from_errno(-err) : NET_OK;
+    return err < 0 ? net_err_from_errno(-err) : redex_root_sync(r);
 }
 
 static int write_generation(struct redex *r)
