@@ -35,9 +35,12 @@ static struct record record_at(const struct walk *w, size_t i)
     return record_load(w->idx + i * RECORD_SIZE);
 }
 
-/* Hashes a range of dat. Honest records do not overlap, so the budget only stops made-up ones. */
+/* Hashes a range of dat that a record can name. Honest records do not overlap, so the budget only stops made-up ones.
+ */
 static bool heap_sum(struct walk *w, uint64_t offset, uint64_t len, uint32_t *sum)
 {
+    if (offset > UINT32_MAX || len > UINT32_MAX)
+        return false;
     if (offset > w->dat_len || len > w->dat_len - offset || len > w->budget)
         return false;
     w->budget -= len;

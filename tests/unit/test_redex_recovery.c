@@ -424,6 +424,29 @@ Test(redex_recovery, a_sync_that_fails_can_be_repeated)
     cr_assert_eq(redex_count(s.log), 7);
 }
 
+/* A dat of more than 4 GiB: what lies behind 2^32 cannot be what a record with a wrong offset meant. */
+Test(redex_recovery, no_repair_by_an_offset_that_no_record_can_hold)
+{
+    enum { LEN = 64, TAIL = 16 };
+    const uint64_t start = UINT32_MAX - 15, end = start + LEN; /* of the first payload */
+    struct redex r = {0};
+    uint8_t idx[2 * RECORD_SIZE], ts[2 * STAMP_SIZE] = {0};
+    uint8_t *dat = mmap(NULL, end + TAIL, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    cr_assert_neq(dat, MAP_FAILED);
+    memset(dat + start, 'a', LEN);
+    memset(dat + end, 'b', TAIL);
+    record_store(idx, (struct record){0, (uint32_t)start, LEN, record_sum(dat + start, LEN)});
+    record_store(idx + RECORD_SIZE, (struct record){1, 5, TAIL, record_sum(dat + end, TAIL)});
+    r.file[PART_DAT].memory.base = dat;
+    r.file[PART_IDX].memory.base = idx;
+    r.file[PART_TS].memory.base = ts;
+    struct redex_scan scan;
+    redex_scan(&r, sizeof idx, end + TAIL, sizeof ts, 1, &(struct redex_seq_state){0}, &scan);
+    cr_expect_eq(scan.kept, 1);
+    cr_expect_eq(scan.dropped, 1, "not kept with another offset than the checksum was found at");
+    cr_assert_eq(munmap(dat, end + TAIL), 0);
+}
+
 Test(redex_recovery, files_beyond_the_format)
 {
     redex_store_make(&s, 1);
