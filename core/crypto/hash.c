@@ -11,6 +11,14 @@
         assert(must_ok);                                                                                               \
     } while (0)
 
+/* A context keeps its last key until it is given another, and with it an epoch's key that has passed, or what all keys
+ * of a session follow from. */
+static void forget_key(EVP_MAC_CTX *ctx)
+{
+    static const uint8_t zero[32];
+    MUST(EVP_MAC_init(ctx, zero, sizeof zero, NULL));
+}
+
 void blake2s(struct crypto *c, const uint8_t *key, size_t key_len, const struct cspan *parts, size_t count,
              uint8_t out[32])
 {
@@ -21,6 +29,7 @@ void blake2s(struct crypto *c, const uint8_t *key, size_t key_len, const struct 
         for (size_t i = 0; i < count; i++)
             MUST(EVP_MAC_update(c->blake2s_keyed_ctx, parts[i].data, parts[i].len));
         MUST(EVP_MAC_final(c->blake2s_keyed_ctx, out, &written, 32));
+        forget_key(c->blake2s_keyed_ctx);
         return;
     }
     MUST(EVP_DigestInit_ex2(c->blake2s_ctx, NULL, NULL));
@@ -51,4 +60,5 @@ void hkdf_blake2s(struct crypto *c, const uint8_t ck[32], struct cspan ikm, unsi
         before = (struct cspan){out[i], 32};
     }
     secure_wipe(secret, sizeof secret);
+    forget_key(c->hmac_ctx);
 }
