@@ -39,7 +39,8 @@ static bool needs_no_dat(struct redex *r, uint32_t generation)
     io_handle h;
     bool needs = false;
 
-    if (!redex_path(&path, r, generation, "idx") || r->io->plain->open(r->io, path.text, O_RDONLY, 0, &h) < 0)
+    if (!redex_path(&path, r, generation, "idx") ||
+        r->io->plain->open(r->io, path.text, O_RDONLY | O_NONBLOCK, 0, &h) < 0)
         return false;
     for (uint64_t at = 0; !needs && r->io->plain->read(r->io, h, bytes, sizeof bytes, at) == RECORD_SIZE;
          at += RECORD_SIZE) {

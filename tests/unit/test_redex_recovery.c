@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/err.h"
 #include "shards/reactor/reactor_internal.h"
@@ -422,6 +424,19 @@ Test(redex_recovery, a_sync_that_fails_can_be_repeated)
     cr_assert_eq(redex_store_close(&s), NET_OK);
     cr_assert_eq(redex_store_open(&s), NET_OK);
     cr_assert_eq(redex_count(s.log), 7);
+}
+
+/* No writer will ever come: the open must not wait for one. */
+Test(redex_recovery, a_pipe_in_the_place_of_idx, .timeout = 10)
+{
+    char path[256];
+    redex_store_make(&s, 1);
+    for (enum redex_part part = PART_DAT; part <= PART_IDX; part++) {
+        snprintf(path, sizeof path, "%s/%s", s.base, part == PART_IDX ? STORE_IDX : STORE_DAT);
+        cr_assert_eq(unlink(path), 0);
+    }
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_assert_lt(redex_store_open(&s), 0);
 }
 
 /* A dat of more than 4 GiB: what lies behind 2^32 cannot be what a record with a wrong offset meant. */
