@@ -47,7 +47,7 @@ int redex_memory_grow(struct redex_memory *m, size_t size)
 
 void redex_memory_release(struct redex_memory *m)
 {
-    if (m->base)
-        assert(munmap(m->base, m->space) == 0);
+    int err = m->base ? munmap(m->base, m->space) : 0;
+    assert(err == 0);
     *m = (struct redex_memory){0};
 }
