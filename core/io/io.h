@@ -119,7 +119,7 @@ struct io_plain {
     int (*close)(struct io *, io_handle);
     ssize_t (*read)(struct io *, io_handle, void *data, size_t len, uint64_t offset); /* whole, unless the file ends */
     int (*write)(struct io *, io_handle, const void *data, size_t len, uint64_t offset); /* whole or an error */
-    int64_t (*size)(struct io *, io_handle);
+    int64_t (*size)(struct io *, io_handle); /* of a regular file; -EINVAL of anything else */
     int (*truncate)(struct io *, io_handle, uint64_t len);
     int (*sync)(struct io *, io_handle);            /* fsync */
     int (*sync_dir)(struct io *, const char *path); /* fsync of a directory */

@@ -62,7 +62,7 @@ static int64_t plain_size(struct io *io, io_handle h)
 {
     (void)io;
     struct stat st;
-    return fstat(h, &st) < 0 ? -errno : st.st_size;
+    return fstat(h, &st) < 0 ? -errno : S_ISREG(st.st_mode) ? st.st_size : -EINVAL;
 }
 
 static int plain_truncate(struct io *io, io_handle h, uint64_t len)
