@@ -15,10 +15,9 @@ static const struct {
 
 /* The JSON codes: the enum's name without its prefix, in lower case. Written out so that they are static and stable. */
 static const char *const codes[] = {
-    "ok",       "again",     "truncated", "format", "too_large",   "auth",      "replay",  "unknown_session",
-    "policy",   "limit",     "not_found", "exists", "state",       "timeout",   "closed",  "io",
-    "no_space", "corrupt",   "poisoned",  "busy",   "unsupported", "no_memory", "invalid", "unreachable",
-    "canceled", "read_only",
+    "ok",       "again",     "truncated",   "format",    "too_large", "auth",        "replay",   "read_only", "policy",
+    "limit",    "not_found", "exists",      "state",     "timeout",   "closed",      "io",       "no_space",  "corrupt",
+    "poisoned", "busy",      "unsupported", "no_memory", "invalid",   "unreachable", "canceled",
 };
 _Static_assert(sizeof codes / sizeof codes[0] == sizeof table / sizeof table[0], "a code for every error");
 

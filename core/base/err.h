@@ -11,7 +11,7 @@
     X(NET_ERR_TOO_LARGE, -4, "larger than the limit", 413)                                                             \
     X(NET_ERR_AUTH, -5, "authentication failed", 403)                                                                  \
     X(NET_ERR_REPLAY, -6, "replayed or too old", 409)                                                                  \
-    X(NET_ERR_UNKNOWN_SESSION, -7, "no such session", 404)                                                             \
+    X(NET_ERR_READ_ONLY, -7, "read-only, or not permitted", 500)                                                       \
     X(NET_ERR_POLICY, -8, "refused by policy", 403)                                                                    \
     X(NET_ERR_LIMIT, -9, "a configured limit is reached", 429)                                                         \
     X(NET_ERR_NOT_FOUND, -10, "not found", 404)                                                                        \
@@ -28,8 +28,7 @@
     X(NET_ERR_NO_MEMORY, -21, "out of memory", 507)                                                                    \
     X(NET_ERR_INVALID, -22, "invalid argument", 400)                                                                   \
     X(NET_ERR_UNREACHABLE, -23, "peer is not connected", 503)                                                          \
-    X(NET_ERR_CANCELED, -24, "canceled", 503)                                                                          \
-    X(NET_ERR_READ_ONLY, -25, "read-only, or not permitted", 500)
+    X(NET_ERR_CANCELED, -24, "canceled", 503)
 
 enum net_err {
 #define X(name, value, text, http) name = value,

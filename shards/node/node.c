@@ -85,6 +85,17 @@ int node_create(struct node **out, const struct node_options *options, struct co
     return err;
 }
 
+/* What nobody read may be a session's keys. */
+static void discard(struct spsc *ring)
+{
+    struct spsc_record *r;
+    while (ring->mem && (r = spsc_peek(ring))) {
+        secure_wipe(r->body, r->len);
+        spsc_release(ring);
+    }
+    spsc_deinit(ring);
+}
+
 void node_destroy(struct node *n)
 {
     if (!n)
@@ -92,12 +103,12 @@ void node_destroy(struct node *n)
     for (unsigned i = 0; n->shards && i < n->shard_count; i++)
         shard_destroy(n->shards[i]);
     for (size_t i = 0; n->rings && i < (size_t)n->shard_count * n->shard_count; i++)
-        spsc_deinit(&n->rings[i]);
+        discard(&n->rings[i]);
     free(n->shards);
     free(n->rings);
     peers_file_free(&n->peers);
     identity_deinit(&n->identity);
-    secure_wipe(&n->local, sizeof n->local);
+    handshake_local_deinit(&n->local);
     free(n);
 }
 

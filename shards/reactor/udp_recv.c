@@ -68,7 +68,7 @@ int udp_recv_init(struct reactor *r, uint32_t buffers)
     return 0;
 }
 
-/* After the ring is gone. */
+/* When nothing is in flight; the duplicate that doorbells use may keep the ring itself a little longer. */
 void udp_recv_deinit(struct reactor *r)
 {
     struct udp_recv *u = &r->recv;
