@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/output.h"
 
 static void print_options(uint64_t which)
 {
@@ -92,5 +93,6 @@ int help_words(const char *const *words, size_t count)
 
 int command_help(const struct cli_args *args)
 {
-    return help_words(args->words, args->word_count);
+    int code = help_words(args->words, args->word_count);
+    return code == CLI_OK ? output_flush() : code;
 }

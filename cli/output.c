@@ -25,6 +25,12 @@ int output_error(int error)
     return error == EPIPE ? CLI_FAILURE : cli_error(CLI_FAILURE, "cannot write to stdout: %s", strerror(error));
 }
 
+int output_flush(void)
+{
+    errno = 0;
+    return fflush(stdout) == 0 && !ferror(stdout) ? CLI_OK : output_error(errno ? errno : EIO);
+}
+
 int output_bytes(const char *data, size_t len)
 {
     while (len) {

@@ -15,6 +15,8 @@ enum output_format output_stream(const struct cli_args *);
 int output_value(enum output_format, struct json_object *);
 /* All of the bytes to stdout, past stdio: 0 or errno. */
 int output_bytes(const char *data, size_t len);
+/* What went through stdio is out: CLI_OK, or CLI_FAILURE as above. */
+int output_flush(void);
 /* What an errno of a write to stdout means: CLI_FAILURE, said unless it is EPIPE; CLI_OK for 0. */
 int output_error(int error);
 

@@ -1,9 +1,11 @@
 /* The command line itself, and the commands that need no node. cli.md 2-4, 15.1-4, 15.10, 15.11, 15.30, 15.33 */
 #include <criterion/criterion.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/support/cli_fixture.h"
@@ -93,6 +95,44 @@ Test(cli_args, parser_errors_are_2)
     expect_part(CLI("tail", "a", "--start", "-1", "--endpoint", "."), 2, "", "--start: found -1");
     expect_part(CLI("tail", "Upper", "--endpoint", "."), 2, "", "channel Upper: ");
     expect_part(CLI("subscribe", "a"), 2, "", "subscribe: --from PEER is missing");
+}
+
+/* `line` in a shell, where $PROGRAM is the program. Its exit code. */
+static int shell(const char *line)
+{
+    setenv("PROGRAM", NET_MESH_PROGRAM, 1);
+    int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* cli.md 3: what cannot be written is an error, in every command. */
+Test(cli_args, a_stdout_that_takes_nothing)
+{
+    static const char *const commands[] = {"version", "--version", "help", "--help", "peer --help", "init a"};
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "\"$PROGRAM\" %s >/dev/full 2>&1", commands[i]);
+        cr_expect_eq(shell(line), 1, "%s", line);
+        snprintf(line, sizeof line, "rm -rf a; \"$PROGRAM\" %s >&- 2>&-", commands[i]);
+        cr_expect_eq(shell(line), 1, "%s", line);
+    }
+}
+
+/* A socket or a log must never become the stdin, stdout or stderr that the caller has closed. */
+Test(cli_args, closed_descriptors_are_not_reused)
+{
+    struct fake_node node;
+    fake_node_start(&node, &(struct fake_script){.status = "200 OK", .body = "{\"pid\":1}"});
+    setenv("NET_MESH_ENDPOINT", node.dir, 1);
+    cr_expect_eq(shell("\"$PROGRAM\" status >&-"), 1);
+    fake_node_join(&node);
+    cr_expect_null(strstr(node.request, "pid"), "%s", node.request);
+    fake_node_end(&node);
+    fake_node_start(&node, &(struct fake_script){.status = "200 OK", .body = "{\"events\":0}", .early = 1});
+    setenv("NET_MESH_ENDPOINT", node.dir, 1);
+    cr_expect_eq(shell("\"$PROGRAM\" publish a --timeout 2s <&- >/dev/null"), 1);
+    fake_node_join(&node);
+    fake_node_end(&node);
 }
 
 Test(cli_args, timeouts_are_durations)
