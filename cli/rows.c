@@ -130,9 +130,8 @@ static void put_people(struct rows *r, struct json_object *row)
     put_time(number(row, "ts_ns"));
     fputs("  ", stdout);
     if (table) {
-        int n = 0;
-        for (; origin && origin[n]; n++)
-            cli_plain(stdout, origin + n, 1);
+        int n = origin ? (int)strlen(origin) : 0;
+        cli_plain(stdout, origin ? origin : "", (size_t)n);
         printf("%*s", n < 20 ? 20 - n : 2, "");
     }
     put_data(row);

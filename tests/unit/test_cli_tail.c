@@ -107,6 +107,20 @@ Test(cli_tail, rows_on_a_terminal_are_text)
     fake_node_end(&node);
 }
 
+/* U+0080..U+009F are controls, too: xterm takes U+009B for ESC [. */
+Test(cli_tail, controls_of_two_bytes_do_not_reach_a_terminal)
+{
+    start(&(struct fake_script){.answer = STREAM "{\"seq\":1,\"ts_ns\":0,\"origin\":\"self\",\"data\":"
+                                                 "\"\xc2\x9b"
+                                                 "31m \xc2\x80\xc2\x9f\xc2\xa0\xc3\x9b\"}\n"});
+    EXPECT(CLI("tail", "a", "--output", "text"), "/v1/channels/a/events?from=earliest",
+           "1  1970-01-01T00:00:00.000000Z  ?31m ??\xc2\xa0\xc3\x9b\n");
+    start(&(struct fake_script){.status = "404 Not Found",
+                                .body = "{\"error\":{\"code\":\"not_found\",\"message\":\"\xc2\x9b"
+                                        "31m no\"}}"});
+    expect(CLI("tail", "a"), "/v1/channels/a/events?from=earliest", 1, "", 0, "net-mesh: a:   31m no\n");
+}
+
 Test(cli_tail, rows_that_are_not_json)
 {
     start(&(struct fake_script){.answer = STREAM "nonsense\n"});
