@@ -119,7 +119,7 @@ static void cancel(struct connection *c)
 static void stop(struct connection *c)
 {
     cancel(c);
-    end(c, c->streaming ? 0 : NET_ERR_CANCELED);
+    end(c, NET_ERR_CANCELED);
 }
 
 static const struct exchange events_exchange = {cancel, stop};
