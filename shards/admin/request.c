@@ -52,7 +52,15 @@ static int on_header_field(http_parser *p, const char *at, size_t len)
 
 static int find_header(const char *name, size_t len)
 {
-    static const char *const names[HEADER_COUNT] = {"authorization", "host", "origin", "content-type", "expect"};
+    static const char *const names[HEADER_COUNT] = {
+        [HEADER_AUTHORIZATION] = "authorization",
+        [HEADER_HOST] = "host",
+        [HEADER_ORIGIN] = "origin",
+        [HEADER_CONTENT_TYPE] = "content-type",
+        [HEADER_CONTENT_ENCODING] = "content-encoding",
+        [HEADER_TRANSFER_ENCODING] = "transfer-encoding",
+        [HEADER_EXPECT] = "expect",
+    };
     int i = 0;
     while (i < HEADER_COUNT && (strlen(names[i]) != len || strncasecmp(names[i], name, len) != 0))
         i++;
@@ -164,6 +172,22 @@ static bool check_form(struct connection *c)
     return true;
 }
 
+/* RFC 9112 6.1, RFC 9110 8.4: a body is taken as it is, or not at all. */
+static bool check_codings(struct connection *c)
+{
+    const struct header_value *transfer = &c->request.headers[HEADER_TRANSFER_ENCODING];
+    const struct header_value *content = &c->request.headers[HEADER_CONTENT_ENCODING];
+    if (transfer->times && c->parser.http_minor == 0) {
+        c->close_after = true; /* its framing is not to be trusted */
+        return refuse(c, 400, "format", "HTTP/1.0 has no Transfer-Encoding");
+    }
+    if (transfer->times && strcasecmp(transfer->text, "chunked") != 0)
+        return refuse(c, 501, "unsupported", "the only transfer coding known is chunked");
+    if (content->times && strcasecmp(content->text, "identity") != 0)
+        return refuse(c, 415, "unsupported", "a body with a Content-Encoding is not taken");
+    return true;
+}
+
 /* RFC 9110 10.1.1: curl sends it with large bodies and waits a second for the answer. */
 static bool check_expect(struct connection *c)
 {
@@ -193,7 +217,7 @@ static void on_head(struct connection *c)
     c->close_after = c->close_after || !http_should_keep_alive(&c->parser);
     c->request.head_only = c->parser.method == HTTP_HEAD;
     trim_headers(&c->request);
-    if (!check_form(c) || !access_allow(c) || !route_find(c) || !check_body(c) || !check_expect(c))
+    if (!check_form(c) || !access_allow(c) || !route_find(c) || !check_codings(c) || !check_body(c) || !check_expect(c))
         return;
     c->state = CONN_BODY;
     if (c->request.route->begin) {

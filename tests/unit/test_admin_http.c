@@ -160,6 +160,22 @@ Test(admin_http, what_is_not_http)
         cr_assert(world_closed(&w, i), "%d", i);
 }
 
+/* RFC 9112 6.1 and RFC 9110 8.4: a body in a coding we cannot take off is not taken as it is. */
+Test(admin_http, codings_are_not_ignored)
+{
+#define PUBLISH "POST /v1/channels/a/publish HTTP/1.1\r\n" WORLD_HEAD "Content-Type: text/plain\r\n"
+    expect_error(world_ask(&w, PUBLISH "Transfer-Encoding: gzip, chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"), 501,
+                 "unsupported");
+    expect_error(world_ask(&w, PUBLISH "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\na"), 415, "unsupported");
+    expect_error(world_ask(&w, "POST /v1/channels/a/publish HTTP/1.0\r\n" WORLD_HEAD
+                               "Content-Type: text/plain\r\nConnection: keep-alive\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"),
+                 400, "format");
+    expect_status(world_ask(&w, PUBLISH "Transfer-Encoding: Chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"), 200);
+    expect_status(world_ask(&w, PUBLISH "Content-Encoding: identity\r\nContent-Length: 1\r\n\r\na"), 200);
+#undef PUBLISH
+}
+
 Test(admin_http, upgrade_is_ignored)
 {
     expect_status(
