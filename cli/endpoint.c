@@ -142,6 +142,7 @@ static int use_url(struct endpoint *e, const char *text)
 
 int endpoint_resolve(const struct cli_args *args, struct endpoint *e)
 {
+    struct io_addr addr;
     const char *text = args->value[OPTION_ENDPOINT];
     memset(e, 0, sizeof *e);
     if (!text)
@@ -154,9 +155,12 @@ int endpoint_resolve(const struct cli_args *args, struct endpoint *e)
     if (!http && !socket && strstr(text, "://"))
         return cli_error(CLI_USAGE, "endpoint: found %s, allowed: %sHOST:PORT, unix:PATH, or a node's directory", text,
                          http_scheme);
-    if (!http && !socket)
+    bool address = config_parse_addr(text, &addr) == NET_OK; /* as `node info` shows it */
+    if (!http && !socket && !address)
         return use_directory(e, text);
-    int code = http ? use_url(e, text + sizeof http_scheme - 1) : use_unix(e, text + sizeof unix_scheme - 1);
+    int code = http      ? use_url(e, text + sizeof http_scheme - 1)
+               : address ? use_tcp(e, text)
+                         : use_unix(e, text + sizeof unix_scheme - 1);
     return code == CLI_OK ? use_token_file(e) : code;
 }
 

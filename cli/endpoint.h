@@ -16,8 +16,8 @@ struct endpoint {
     char token[65];
 };
 
-/* From --endpoint or NET_MESH_ENDPOINT: DIR (address of its node.yaml, token of its admin.token), http://HOST:PORT or
- * unix:PATH (token of the file NET_MESH_TOKEN_FILE). CLI_OK, or the exit code of an error that was said. */
+/* From --endpoint or NET_MESH_ENDPOINT: DIR (address of its node.yaml, token of its admin.token), http://HOST:PORT, A:P
+ * or unix:PATH (token of the file NET_MESH_TOKEN_FILE). CLI_OK, or the exit code of an error that was said. */
 int endpoint_resolve(const struct cli_args *, struct endpoint *);
 void endpoint_wipe(struct endpoint *);
 

@@ -12,7 +12,7 @@
 
 const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_ENDPOINT] = {"endpoint", 0, "DIR|URL",
-                         "the node: its directory, http://HOST:PORT or unix:PATH (NET_MESH_ENDPOINT)"},
+                         "the node: its directory, http://HOST:PORT, A:P or unix:PATH (NET_MESH_ENDPOINT)"},
     [OPTION_OUTPUT] = {"output", 0, "FORMAT", "json, ndjson, yaml, table or text; the default depends on the terminal"},
     [OPTION_TIMEOUT] = {"timeout", 0, "DURATION", "how long the command may take, or a stream its first answer (30s)"},
     [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, only errors"},

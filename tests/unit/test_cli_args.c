@@ -259,6 +259,10 @@ Test(cli_args, endpoints)
     setenv("NET_MESH_TOKEN_FILE", "token", 1);
     expect_part(CLI("status", "--endpoint", "http://127.0.0.1:1"), 6, "",
                 "127.0.0.1:1: cannot reach the node: Connection refused");
+    /* as `node info` shows it */
+    expect_part(CLI("status", "--endpoint", "127.0.0.1:1"), 6, "", "127.0.0.1:1: cannot reach the node");
+    expect_part(CLI("status", "--endpoint", "[::1]:1"), 6, "", "[::1]:1: cannot reach the node");
+    expect_part(CLI("status", "--endpoint", "127.0.0.1"), 3, "", "127.0.0.1/node.yaml: cannot open");
     expect_part(CLI("status", "--endpoint", "unix:none.sock"), 6, "",
                 "unix:none.sock: cannot reach the node: No such file");
     setenv("NET_MESH_ENDPOINT", "unix:other.sock", 1);
