@@ -75,8 +75,8 @@ int document_check_mapping(struct document *, const yaml_node_t *, const char *k
 
 /* ---- file.c ---- */
 
-/* Whole file into malloc'ed memory with a NUL behind it. NET_ERR_NOT_FOUND, NET_ERR_IO, NET_ERR_TOO_LARGE; *error
- * filled. */
+/* Whole file into malloc'ed memory with a NUL behind it. NET_ERR_NOT_FOUND, NET_ERR_INVALID (not a regular file),
+ * NET_ERR_IO, NET_ERR_TOO_LARGE; *error filled. */
 int file_read(const char *path, size_t max, char **text, size_t *len, struct config_error *);
 /* 32 bytes as 64 hex digits with an LF behind them, or without; the file must not be readable by others. */
 int secret_read(const char *path, uint8_t out[32], struct config_error *);

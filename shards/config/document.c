@@ -105,8 +105,8 @@ int document_check_mapping(struct document *d, const yaml_node_t *node, const ch
         return document_fail(d, node, key, "a mapping of keys to values");
     const yaml_node_pair_t *first = node->data.mapping.pairs.start, *end = node->data.mapping.pairs.top;
     if (end - first > KEYS_MAX)
-        return config_fail(d->error, "%s:%zu: %s: found %td keys, allowed: at most %d", d->file,
-                           node->start_mark.line + 1, key, end - first, KEYS_MAX);
+        return config_fail(d->error, "%s:%zu: %s%sfound %td keys, allowed: at most %d", d->file,
+                           node->start_mark.line + 1, key, *key ? ": " : "", end - first, KEYS_MAX);
     for (const yaml_node_pair_t *p = first; p < end; p++) {
         const yaml_node_t *k = document_node(d, p->key);
         const char *text = document_text(k);

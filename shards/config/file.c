@@ -48,14 +48,17 @@ static int read_all(int fd, size_t max, char **text, size_t *len)
 int file_read(const char *path, size_t max, char **text, size_t *len, struct config_error *error)
 {
     *text = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe must not make us wait */
     if (fd < 0) {
         int err = errno;
         config_fail(error, "%s: cannot open: %s", path, strerror(err));
         return err == ENOENT || err == ENOTDIR ? NET_ERR_NOT_FOUND : NET_ERR_IO;
     }
-    int err = read_all(fd, max, text, len);
-    if (err == NET_ERR_TOO_LARGE)
+    struct stat st;
+    int err = fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) ? NET_ERR_INVALID : read_all(fd, max, text, len);
+    if (err == NET_ERR_INVALID)
+        config_fail(error, "%s: found something that is not a file, allowed: a file", path);
+    else if (err == NET_ERR_TOO_LARGE)
         config_fail(error, "%s: found more than %zu bytes, allowed: at most that", path, max);
     else if (err)
         config_fail(error, "%s: cannot read: %s", path, err == NET_ERR_IO ? strerror(errno) : net_err_text(err));

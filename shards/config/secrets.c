@@ -29,7 +29,7 @@ static int read_characters(const char *path, char text[65], struct config_error 
 {
     char found[80]; /* more than right, so that too much is seen */
     size_t len = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe must not make us wait */
     if (fd < 0) {
         int err = errno;
         config_fail(error, "%s: cannot open: %s", path, strerror(err));

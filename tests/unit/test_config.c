@@ -1,5 +1,6 @@
 /* node.yaml, --set, and what people write on command lines. cli.md 2.1, 2.2, 15.10, 15.11 */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -171,6 +172,14 @@ Test(config, unknown_and_duplicate_keys)
     refuses("- a\n", "D/node.yaml:1: found a list, allowed: a mapping of keys to values");
     refuses("listen: 1.2.3.4:5\n---\nlisten: 1.2.3.4:6\n", "D/node.yaml:3: found a second document, allowed: one");
     refuses("? [a]\n: 1\n", "D/node.yaml:1: found a list, allowed: keys that are words");
+}
+
+Test(config, a_mapping_of_too_many_keys)
+{
+    char text[257 * 16], *at = text;
+    for (int i = 0; i < 257; i++)
+        at += snprintf(at, 16, "k%d: 1\n", i);
+    refuses(text, "D/node.yaml:1: found 257 keys, allowed: at most 256");
 }
 
 Test(config, text_that_is_not_yaml)

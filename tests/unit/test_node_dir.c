@@ -211,6 +211,37 @@ Test(node_dir, malformed_secrets)
     cr_expect_eq(admin_token_load(base, token, &e), NET_ERR_INVALID, "a directory");
 }
 
+/* A pipe would keep whoever opens it waiting for a writer. */
+Test(node_dir, only_files_are_read, .timeout = 10)
+{
+    struct config_error e;
+    struct config c;
+    struct peers_file peers;
+    cr_assert(mkdir(path("n"), 0700) == 0 && mkfifo(path("n/psk"), 0600) == 0);
+    cr_assert(mkfifo(path("n/node.yaml"), 0600) == 0 && mkfifo(path("n/peers.yaml"), 0600) == 0);
+    cr_expect_eq(create(path("m"), path("n/psk"), false, &e), NET_ERR_INVALID);
+    cr_expect_not_null(strstr(e.text, "/n/psk: found something that is not a file"), "%s", e.text);
+    cr_expect_eq(config_load(path("n"), NULL, 0, &c, &e), NET_ERR_INVALID);
+    cr_expect_not_null(strstr(e.text, "/n/node.yaml: found something that is not a file"), "%s", e.text);
+    cr_expect_eq(peers_file_load(path("n"), &peers, &e), NET_ERR_INVALID);
+    cr_expect_not_null(strstr(e.text, "/n/peers.yaml: found something that is not a file"), "%s", e.text);
+}
+
+/* libyaml takes time in the square of the depth: what is no configuration ends early. */
+Test(node_dir, a_large_node_yaml_is_refused)
+{
+    static char text[(64 << 10) + 2];
+    struct config_error e;
+    struct config c;
+    memset(text, '#', sizeof text - 1);
+    cr_assert_eq(mkdir(path("n"), 0700), 0);
+    write_file(path("n/node.yaml"), text, 0600);
+    cr_expect_eq(config_load(path("n"), NULL, 0, &c, &e), NET_ERR_TOO_LARGE);
+    cr_expect_not_null(strstr(e.text, "/n/node.yaml: found more than 65536 bytes"), "%s", e.text);
+    write_file(path("n/node.yaml"), text + 1, 0600);
+    cr_expect_eq(config_load(path("n"), NULL, 0, &c, &e), NET_OK, "%s", e.text);
+}
+
 Test(node_dir, missing_node_yaml)
 {
     struct config_error e;
