@@ -103,7 +103,8 @@ struct publishing {
     bool finishing; /* node_publish_finish() was called */
     int err;        /* what refused an event, 0 so far */
     const char *message;
-    uint64_t refused; /* its index */
+    char too_large[48]; /* a message that names the limit */
+    uint64_t refused;   /* its index */
 };
 
 struct tailing {

@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "core/base/err.h"
+#include "core/base/text.h"
 #include "shards/admin/admin_internal.h"
 
 /* {channel, events, bytes, first_seq, last_seq}, after `error` when there was one. */
@@ -148,7 +149,8 @@ size_t publish_body(struct connection *c, const uint8_t *data, size_t len)
             if (!hand_over(c))
                 break;
         } else if (err) {
-            fail(pu, err, "the event is larger than the limit", pu->framer.index);
+            text_format(pu->too_large, sizeof pu->too_large, "an event has at most %u bytes", pu->framer.max_event);
+            fail(pu, err, pu->too_large, pu->framer.index);
             advance(c);
         }
     }
