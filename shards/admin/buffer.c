@@ -50,10 +50,10 @@ static bool grow(struct buffer *b, size_t need)
     return true;
 }
 
-/* Room for `len` more bytes, or NULL and the text has failed. */
+/* Room for `len` more bytes; NULL: there is nothing to write, or the text has failed. */
 static char *reserve(struct buffer *b, size_t len)
 {
-    if (b->failed)
+    if (b->failed || len == 0) /* an empty buffer has no memory to point into */
         return NULL;
     if (len > b->cap - b->len && !grow(b, b->len + len)) {
         b->failed = true;
@@ -65,7 +65,7 @@ static char *reserve(struct buffer *b, size_t len)
 void buffer_put(struct buffer *b, const void *data, size_t len)
 {
     char *at = reserve(b, len);
-    if (!at || !len)
+    if (!at)
         return;
     memcpy(at, data, len);
     b->len += len;
