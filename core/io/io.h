@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -34,6 +35,11 @@ struct io_addr {
     uint32_t scope_id;
     uint16_t port; /* host order */
 };
+
+static inline bool io_addr_equal(const struct io_addr *a, const struct io_addr *b)
+{
+    return memcmp(a->ip, b->ip, sizeof a->ip) == 0 && a->port == b->port && a->scope_id == b->scope_id;
+}
 
 enum io_kind {
     IO_UDP_RECV,  /* multishot: `done` per arrival while more == true */

@@ -15,7 +15,7 @@ void send_handshake(struct shard *s, const struct io_addr *to, const uint8_t *da
 
 static bool at_addr(const struct contact *c, const struct io_addr *from)
 {
-    return c->entry->has_addr && c->entry->addr.port == from->port && memcmp(c->entry->addr.ip, from->ip, 16) == 0;
+    return c->entry->has_addr && io_addr_equal(&c->entry->addr, from);
 }
 
 /* A v0.19.0 entry that a direct msg1 from `from` may come from: the one at that address, or one that is inbound only.

@@ -92,7 +92,7 @@ static bool may_answer(const struct contact *c, const struct wire_route *route, 
         return false;
     if (route)
         return (uint32_t)c->node_id == route->src_id;
-    return c->entry->addr.port == from->port && memcmp(c->entry->addr.ip, from->ip, 16) == 0;
+    return io_addr_equal(&c->entry->addr, from);
 }
 
 static void on_session(struct contact *c, const struct session_params *params, const struct io_addr *from, bool relayed)

@@ -101,7 +101,7 @@ int log_touch(struct shard *s, struct log_key key, const struct channel_name *na
     return NET_OK;
 }
 
-static void mark_grown(struct log *log)
+void log_mark_grown(struct log *log)
 {
     if (!list_linked(&log->growing))
         list_push_back(&log->shard->grown_logs, &log->growing);
@@ -120,8 +120,7 @@ static void say_damage(const struct log *log, const char *base, const struct red
 {
     node_say(log->shard->node, LEVEL_WARN,
              "%s/%s: repaired: %" PRIu64 " events lost, %" PRIu64 " records mended, %" PRIu64
-             " bytes cut off%s; what was "
-             "there is kept beside it",
+             " bytes cut off%s; what was there is kept beside it",
              base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
              r->timestamps_lost ? ", times lost" : "");
 }
@@ -164,7 +163,7 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
             log_release(log);
             return err;
         }
-        mark_grown(log); /* whoever waits for it to exist */
+        log_mark_grown(log); /* whoever waits for it to exist */
     }
     *out = log;
     return NET_OK;
@@ -231,7 +230,7 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
     else
         err = redex_append_frames(log->redex, io_wall(s->io), frames, count, first);
     if (err == NET_OK)
-        mark_grown(log);
+        log_mark_grown(log);
     return err;
 }
 
@@ -269,7 +268,7 @@ static void tell(struct log *log, unsigned to)
     struct msg_head m = {.key = log->key};
     log_heads(log, &m.heads);
     if (!mailbox_try(log->shard, to, MSG_HEAD, 0, 0, &m, sizeof m, NULL, 0)) {
-        mark_grown(log); /* the next turn says it, and more */
+        log_mark_grown(log); /* the next turn says it, and more */
         log->shard->busy = true;
     }
 }

@@ -60,6 +60,7 @@ void log_heads(const struct log *, struct log_heads *);
 /* Up to `max` events from *seq on, which moves behind them; their bytes live until the next append. */
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
+void log_mark_grown(struct log *);                       /* its heads changed: log_tell() has something to say */
 void log_tell(struct shard *);                           /* once a turn: heads of grown logs to their watchers */
 void log_starve(struct log *);                           /* something of it waits for room: looked at in every turn */
 void log_retry(struct shard *);                          /* once a turn: the starved logs */

@@ -178,8 +178,7 @@ void log_on_progress(struct log *log)
     answer_stored(log, &log->pending_durable);
     log_append_waiting(log);
     log_return_credit(log);
-    if (!list_linked(&log->growing))
-        list_push_back(&log->shard->grown_logs, &log->growing); /* `written` moved */
+    log_mark_grown(log); /* `written` moved */
 }
 
 static void publisher_free(struct shard *s, struct owner_publisher *op)

@@ -29,8 +29,7 @@ void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watc
     log_heads(log, &heads);
     log->watchers |= UINT64_C(1) << from;
     log->readers[from] = (struct log_reader){.next = heads.live, .at = s->now};
-    if (!list_linked(&log->growing))
-        list_push_back(&s->grown_logs, &log->growing); /* the answer is the first MSG_HEAD */
+    log_mark_grown(log); /* the answer is the first MSG_HEAD */
 }
 
 static uint8_t *put_row(uint8_t *at, const struct redex_event *e)

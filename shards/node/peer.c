@@ -188,7 +188,7 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
 
 static void move_to(struct peer *p, const struct io_addr *from)
 {
-    if (p->addr.port == from->port && memcmp(p->addr.ip, from->ip, sizeof from->ip) == 0)
+    if (io_addr_equal(&p->addr, from))
         return;
     p->addr = *from;
     p->moved = true;

@@ -25,15 +25,10 @@ void relay_on_route(struct shard *s, const struct msg_route *m)
     r->addr = m->addr;
 }
 
-static bool same_addr(const struct io_addr *a, const struct io_addr *b)
-{
-    return a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
 bool relay_forward(struct shard *s, struct io_arrival *a, size_t offset, size_t len, uint64_t dest)
 {
     struct route *r = map_get(&s->routes, dest);
-    if (!r || same_addr(&r->addr, &a->from)) { /* back to where it came from is a loop */
+    if (!r || io_addr_equal(&r->addr, &a->from)) { /* back to where it came from is a loop */
         COUNT(s, drop_no_route);
         return false;
     }

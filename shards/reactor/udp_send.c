@@ -37,17 +37,12 @@ static struct gso_refusal *refusal_of(struct reactor *r, const struct io_addr *t
     return &r->send.refusals[slot];
 }
 
-static bool same_addr(const struct io_addr *a, const struct io_addr *b)
-{
-    return memcmp(a->ip, b->ip, sizeof a->ip) == 0 && a->port == b->port && a->scope_id == b->scope_id;
-}
-
 static bool gso_allowed(struct reactor *r, const struct io_op *op)
 {
     if (!r->send.gso || r->io.now >= r->send.refused_until)
         return r->send.gso;
     const struct gso_refusal *f = refusal_of(r, &op->udp.to);
-    return r->io.now >= f->until || op->udp.segment < f->segment || !same_addr(&f->to, &op->udp.to);
+    return r->io.now >= f->until || op->udp.segment < f->segment || !io_addr_equal(&f->to, &op->udp.to);
 }
 
 static void remember_refusal(struct reactor *r, const struct io_op *op, int32_t res)

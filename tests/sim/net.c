@@ -7,15 +7,10 @@
 #include "core/wire/wire.h"
 #include "tests/sim/sim_internal.h"
 
-static bool same_addr(const struct io_addr *a, const struct io_addr *b)
-{
-    return memcmp(a->ip, b->ip, 16) == 0 && a->port == b->port && a->scope_id == b->scope_id;
-}
-
 static struct sim_host *host_at(const struct sim *sim, const struct io_addr *addr)
 {
     for (unsigned i = 0; i < sim->host_count; i++) {
-        if (same_addr(&sim->hosts[i]->addr, addr))
+        if (io_addr_equal(&sim->hosts[i]->addr, addr))
             return sim->hosts[i];
     }
     return NULL;
@@ -146,7 +141,7 @@ static size_t train_len(struct sim_shard *s, bool coalesce)
     size_t len = first->len, count = 1;
     for (struct list *l = first->link.next; coalesce && l != &s->waiting && count < SIM_GSO_SEGMENTS; l = l->next) {
         const struct datagram *d = container_of(l, struct datagram, link);
-        if (d->len > first->len || d->len == 0 || len + d->len > SIM_GSO_MAX || !same_addr(&d->from, &first->from))
+        if (d->len > first->len || d->len == 0 || len + d->len > SIM_GSO_MAX || !io_addr_equal(&d->from, &first->from))
             break;
         len += d->len;
         count++;

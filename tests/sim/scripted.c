@@ -306,6 +306,12 @@ enum peer_state scripted_state(struct scripted *p, bool *known)
     return look.state;
 }
 
+bool scripted_connected(struct scripted *p)
+{
+    bool known;
+    return scripted_state(p, &known) == PEER_CONNECTED;
+}
+
 int mesh_publish_size(struct mesh_node *m, const char *channel, size_t len)
 {
     uint8_t frame[4 + WIRE_MAX_DATAGRAM] = {0};

@@ -87,6 +87,7 @@ bool heard_events(const struct heard *);
 
 /* How the node sees the peer; PEER_DOWN with *known false when it does not know it. */
 enum peer_state scripted_state(struct scripted *, bool *known);
+bool scripted_connected(struct scripted *);
 /* netmesh_publish() of one event of `len` bytes. */
 int mesh_publish_size(struct mesh_node *, const char *channel, size_t len);
 

@@ -5,7 +5,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "events";
 
@@ -237,24 +237,6 @@ Test(sim_events, what_no_packet_can_carry_is_refused_at_the_door)
 
 /* ---- subscribers ---- */
 
-static void publish_all(struct mesh_node *m, uint64_t from, uint64_t count)
-{
-    struct mesh_published p = mesh_publish(m, CHANNEL, 1, from, count, false, 60 * SIM_S);
-    cr_assert_eq(p.err, NET_OK, "%s", net_err_name(p.err));
-    cr_assert_eq(p.events, count);
-}
-
-static void check_holds(struct mesh_node *m, const struct mesh_node *origin, size_t least, uint64_t last)
-{
-    struct mesh_log log = mesh_read(m, CHANNEL, origin, 10 * SIM_S);
-    cr_assert_eq(log.err, NET_OK, "%s", net_err_name(log.err));
-    cr_assert_geq(log.count, least, "node %u: %zu of %zu", m->number, log.count, least);
-    for (size_t i = 1; i < log.count; i++)
-        cr_assert_gt(log.entries[i].number, log.entries[i - 1].number);
-    cr_assert_eq(log.entries[log.count - 1].number, last);
-    mesh_log_free(&log);
-}
-
 Test(sim_events, subscribers_of_every_speed_get_everything)
 {
     static const uint64_t delays[] = {50 * SIM_US, 20 * SIM_MS, 150 * SIM_MS, 400 * SIM_MS};
@@ -273,12 +255,12 @@ Test(sim_events, subscribers_of_every_speed_get_everything)
         }
         start_all();
         sim_run_for(mesh.sim, SIM_S);
-        publish_all(a, 0, 20000);
+        expect_published(a, CHANNEL, 1, 0, 20000, false);
         sim_run_for(mesh.sim, SIM_S);
-        check_holds(b[0], a, 20000, 19999); /* the slow ones are not waited for */
+        expect_ascending(b[0], CHANNEL, a, 20000, 19999); /* the slow ones are not waited for */
         sim_run_for(mesh.sim, 60 * SIM_S);
         for (int i = 1; i < 4; i++)
-            check_holds(b[i], a, 20000, 19999);
+            expect_ascending(b[i], CHANNEL, a, 20000, 19999);
     }
 }
 
@@ -296,14 +278,14 @@ Test(sim_events, a_stalled_subscriber_costs_no_memory_and_no_time)
         mesh_subscribe(b, CHANNEL, a);
         mesh_subscribe(stalled, CHANNEL, a);
         start_all();
-        publish_all(a, 0, 50000);
+        expect_published(a, CHANNEL, 1, 0, 50000, false);
         sim_cut(mesh.sim, a->host, stalled->host, true);
-        publish_all(a, 0, 50000);
+        expect_published(a, CHANNEL, 1, 0, 50000, false);
         sim_run_for(mesh.sim, SIM_S);
         size_t before = mallinfo2().uordblks;
         uint64_t start = sim_now(mesh.sim), stored = MESH_COUNT(b, stored_events);
         for (int i = 0; i < 10; i++)
-            publish_all(a, 0, 50000);
+            expect_published(a, CHANNEL, 1, 0, 50000, false);
         cr_assert_lt(sim_now(mesh.sim) - start, 20 * SIM_S);
         cr_assert_lt(mallinfo2().uordblks, before + (2 << 20), "%zu bytes more", mallinfo2().uordblks - before);
         sim_run_for(mesh.sim, SIM_S);
@@ -312,7 +294,7 @@ Test(sim_events, a_stalled_subscriber_costs_no_memory_and_no_time)
         cr_assert(mesh_settle(&mesh, 60 * SIM_S));
         sim_run_for(mesh.sim, 10 * SIM_S);
         stored = MESH_COUNT(stalled, stored_events);
-        publish_all(a, 0, 100);
+        expect_published(a, CHANNEL, 1, 0, 100, false);
         sim_run_for(mesh.sim, SIM_S);
         cr_assert_eq(MESH_COUNT(stalled, stored_events) - stored, 100, "it goes on with what is new");
     }
@@ -339,9 +321,9 @@ Test(sim_events, subscribing_and_leaving_while_events_flow_disturbs_nobody)
         }
         sim_run_for(mesh.sim, SIM_S);
         cr_assert_eq(mesh_ask_subscribe(c, CHANNEL, a, 10 * SIM_S), NET_OK);
-        publish_all(a, next, 300);
+        expect_published(a, CHANNEL, 1, next, 300, false);
         sim_run_for(mesh.sim, SIM_S);
-        check_holds(c, a, 300, next + 299);
+        expect_ascending(c, CHANNEL, a, 300, next + 299);
         struct mesh_log own = mesh_read(a, CHANNEL, NULL, 10 * SIM_S), got = mesh_read(b, CHANNEL, a, 10 * SIM_S);
         cr_assert_eq(got.count, own.count, "%zu of %zu", got.count, own.count);
         mesh_log_free(&own);
@@ -381,15 +363,15 @@ Test(sim_events, a_wall_clock_that_jumps_changes_nothing_but_stamps)
     for (int i = 0; i < 4; i++) {
         sim_host_set_wall(a->host, jumps[i] * (int64_t)SIM_S);
         sim_host_set_wall(b->host, -jumps[i] / 2 * (int64_t)SIM_S);
-        publish_all(a, next, 1000);
+        expect_published(a, CHANNEL, 1, next, 1000, false);
         next += 1000;
         sim_run_for(mesh.sim, 20 * SIM_S);
         cr_assert(mesh_connected(a, b) && mesh_connected(b, a));
-        check_holds(b, a, next, next - 1);
+        expect_ascending(b, CHANNEL, a, next, next - 1);
     }
     mesh_kill(b);
     mesh_kill(a);
     start_all();
-    check_holds(a, NULL, next, next - 1);
-    check_holds(b, a, next, next - 1);
+    expect_ascending(a, CHANNEL, NULL, next, next - 1);
+    expect_ascending(b, CHANNEL, a, next, next - 1);
 }

@@ -5,7 +5,7 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "tests/support/mesh_expect.h"
 
 static struct mesh mesh;
 
@@ -15,13 +15,6 @@ static void end(void)
 }
 
 TestSuite(sim_fanout, .fini = end, .timeout = 120);
-
-static void publish_all(struct mesh_node *m, const char *channel, uint32_t tag, uint64_t from, uint64_t count)
-{
-    struct mesh_published p = mesh_publish(m, channel, tag, from, count, false, 60 * SIM_S);
-    cr_assert_eq(p.err, NET_OK, "%s", net_err_name(p.err));
-    cr_assert_eq(p.events, count);
-}
 
 /* What a subscriber holds is [from, to) of the tag, in order and once. */
 static void check_holds(struct mesh_node *m, const char *channel, const struct mesh_node *origin, uint32_t tag,
@@ -59,7 +52,7 @@ Test(sim_fanout, a_peer_with_many_channels_gets_each_of_them_at_once)
     for (int i = 0; i < CHANNELS; i++)
         cr_assert(mesh_subscribed(b, channels[i], 10 * SIM_S));
     for (int i = 0; i < CHANNELS; i++) { /* one has news, the others have none */
-        publish_all(a, channels[i], 1, 0, 5);
+        expect_published(a, channels[i], 1, 0, 5, false);
         sim_run_for(mesh.sim, 10 * SIM_MS);
         check_holds(b, channels[i], a, 1, 0, 5);
     }
@@ -80,7 +73,7 @@ Test(sim_fanout, a_subscriber_without_credit_costs_its_publisher_no_turns)
         cr_assert(mesh_subscribed(b, "busy", 10 * SIM_S) && mesh_subscribed(c, "busy", 10 * SIM_S));
         sim_cut(mesh.sim, a->host, b->host, true);
         sim_cut(mesh.sim, a->host, c->host, true);
-        publish_all(a, "busy", 1, 0, 30000); /* more than a window */
+        expect_published(a, "busy", 1, 0, 30000, false); /* more than a window */
         uint64_t before = MESH_COUNT(a, turns);
         sim_run_for(mesh.sim, 5 * SIM_S);
         cr_assert_leq(MESH_COUNT(a, turns) - before, 1000 * shards, "%lu turns in 5 s", MESH_COUNT(a, turns) - before);

@@ -37,11 +37,6 @@ static enum peer_state state(void)
     return scripted_state(&peer, &known);
 }
 
-static bool connected(void)
-{
-    return state() == PEER_CONNECTED;
-}
-
 /* ---- what is answered: 6, 11, 20, 44, X0's gate and limits ---- */
 
 Test(sim_handshake, a_recorded_msg1_is_not_answered_again) /* 20, and 17.3: not even two in turn */
@@ -159,10 +154,10 @@ Test(sim_handshake, a_direct_msg2_counts_from_the_dialled_address_only) /* 11 */
     from.port++;
     sim_inject(mesh.sim, &from, &to, answer);
     settle();
-    cr_assert_not(connected());
+    cr_assert_not(scripted_connected(&peer));
     scripted_inject(&peer, answer);
     settle();
-    cr_assert(connected(), "it kept waiting");
+    cr_assert(scripted_connected(&peer), "it kept waiting");
 }
 
 /* An entry that nobody answers for, at the address of one that is there: a v0.19.0 node came back with another id. */
@@ -179,7 +174,7 @@ Test(sim_handshake, two_direct_entries_with_one_address)
     cr_assert_eq(peer.handshakes, 2);
     scripted_inject(&peer, scripted_msg2(&peer, msg2)); /* the last that came is the second entry's */
     settle();
-    cr_assert(connected());
+    cr_assert(scripted_connected(&peer));
 }
 
 /* X6: a cipher that security.ciphers leaves out is not used, whoever dials. The peer has no AES. */

@@ -3,7 +3,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "sensors/lidar";
 
@@ -44,13 +44,6 @@ static uint64_t drops(struct mesh_node *m)
            MESH_COUNT(m, drop_replay) + MESH_COUNT(m, drop_send);
 }
 
-static void publish_all(struct mesh_node *m, uint32_t tag, uint64_t from, uint64_t count, bool durable)
-{
-    struct mesh_published p = mesh_publish(m, CHANNEL, tag, from, count, durable, 60 * SIM_S);
-    cr_assert_eq(p.err, NET_OK, "%s", net_err_name(p.err));
-    cr_assert_eq(p.events, count);
-}
-
 /* Two nodes that know each other; b subscribes to a's channel. */
 static void pair(uint64_t seed, unsigned shards_a, unsigned shards_b, struct mesh_node **a, struct mesh_node **b)
 {
@@ -78,7 +71,7 @@ Test(sim_node, events_arrive_complete_and_in_order_whatever_the_number_of_shards
             mesh_deinit(&mesh);
         pair(shards, shards, 5 - shards, &a, &b);
         start_pair(a, b);
-        publish_all(a, 1, 0, 5000, false);
+        expect_published(a, CHANNEL, 1, 0, 5000, false);
         sim_run_for(mesh.sim, SIM_S);
         check_complete(a, NULL, 1, 5000);
         check_complete(b, a, 1, 5000);
@@ -98,7 +91,7 @@ Test(sim_node, the_same_seed_gives_the_same_run)
         pair(i < 2 ? 77 : 78, 2, 3, &a, &b);
         sim_settings(mesh.sim)->coalesce = SIM_ALWAYS / 2;
         start_pair(a, b);
-        publish_all(a, 1, 0, 500, true);
+        expect_published(a, CHANNEL, 1, 0, 500, true);
         sim_run_for(mesh.sim, SIM_S);
         hash[i] = sim_trace_hash(mesh.sim);
     }
@@ -123,7 +116,7 @@ Test(sim_node, under_loss_what_arrives_is_whole_and_never_twice)
     pair(3, 2, 2, &a, &b);
     make_lossy(a, b, 50000);
     start_pair(a, b);
-    publish_all(a, 1, 0, 20000, false);
+    expect_published(a, CHANNEL, 1, 0, 20000, false);
     sim_run_for(mesh.sim, 20 * SIM_S);
     struct mesh_log log = mesh_read(b, CHANNEL, a, 10 * SIM_S);
     cr_assert_eq(log.err, NET_OK);
@@ -146,13 +139,13 @@ Test(sim_node, a_receiver_that_was_killed_comes_back_and_subscribes_by_itself)
     struct mesh_node *a, *b;
     pair(4, 1, 2, &a, &b);
     start_pair(a, b);
-    publish_all(a, 1, 0, 1000, false);
+    expect_published(a, CHANNEL, 1, 0, 1000, false);
     sim_run_for(mesh.sim, SIM_S);
     mesh_kill(b);
-    publish_all(a, 1, 1000, 100, false); /* missed: nothing fetches it in this version */
+    expect_published(a, CHANNEL, 1, 1000, 100, false); /* missed: nothing fetches it in this version */
     mesh_start(b);
     cr_assert(mesh_subscribed(b, CHANNEL, 60 * SIM_S));
-    publish_all(a, 1, 1100, 1000, false);
+    expect_published(a, CHANNEL, 1, 1100, 1000, false);
     sim_run_for(mesh.sim, 2 * SIM_S);
     struct mesh_log log = mesh_read(b, CHANNEL, a, 10 * SIM_S);
     check_received(&log, 1, 2100);
@@ -167,14 +160,14 @@ Test(sim_node, a_publisher_that_was_killed_has_everything_it_acknowledged)
     struct mesh_node *a, *b;
     pair(5, 2, 1, &a, &b);
     start_pair(a, b);
-    publish_all(a, 1, 0, 3000, false);
+    expect_published(a, CHANNEL, 1, 0, 3000, false);
     mesh_kill(a);
     mesh_start(a);
     cr_assert(mesh_settle(&mesh, 120 * SIM_S));
     check_complete(a, NULL, 1, 3000);
     cr_assert(mesh_subscribed(b, CHANNEL, 60 * SIM_S));
     sim_run_for(mesh.sim, 6 * SIM_S);
-    publish_all(a, 1, 3000, 500, false);
+    expect_published(a, CHANNEL, 1, 3000, 500, false);
     sim_run_for(mesh.sim, SIM_S);
     struct mesh_log log = mesh_read(b, CHANNEL, a, 10 * SIM_S);
     check_received(&log, 1, 3500);
@@ -190,7 +183,7 @@ Test(sim_node, durable_events_survive_power_loss)
             mesh_deinit(&mesh);
         pair(seed, 2, 1, &a, &b);
         start_pair(a, b);
-        publish_all(a, 1, 0, 200, true);
+        expect_published(a, CHANNEL, 1, 0, 200, true);
         struct mesh_published more =
             mesh_publish(a, CHANNEL, 1, 200, 5000, false, sim_random_below(mesh.sim, 200) * SIM_MS);
         mesh_crash(a);
@@ -223,7 +216,7 @@ Test(sim_node, both_dial_at_the_same_moment_and_one_session_stays)
         start_pair(a, b);
         sim_run_for(mesh.sim, 10 * SIM_S);
         cr_assert(mesh_connected(a, b) && mesh_connected(b, a));
-        publish_all(a, 1, 0, 100, false);
+        expect_published(a, CHANNEL, 1, 0, 100, false);
         sim_run_for(mesh.sim, SIM_S);
         check_complete(b, a, 1, 100);
         cr_assert(MESH_COUNT(a, gauge_sessions) == 1 && MESH_COUNT(b, gauge_sessions) == 1); /* session.md 20.23 */
@@ -244,7 +237,7 @@ Test(sim_node, a_hostile_seam_loses_nothing)
         s->short_io = SIM_ALWAYS / 4;
         s->multishot_end = SIM_ALWAYS / 10;
         start_pair(a, b);
-        publish_all(a, 1, 0, 3000, false);
+        expect_published(a, CHANNEL, 1, 0, 3000, false);
         sim_run_for(mesh.sim, 2 * SIM_S);
         check_complete(a, NULL, 1, 3000);
         struct mesh_log log = mesh_read(b, CHANNEL, a, 10 * SIM_S);
@@ -260,13 +253,13 @@ Test(sim_node, a_long_outage_heals_and_the_same_incarnation_goes_on_where_it_was
     struct mesh_node *a, *b;
     pair(6, 2, 2, &a, &b);
     start_pair(a, b);
-    publish_all(a, 1, 0, 100, false);
+    expect_published(a, CHANNEL, 1, 0, 100, false);
     sim_run_for(mesh.sim, SIM_S);
     sim_cut(mesh.sim, a->host, b->host, true);
-    publish_all(a, 1, 100, 100, false);
+    expect_published(a, CHANNEL, 1, 100, 100, false);
     sim_run_for(mesh.sim, 60 * SIM_S);
     cr_assert_not(mesh_connected(a, b), "three silent intervals are noticed");
-    publish_all(a, 1, 200, 100, false);
+    expect_published(a, CHANNEL, 1, 200, 100, false);
     sim_cut(mesh.sim, a->host, b->host, false);
     cr_assert(mesh_settle(&mesh, 60 * SIM_S));
     sim_run_for(mesh.sim, 10 * SIM_S);
@@ -287,7 +280,7 @@ Test(sim_node, a_peer_that_roams_is_followed)
     moved.port = 4444;
     sim_host_set_addr(b->host, &moved);
     sim_run_for(mesh.sim, 12 * SIM_S); /* b's next heartbeat comes from the new address */
-    publish_all(a, 1, 0, 100, false);
+    expect_published(a, CHANNEL, 1, 0, 100, false);
     sim_run_for(mesh.sim, SIM_S);
     check_complete(b, a, 1, 100);
 }
@@ -333,7 +326,7 @@ Test(sim_node, v019_sessions_between_compat_entries_carry_events_both_modes)
         a->peers[0].has_addr = a->peers[0].has_key = false; /* inbound only: b dials */
         a->peers[0].mode = b->peers[0].mode = mode ? PEER_MODE_DIRECT : PEER_MODE_ROUTED;
         start_pair(a, b);
-        publish_all(a, 1, 0, 2000, false);
+        expect_published(a, CHANNEL, 1, 0, 2000, false);
         sim_run_for(mesh.sim, 3 * SIM_S);
         check_complete(b, a, 1, 2000);
         cr_assert_gt(MESH_COUNT(a, compat_sessions), 0);
@@ -375,7 +368,7 @@ Test(sim_node, events_cross_a_relay_that_cannot_read_them)
     mesh_start(a);
     cr_assert(mesh_settle(&mesh, 60 * SIM_S));
     cr_assert(mesh_subscribed(a, CHANNEL, 30 * SIM_S));
-    publish_all(c, 1, 0, 500, false);
+    expect_published(c, CHANNEL, 1, 0, 500, false);
     sim_run_for(mesh.sim, 20 * SIM_S);
     check_complete(a, c, 1, 500);
     cr_assert_gt(MESH_COUNT(relay, relayed), 10);

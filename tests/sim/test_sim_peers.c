@@ -4,7 +4,7 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "stress";
 
@@ -16,26 +16,6 @@ static void end(void)
 }
 
 TestSuite(sim_peers, .fini = end, .timeout = 240);
-
-static void publish_all(struct mesh_node *m, uint64_t from, uint64_t count)
-{
-    struct mesh_published p = mesh_publish(m, CHANNEL, 1, from, count, false, 60 * SIM_S);
-    cr_assert_eq(p.err, NET_OK, "%s", net_err_name(p.err));
-    cr_assert_eq(p.events, count);
-}
-
-/* What the node holds of the other's channel: ascending numbers, ending with `last`, at least `least` of them. */
-static void check_holds(struct mesh_node *m, const struct mesh_node *origin, size_t least, uint64_t last)
-{
-    struct mesh_log log = mesh_read(m, CHANNEL, origin, 10 * SIM_S);
-    cr_assert_eq(log.err, NET_OK, "%s", net_err_name(log.err));
-    cr_assert_geq(log.count, least, "%zu of %zu events", log.count, least);
-    for (size_t i = 1; i < log.count; i++)
-        cr_assert_gt(log.entries[i].number, log.entries[i - 1].number);
-    cr_assert_eq(log.entries[log.count - 1].number, last, "the last is %lu, not %lu", log.entries[log.count - 1].number,
-                 last);
-    mesh_log_free(&log);
-}
 
 /* b knows a's address and subscribes; a knows b's only if `mutual`. */
 static void pair(uint64_t seed, unsigned shards_a, unsigned shards_b, bool mutual, struct mesh_node **a,
@@ -66,7 +46,7 @@ Test(sim_peers, an_outage_of_one_direction_ends_no_subscription)
             mesh_deinit(&mesh);
         pair(1, 2, 1, mutual, &a, &b);
         start_pair(a, b);
-        publish_all(a, 0, 100);
+        expect_published(a, CHANNEL, 1, 0, 100, false);
         sim_run_for(mesh.sim, SIM_S);
         sim_link(mesh.sim, b->host, a->host)->down = true; /* a does not hear b, b hears a */
         sim_run_for(mesh.sim, 200 * SIM_S);                /* long enough to be taken as failed */
@@ -74,9 +54,9 @@ Test(sim_peers, an_outage_of_one_direction_ends_no_subscription)
         cr_assert(mesh_settle(&mesh, 60 * SIM_S));
         cr_assert(mesh_subscribed(b, CHANNEL, 60 * SIM_S));
         sim_run_for(mesh.sim, 70 * SIM_S); /* b asks again every minute */
-        publish_all(a, 100, 100);
+        expect_published(a, CHANNEL, 1, 100, 100, false);
         sim_run_for(mesh.sim, SIM_S);
-        check_holds(b, a, 200, 199);
+        expect_ascending(b, CHANNEL, a, 200, 199);
     }
 }
 
@@ -106,7 +86,7 @@ Test(sim_peers, leaving_during_an_outage_reaches_the_publisher_afterwards)
     cr_assert(mesh_settle(&mesh, 60 * SIM_S));
     sim_run_for(mesh.sim, 20 * SIM_S);
     uint64_t sent = MESH_COUNT(a, tx_events);
-    publish_all(a, 0, 1000);
+    expect_published(a, CHANNEL, 1, 0, 1000, false);
     sim_run_for(mesh.sim, 5 * SIM_S);
     cr_assert_eq(MESH_COUNT(a, tx_events), sent);
     cr_assert_eq(MESH_COUNT(b, drop_unsubscribed), 0);
@@ -122,7 +102,7 @@ Test(sim_peers, leaving_reaches_the_publisher_also_when_the_first_messages_are_l
     sim_link(mesh.sim, b->host, a->host)->loss = 0;
     sim_run_for(mesh.sim, 200 * SIM_S);
     uint64_t sent = MESH_COUNT(a, tx_events);
-    publish_all(a, 0, 1000);
+    expect_published(a, CHANNEL, 1, 0, 1000, false);
     sim_run_for(mesh.sim, 5 * SIM_S);
     cr_assert_eq(MESH_COUNT(a, tx_events), sent);
 }
@@ -136,9 +116,9 @@ Test(sim_peers, a_subscription_renewed_while_it_is_being_left_is_there)
     for (uint64_t i = 0; i < 20; i++) {
         cr_assert_eq(mesh_ask_unsubscribe(b, CHANNEL, a, i * SIM_MS + 1), NET_OK); /* does not wait for the peer */
         cr_assert_eq(mesh_ask_subscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
-        publish_all(a, i * 10, 10);
+        expect_published(a, CHANNEL, 1, i * 10, 10, false);
         sim_run_for(mesh.sim, 200 * SIM_MS);
-        check_holds(b, a, 10, i * 10 + 9);
+        expect_ascending(b, CHANNEL, a, 10, i * 10 + 9);
     }
 }
 
@@ -161,9 +141,9 @@ Test(sim_peers, of_leaving_and_subscribing_at_once_the_later_holds)
         node_unsubscribe(b->node, &name, a->node_id, 10 * SIM_S, &leave);
         cr_assert_eq(mesh_ask_subscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
         sim_run_for(mesh.sim, SIM_S);
-        publish_all(a, i * 10, 10);
+        expect_published(a, CHANNEL, 1, i * 10, 10, false);
         sim_run_for(mesh.sim, SIM_S);
-        check_holds(b, a, (size_t)(i + 1) * 10, i * 10 + 9);
+        expect_ascending(b, CHANNEL, a, (size_t)(i + 1) * 10, i * 10 + 9);
     }
 }
 
@@ -265,9 +245,9 @@ Test(sim_peers, whoever_dials_first_and_however_long_it_takes_one_session_comes_
         cr_assert(mesh_subscribed(b, CHANNEL, 12 * SIM_S), "case %u", i);
         sim_run_for(mesh.sim, 12 * SIM_S);
         uint64_t dials = MESH_COUNT(a, handshakes_started) + MESH_COUNT(b, handshakes_started);
-        publish_all(a, 0, 10);
+        expect_published(a, CHANNEL, 1, 0, 10, false);
         sim_run_for(mesh.sim, 30 * SIM_S);
-        check_holds(b, a, 10, 9);
+        expect_ascending(b, CHANNEL, a, 10, 9);
         cr_assert_eq(MESH_COUNT(a, handshakes_started) + MESH_COUNT(b, handshakes_started), dials, "case %u", i);
         cr_assert(MESH_COUNT(a, gauge_sessions) == 1 && MESH_COUNT(b, gauge_sessions) == 1, "case %u", i);
     }
@@ -303,7 +283,7 @@ Test(sim_peers, rotation_under_loss_loses_no_more_than_the_network)
         start_pair(a, b);
         uint64_t next = 0;
         while (next < EVENTS) {
-            publish_all(a, next, 200);
+            expect_published(a, CHANNEL, 1, next, 200, false);
             next += 200;
             sim_run_for(mesh.sim, 500 * SIM_MS);
         }
@@ -329,7 +309,7 @@ Test(sim_peers, a_peer_removed_and_added_again_is_connected_and_served)
             mesh_deinit(&mesh);
         pair(seed, 3, 2, true, &a, &b);
         start_pair(a, b);
-        publish_all(a, 0, 10);
+        expect_published(a, CHANNEL, 1, 0, 10, false);
         sim_run_for(mesh.sim, sim_random_below(mesh.sim, 100) * SIM_US);
         struct mesh_node *who = seed & 1 ? a : b, *other = seed & 1 ? b : a;
         cr_assert_eq(mesh_ask_remove(who, other), NET_OK);
@@ -339,9 +319,9 @@ Test(sim_peers, a_peer_removed_and_added_again_is_connected_and_served)
             cr_assert_eq(mesh_ask_subscribe(b, CHANNEL, a, 60 * SIM_S), NET_OK, "seed %lu", seed);
         cr_assert(mesh_settle(&mesh, 120 * SIM_S), "seed %lu", seed);
         sim_run_for(mesh.sim, 10 * SIM_S);
-        publish_all(a, 10, 10);
+        expect_published(a, CHANNEL, 1, 10, 10, false);
         sim_run_for(mesh.sim, SIM_S);
-        check_holds(b, a, 10, 19);
+        expect_ascending(b, CHANNEL, a, 10, 19);
     }
 }
 
@@ -361,14 +341,14 @@ Test(sim_peers, ten_restarts_of_either_side_and_events_go_on)
             sim_run_for(mesh.sim, sim_random_below(mesh.sim, 300) * SIM_MS);
             mesh_start(victim);
             sim_run_for(mesh.sim, sim_random_below(mesh.sim, 3 * SIM_S));
-            publish_all(a, next, 100);
+            expect_published(a, CHANNEL, 1, next, 100, false);
             next += 100;
         }
         cr_assert(mesh_settle(&mesh, 60 * SIM_S), "seed %lu", seed);
         cr_assert(mesh_subscribed(b, CHANNEL, 60 * SIM_S), "seed %lu", seed);
         sim_run_for(mesh.sim, 30 * SIM_S);
-        publish_all(a, next, 100);
+        expect_published(a, CHANNEL, 1, next, 100, false);
         sim_run_for(mesh.sim, SIM_S);
-        check_holds(b, a, 100, next + 99);
+        expect_ascending(b, CHANNEL, a, 100, next + 99);
     }
 }

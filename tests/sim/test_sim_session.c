@@ -33,17 +33,6 @@ static void settle(void)
     sim_run_for(mesh.sim, 5 * SIM_MS);
 }
 
-static enum peer_state state(void)
-{
-    bool known;
-    return scripted_state(&peer, &known);
-}
-
-static bool connected(void)
-{
-    return state() == PEER_CONNECTED;
-}
-
 static void ask(enum membership_type type, uint64_t nonce)
 {
     uint8_t text[MESSAGE_FRAME];
@@ -69,11 +58,11 @@ Test(sim_session, a_responder_is_silent_until_it_is_confirmed)
     mesh_start(node);
     cr_assert(scripted_dial(&peer, HANDSHAKE_ROUTED));
     sim_run_for(mesh.sim, 4 * SIM_S);
-    cr_assert(peer.heard_count == 0 && !connected() && MESH_COUNT(node, gauge_sessions) == 1);
+    cr_assert(peer.heard_count == 0 && !scripted_connected(&peer) && MESH_COUNT(node, gauge_sessions) == 1);
     uint64_t before = sim_now(mesh.sim);
     scripted_heartbeat(&peer);
     settle();
-    cr_assert(connected() && peer.heard_count == 1 && heard_heartbeat(&peer.heard[0]));
+    cr_assert(scripted_connected(&peer) && peer.heard_count == 1 && heard_heartbeat(&peer.heard[0]));
     cr_assert_leq(peer.heard[0].at - before, SIM_MS);
 }
 
@@ -86,7 +75,7 @@ Test(sim_session, a_session_nobody_confirms_is_given_up)
     cr_assert_eq(MESH_COUNT(node, gauge_sessions), 0);
     scripted_heartbeat(&peer);
     settle();
-    cr_assert(!connected() && MESH_COUNT(node, drop_session) == 1);
+    cr_assert(!scripted_connected(&peer) && MESH_COUNT(node, drop_session) == 1);
 }
 
 Test(sim_session, an_initiator_confirms_at_once_and_every_250_ms_and_then_keeps_the_interval)
@@ -98,10 +87,10 @@ Test(sim_session, an_initiator_confirms_at_once_and_every_250_ms_and_then_keeps_
     sim_run_for(mesh.sim, 1100 * SIM_MS);
     cr_assert_eq(scripted_count(&peer, 0, heard_heartbeat), 5, "at 0, 250, 500, 750 and 1000 ms");
     cr_assert_eq(peer.handshakes, 1);
-    cr_assert_not(connected());
+    cr_assert_not(scripted_connected(&peer));
     scripted_heartbeat(&peer);
     settle();
-    cr_assert(connected());
+    cr_assert(scripted_connected(&peer));
     size_t from = peer.heard_count;
     for (int i = 0; i < 30; i++) {
         sim_run_for(mesh.sim, SIM_S);
@@ -144,14 +133,14 @@ Test(sim_session, replayed_and_forged_packets_keep_nobody_alive)
     scripted_inject(&peer, recorded);
     settle();
     forge_for(14, (struct cspan){copy, sizeof copy});
-    cr_assert(connected());
+    cr_assert(scripted_connected(&peer));
     forge_for(10, (struct cspan){copy, sizeof copy});
-    cr_assert_not(connected(), "three intervals of silence are noticed all the same");
+    cr_assert_not(scripted_connected(&peer), "three intervals of silence are noticed all the same");
     cr_assert_geq(MESH_COUNT(node, drop_auth), 24);
     cr_assert_geq(MESH_COUNT(node, drop_replay), 24);
     scripted_heartbeat(&peer);
     settle();
-    cr_assert(connected(), "the real one is welcome");
+    cr_assert(scripted_connected(&peer), "the real one is welcome");
 }
 
 /* 35 as X1 has it: what authenticates keeps a peer alive, heartbeat or not. */
@@ -162,7 +151,7 @@ Test(sim_session, data_alone_keeps_a_peer_alive)
     scripted_connect(&peer);
     for (uint64_t i = 0; i < 30; i++) {
         sim_run_for(mesh.sim, 4 * SIM_S);
-        cr_assert(connected());
+        cr_assert(scripted_connected(&peer));
         ask(MEMBERSHIP_UNSUBSCRIBE, i);
     }
 }
@@ -179,13 +168,13 @@ Test(sim_session, a_failed_peer_recovers_without_its_subscriptions)
     sim_run_for(mesh.sim, 60 * SIM_S);
     scripted_heartbeat(&peer);
     settle();
-    cr_assert(connected());
+    cr_assert(scripted_connected(&peer));
     cr_assert_eq(publish_and_hear(), 1, "60 s were not enough");
     sim_run_for(mesh.sim, 100 * SIM_S);
     cr_assert_eq(publish_and_hear(), UINT64_MAX);
     scripted_heartbeat(&peer);
     settle();
-    cr_assert(connected(), "one heartbeat, no handshake");
+    cr_assert(scripted_connected(&peer), "one heartbeat, no handshake");
     cr_assert_eq(publish_and_hear(), UINT64_MAX, "the subscription does not come back with it");
     ask(MEMBERSHIP_SUBSCRIBE, 2);
     cr_assert_eq(publish_and_hear(), 2, "the stream goes on where it was");

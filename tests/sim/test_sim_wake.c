@@ -6,7 +6,7 @@
 #include "core/base/text.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "tests/support/mesh_expect.h"
 
 static struct mesh mesh;
 
@@ -16,13 +16,6 @@ static void end(void)
 }
 
 TestSuite(sim_wake, .fini = end, .timeout = 120);
-
-static void publish_all(struct mesh_node *m, const char *channel, uint64_t from, uint64_t count)
-{
-    struct mesh_published p = mesh_publish(m, channel, 1, from, count, false, 60 * SIM_S);
-    cr_assert_eq(p.err, NET_OK, "%s", net_err_name(p.err));
-    cr_assert_eq(p.events, count);
-}
 
 /* A channel of that prefix that this shard of the node owns. */
 static void owned_by(const struct mesh_node *m, unsigned shard, const char *prefix, char out[32])
@@ -56,7 +49,7 @@ Test(sim_wake, an_idle_mesh_hardly_turns)
     mesh_subscribe(b, "idle", a);
     start_all();
     cr_assert(mesh_subscribed(b, "idle", 10 * SIM_S));
-    publish_all(a, "idle", 0, 100);
+    expect_published(a, "idle", 1, 0, 100, false);
     sim_run_for(mesh.sim, 5 * SIM_S);
     for (unsigned i = 0; i < 3; i++) {
         uint64_t before = turns(a, i);
@@ -89,7 +82,7 @@ Test(sim_wake, a_backlog_larger_than_the_ring_between_shards_arrives)
     sim_cut(mesh.sim, a->host, b->host, true);
     sim_run_for(mesh.sim, 25 * SIM_S); /* silent: nobody sends to it */
     for (int i = 0; i < CHANNELS; i++)
-        publish_all(a, channels[i], 0, EVENTS);
+        expect_published(a, channels[i], 1, 0, EVENTS, false);
     sim_cut(mesh.sim, a->host, b->host, false);
     cr_assert(mesh_settle(&mesh, 60 * SIM_S));
     sim_run_for(mesh.sim, 20 * SIM_S);
@@ -128,11 +121,11 @@ Test(sim_wake, a_failed_write_is_tried_again_on_a_shard_that_has_nothing_else_to
     struct mesh_node *a = mesh_add(&mesh, 2);
     mesh_start(a);
     owned_by(a, 1, "disk", channel);
-    publish_all(a, channel, 0, 1);
+    expect_published(a, channel, 1, 0, 1, false);
     sim_run_for(mesh.sim, SIM_S);
     sim_disk_fault(a->host, &ONE_FAILED_WRITE);
     uint64_t start = sim_now(mesh.sim);
-    publish_all(a, channel, 1, 10);
+    expect_published(a, channel, 1, 1, 10, false);
     cr_assert_lt(sim_now(mesh.sim) - start, SIM_S);
 }
 
@@ -144,7 +137,7 @@ Test(sim_wake, a_grant_owed_to_a_silent_peer_costs_no_turns)
     mesh_subscribe(b, "grants", a);
     start_all();
     cr_assert(mesh_subscribed(b, "grants", 10 * SIM_S));
-    publish_all(a, "grants", 0, 10);
+    expect_published(a, "grants", 1, 0, 10, false);
     sim_run_for(mesh.sim, SIM_S);
     sim_cut(mesh.sim, a->host, b->host, true);
     sim_run_for(mesh.sim, 30 * SIM_S);
@@ -180,7 +173,7 @@ Test(sim_wake, a_channel_without_a_log_stops_waiting_for_a_stalled_reader)
         cr_assert(mesh_subscribed(b, channel, 10 * SIM_S));
         sim_cut(mesh.sim, a->host, b->host, true);
         uint64_t start = sim_now(mesh.sim), before = MESH_COUNT(a, turns);
-        publish_all(a, channel, 0, 30000); /* 3 MB, more than window and ring */
+        expect_published(a, channel, 1, 0, 30000, false); /* 3 MB, more than window and ring */
         uint64_t took = sim_now(mesh.sim) - start;
         cr_assert_lt(took, 4 * SIM_S, "%u shards: %lu ms", shards, took / SIM_MS);
         cr_assert_leq(MESH_COUNT(a, turns) - before, 20000, "%lu turns", MESH_COUNT(a, turns) - before);
