@@ -15,14 +15,14 @@ struct loader {
     struct config *config;
     struct document document;
     struct config_error *error;
-    long lines[CONFIG_KEY_COUNT];        /* where each key was given; 0: nowhere */
-    const char *texts[CONFIG_KEY_COUNT]; /* --set values, for rendering */
+    long lines[CONFIG_KEY_MAX];        /* where each key was given; 0: nowhere */
+    const char *texts[CONFIG_KEY_MAX]; /* --set values, for rendering */
 };
 
 void config_defaults(struct config *c)
 {
     memset(c, 0, sizeof *c);
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+    for (size_t i = 0; i < config_key_count; i++) {
         int err = config_key_set(&config_keys[i], c, config_keys[i].initial);
         assert(err == NET_OK);
     }
@@ -68,7 +68,7 @@ static void list_names(const char *section, char out[512])
     size_t n = 0, len = strlen(section);
     char last[64] = "";
     out[0] = '\0';
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+    for (size_t i = 0; i < config_key_count; i++) {
         const char *name = config_keys[i].name;
         if (len) {
             if (strncmp(name, section, len) != 0 || name[len] != '.')
@@ -261,7 +261,7 @@ static void put_file(FILE *out, const struct loader *l)
           "makes it\n"
           "# anew. Durations are numbers with ns, us, ms, s, m, h or d, as in 1h30m; sizes take KiB, MiB and GiB.\n",
           out);
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
+    for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];
         const char *dot = strchr(key->name, '.');
         size_t len = dot ? (size_t)(dot - key->name) : 0;

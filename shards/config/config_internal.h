@@ -33,8 +33,9 @@ struct config_key {
     const char *doc; /* sentences for node.yaml, a line each */
 };
 
-enum { CONFIG_KEY_COUNT = 36, CONFIG_TEXT_MAX = 256 };
-extern const struct config_key config_keys[CONFIG_KEY_COUNT];
+enum { CONFIG_KEY_MAX = 96, CONFIG_TEXT_MAX = 256 };
+extern const struct config_key config_keys[];
+extern const size_t config_key_count; /* at most CONFIG_KEY_MAX */
 
 const struct config_key *config_key_find(const char *name); /* NULL: no such key */
 bool config_key_is_list(const struct config_key *);

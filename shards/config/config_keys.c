@@ -28,7 +28,7 @@ static const char *const words_level[] = {"error", "warn", "info", "debug", NULL
 #define RANGE(lo, hi) .min = (lo), .max = (hi)
 
 // clang-format off
-const struct config_key config_keys[CONFIG_KEY_COUNT] = {
+const struct config_key config_keys[] = {
     {"listen", KEY_LISTEN, "[::]:20037", FIELD(listen),
      .doc = "UDP address of the mesh. [::] serves IPv4, too."},
 
@@ -116,9 +116,12 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 };
 // clang-format on
 
+const size_t config_key_count = sizeof config_keys / sizeof config_keys[0];
+_Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_KEY_MAX, "room for what was given of each key");
+
 const struct config_key *config_key_find(const char *name)
 {
-    for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
+    for (size_t i = 0; i < config_key_count; i++)
         if (strcmp(config_keys[i].name, name) == 0)
             return &config_keys[i];
     return NULL;
