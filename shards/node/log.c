@@ -136,6 +136,9 @@ static int open_redex(struct log *log)
         .name = log->name.text,
         .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
         .dirty = &s->dirty_logs,
+        .timers = &s->timers,
+        .syncs = &s->redex_syncs,
+        .stats = &s->redex_stats,
         .progress = on_redex_progress,
         .ctx = log,
     };
