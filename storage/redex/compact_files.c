@@ -2,8 +2,8 @@
  * A new generation on disk, beside a log that goes on. redex.md 8.4 and the crash points of 7.4; gap G16.
  *
  * The bulk is written and synced while the log writes to its present files as always. Then, for the time of one small
- * write, a sync and a rename, its flushes and syncs wait (appends do not), so that the new files hold everything the old
- * ones do when the manifest names them; only when that name is on stable storage the log changes over. So whichever
+ * write, a sync and a rename, its flushes and syncs wait (appends do not), so that the new files hold everything the
+ * old ones do when the manifest names them; only when that name is on stable storage the log changes over. So whichever
  * generation a crash leaves has all that was acknowledged. Until the rename, whatever fails is the end of it: the new
  * files are deleted, the log goes on in the old ones.
  */

@@ -8,7 +8,7 @@
 #include "core/channel/channel.h"
 #include "storage/redex/redex_internal.h"
 
-enum { DEFAULT_MAX_DIRTY = 64 << 20, HEADROOM = 1 << 20 };
+enum { DEFAULT_MAX_DIRTY = 64 << 20, DEFAULT_MIN_DEAD = 1 << 20, HEADROOM = 1 << 20 };
 /* No record can point further (32-bit offset and length). */
 #define DAT_LIMIT (UINT64_C(1) << 33)
 
@@ -49,6 +49,7 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->mode = o->mode;
     r->max_dirty = o->max_dirty ? o->max_dirty : DEFAULT_MAX_DIRTY;
     r->max_bytes = o->max_bytes && o->max_bytes < REDEX_MAX_BYTES ? o->max_bytes : REDEX_MAX_BYTES;
+    r->min_dead = o->min_dead ? o->min_dead : DEFAULT_MIN_DEAD;
     r->dat_limit = r->max_bytes + r->max_bytes / 3 < UINT32_MAX ? r->max_bytes + r->max_bytes / 3 : UINT32_MAX;
     r->patient = o->patient;
     r->ascending = true;

@@ -68,6 +68,7 @@ struct redex_options {
     const char *name;   /* a storable channel name */
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
     uint64_t max_bytes; /* payload bytes retained before appends get NET_ERR_FULL; 0 = 3 GiB, the format's limit */
+    uint64_t min_dead;  /* bytes of all files given up before they are written anew; 0 = 1 MiB */
     bool patient;       /* while writes fail, appends are taken all the same, up to max_dirty */
     struct redex_policy policy;
     /* What the logs of a shard have in common. All are required, and outlive the log. */

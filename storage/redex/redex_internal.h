@@ -98,7 +98,7 @@ struct redex {
     uint64_t head, count, payload_bytes, heap_bytes;
     uint64_t dat_head; /* no retained payload begins before */
     uint64_t damaged;
-    uint64_t max_dirty, max_bytes, dat_limit;
+    uint64_t max_dirty, max_bytes, min_dead, dat_limit;
     struct redex_file file[PARTS];
     struct redex_policy policy;
     int error; /* what redex_error() says */

@@ -9,7 +9,6 @@
 #include "storage/redex/redex_internal.h"
 
 enum { DROPS_PER_TURN = 65536 };
-#define MIN_DEAD (UINT64_C(1) << 20) /* bytes that are worth a new generation */
 
 static uint64_t stamp_at(const struct redex *r, uint64_t i)
 {
@@ -115,7 +114,7 @@ bool redex_compaction_due(const struct redex *r)
         all += r->file[i].len;
         crowded = crowded || r->file[i].len > redex_part_limit(r, (enum redex_part)i) / 4 * 3;
     }
-    return (dead >= MIN_DEAD && dead >= all - dead) || (crowded && dead > all / 16);
+    return (dead >= r->min_dead && dead >= all - dead) || (crowded && dead > all / 16);
 }
 
 /* The log's turn comes when its oldest event has come of age, or a little later, so that events go together. */

@@ -120,7 +120,8 @@ unsigned redex_on_sync_place(struct redex_sync_request *q)
 
 void redex_sync_start(struct redex *r)
 {
-    if (r->paused || r->syncs > 0 || r->error == NET_ERR_POISONED || r->want <= r->synced_seq || r->written_seq < r->want_low)
+    if (r->paused || r->syncs > 0 || r->error == NET_ERR_POISONED || r->want <= r->synced_seq ||
+        r->written_seq < r->want_low)
         return;
     redex_syncs_ask(r->sync_places, &r->sync_request);
 }

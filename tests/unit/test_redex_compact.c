@@ -391,7 +391,8 @@ static void run_for_long(void)
     while (expect < 30000) {
         store_le64(big, expect);
         int err = redex_append(s.log, 1, (struct cspan){big, sizeof big}, &seq);
-        cr_assert(err == NET_OK || err == NET_ERR_AGAIN, "%s after %llu", net_err_text(err), (unsigned long long)expect);
+        cr_assert(err == NET_OK || err == NET_ERR_AGAIN, "%s after %llu", net_err_text(err),
+                  (unsigned long long)expect);
         if (err == NET_OK)
             cr_assert_eq(seq, expect++);
         refused += err != NET_OK;
