@@ -89,6 +89,28 @@ static void on_accept(struct io_op *op, int32_t res)
     admin_check_stopped(a);
 }
 
+/* Nobody waits longer than the new timeout from now on; the lists stay in order of their deadlines. */
+static void shorten_waits(struct admin *a, enum wait_kind kind)
+{
+    uint64_t latest = io_now(a->io) + a->timeout[kind];
+    for (struct list *l = a->waiting[kind].next; l != &a->waiting[kind]; l = l->next) {
+        struct connection *c = container_of(l, struct connection, wait_link);
+        if (c->wait_until > latest)
+            c->wait_until = latest;
+    }
+}
+
+void admin_apply(struct admin *a, const struct config *config)
+{
+    uint64_t idle = config->admin_idle_timeout_ns;
+    a->max_connections = config->admin_connections;
+    a->header_bytes = config->admin_header_bytes;
+    a->timeout[WAIT_IDLE] = idle;
+    a->timeout[WAIT_SLOW] = idle < slow_ns ? idle : slow_ns;
+    shorten_waits(a, WAIT_IDLE);
+    shorten_waits(a, WAIT_SLOW);
+}
+
 int admin_init(struct admin **out, struct io *io, struct node *node, const struct config *config, const char *token)
 {
     assert(io->listener != IO_NO_HANDLE);
@@ -99,18 +121,14 @@ int admin_init(struct admin **out, struct io *io, struct node *node, const struc
         return NET_ERR_NO_MEMORY;
     a->io = io;
     a->node = node;
-    a->max_connections = config->admin_connections;
-    a->header_bytes = config->admin_header_bytes;
     a->is_unix = config->admin.is_unix;
     memcpy(a->token, token, strlen(token));
-    uint64_t idle = config->admin_idle_timeout_ns;
-    a->timeout[WAIT_IDLE] = idle;
-    a->timeout[WAIT_SLOW] = idle < slow_ns ? idle : slow_ns;
     a->timeout[WAIT_LINGER] = linger_ns;
     a->timeout[WAIT_LOG] = log_retry_ns;
     a->timeout[WAIT_STOP] = stop_ns;
     for (int i = 0; i < WAIT_KINDS; i++)
         list_init(&a->waiting[i]);
+    admin_apply(a, config);
     list_init(&a->connections);
     for (int i = 0; i < REFUSALS; i++)
         a->refusals[i] = (struct refusal){.admin = a, .handle = IO_NO_HANDLE, .until = UINT64_MAX};

@@ -17,6 +17,8 @@ struct admin_stats { /* since the start; only shard 0 reads them */
 /* Accepts on io->listener. `token` is copied, io and node must outlive the port. 0, NET_ERR_INVALID (token), or
  * NET_ERR_NO_MEMORY. */
 int admin_init(struct admin **, struct io *, struct node *, const struct config *, const char *token);
+/* What of admin.* counts from now on, also for connections that are open; of admin.listen, what was bound stays. */
+void admin_apply(struct admin *, const struct config *);
 const struct admin_stats *admin_get_stats(const struct admin *);
 /* Idle and slow connections end by this; call when now >= admin_deadline(), monotonic ns, UINT64_MAX for never. */
 uint64_t admin_deadline(const struct admin *);

@@ -15,8 +15,11 @@ struct node;
 struct shard;
 
 struct node_options {
-    const char *dir;                    /* of the node; logs live in DIR/redex and DIR/redex-from */
-    const struct config *config;        /* copied; config->shards is the real number here, not 0 */
+    const char *dir;              /* of the node; logs live in DIR/redex and DIR/redex-from */
+    const struct config *config;  /* copied; config->shards is the real number here, not 0 */
+    const struct config *read;    /* copied: the same as the files say it (shards.count: auto); NULL: no other */
+    const char *const *overrides; /* --set, given again to a reload; must outlive the node */
+    size_t override_count;
     const struct node_secrets *secrets; /* copied where needed; the caller wipes its own */
     struct peers_file peers;            /* ownership passes to the node, also on failure */
     struct netmesh_hooks hooks;         /* all NULL: none */
@@ -39,6 +42,9 @@ void shard_set_reactor_stats(struct shard *, const struct reactor_stats *);
  * With no callback set the stop goes on by itself. */
 void node_on_quiesced(struct node *, void (*quiesced)(void *ctx), void *ctx);
 void node_admin_stopped(struct node *);
+
+/* Shard 0: called on its thread after a reload, when every shard has the new configuration. */
+void node_on_config(struct node *, void (*reconfigured)(void *ctx, const struct config *), void *ctx);
 
 /* One turn after completions: rings, timers, outputs, file writes. Returns when it wants the next one: 0 at once. */
 uint64_t shard_turn(struct shard *);
