@@ -44,12 +44,12 @@ const char *config_value_text(const struct config_key *key, const yaml_node_t *n
     return bare && document_is_quoted(node) ? NULL : document_text(node);
 }
 
-static int take_value(struct loader *l, const struct config_key *key, const yaml_node_t *node)
+static int take_value(struct loader *l, const struct config_key *key, size_t line, const yaml_node_t *node)
 {
     char allowed[CONFIG_TEXT_MAX], items[4096];
     const char *text = config_value_text(key, node);
     int err = NET_ERR_INVALID;
-    l->config->lines[key - config_keys] = (int32_t)node->start_mark.line + 1;
+    l->config->lines[key - config_keys] = (int32_t)line + 1;
     if (key->type == KEY_RULES)
         return document_is_empty(node) ? NET_OK : rules_take(&l->document, node, l->config);
     if (config_key_is_list(key)) {
@@ -113,7 +113,7 @@ static int take_mapping(struct loader *l, const yaml_node_t *mapping, const char
         bool fits = snprintf(name, sizeof name, "%s%s%s", section, *section ? "." : "", text) < (int)sizeof name;
         const struct config_key *key = fits ? config_key_find(name) : NULL;
         if (key && (*section || !strchr(text, '.')))
-            err = take_value(l, key, value);
+            err = take_value(l, key, key_node->start_mark.line, value);
         else if (*section || !fits || strchr(text, '.') || !is_section(text))
             err = unknown_key(l, key_node, section);
         else if (!document_is_empty(value)) /* a section whose keys are all commented out is empty */

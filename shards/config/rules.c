@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/text.h"
 #include "core/channel/channel.h"
 #include "shards/config/config_internal.h"
 
@@ -53,7 +54,7 @@ static int take_setting(struct document *d, const struct config_key *key, const 
     const char *text = config_value_text(key, value);
     if (text && config_key_set_channel(key, settings, text) == NET_OK)
         return NET_OK;
-    snprintf(full, sizeof full, "%s.%s", path, key->name + sizeof section);
+    text_format(full, sizeof full, "%s.%s", path, key->name + sizeof section);
     config_key_allowed(key, allowed);
     return document_fail(d, value, full, allowed);
 }
@@ -61,7 +62,7 @@ static int take_setting(struct document *d, const struct config_key *key, const 
 static int bad_prefix(struct document *d, const yaml_node_t *name, enum channel_name_error wrong)
 {
     char allowed[CONFIG_TEXT_MAX];
-    snprintf(allowed, sizeof allowed, "the name of a channel, but %s", channel_name_error_text(wrong));
+    text_format(allowed, sizeof allowed, "the name of a channel, but %s", channel_name_error_text(wrong));
     return document_fail(d, name, "channels.prefixes", allowed);
 }
 
@@ -75,7 +76,7 @@ static int take_rule(struct document *d, const yaml_node_t *name, const yaml_nod
     if (wrong != CHANNEL_NAME_OK)
         return bad_prefix(d, name, wrong);
     memcpy(rule->prefix, prefix.text, (size_t)prefix.len + 1);
-    snprintf(path, sizeof path, "channels.prefixes.%s", rule->prefix);
+    text_format(path, sizeof path, "channels.prefixes.%s", rule->prefix);
     int err = document_check_mapping(d, settings, path);
     for (const yaml_node_pair_t *p = settings->data.mapping.pairs.start; !err && p < settings->data.mapping.pairs.top;
          p++) {
@@ -148,7 +149,7 @@ void rules_each(const struct config *c, void (*row)(void *ctx, const struct conf
             int32_t line = key->channel ? c->rules[r].lines[setting_index(key)] : 0;
             if (!line)
                 continue;
-            snprintf(path, sizeof path, "channels.prefixes.%s.%s", c->rules[r].prefix, key->name + sizeof section);
+            text_format(path, sizeof path, "channels.prefixes.%s.%s", c->rules[r].prefix, key->name + sizeof section);
             config_key_format_channel(key, &c->rules[r].settings, value);
             row(ctx, &(struct config_row){path, value, line, config_key_applies(key), key->live != NULL, NULL});
         }

@@ -151,7 +151,8 @@ static int open_redex(struct log *log)
 
 int log_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
 {
-    enum config_log kind = config_channel(s->config, name->text)->log;
+    const struct log *there = log_find(s, key);
+    enum config_log kind = there && there->open ? there->kind : config_channel(s->config, name->text)->log;
     if (kind == LOG_DISK && !channel_name_storable(name))
         return NET_ERR_INVALID;
     if (s->stopping >= STOP_LOGS)
