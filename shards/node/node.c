@@ -63,6 +63,7 @@ int node_create(struct node **out, const struct node_options *options, struct co
     n->config = *options->config;
     n->peers = options->peers;
     n->shard_count = options->config->shards;
+    node_set_log_level(n, options->config->log_level);
     text_format(n->dir, sizeof n->dir, "%s", options->dir);
     n->link_config = (struct link_config){
         .heartbeat_interval_ns = n->config.heartbeat_interval_ns,
@@ -139,4 +140,14 @@ void node_get_info(struct node *n, struct node_info *out)
     };
     memcpy(out->entity, n->identity.entity, 32);
     memcpy(out->public_key, n->local.static_public, 32);
+}
+
+enum config_level node_log_level(const struct node *n)
+{
+    return atomic_load_explicit(&n->log_level, memory_order_relaxed);
+}
+
+void node_set_log_level(struct node *n, enum config_level level)
+{
+    atomic_store_explicit(&n->log_level, level, memory_order_relaxed);
 }

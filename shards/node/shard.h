@@ -33,8 +33,9 @@ struct node {
     struct peers_file peers; /* as it was at the start; contacts hold what is true since */
     unsigned shard_count;
     struct shard **shards;
-    struct spsc *rings;                  /* [from * shard_count + to] */
-    atomic_bool stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
+    struct spsc *rings;                   /* [from * shard_count + to] */
+    atomic_bool stop_requested, running;  /* running: shard 0 serves; before, the others look for shard_abandon() */
+    _Atomic(enum config_level) log_level; /* shard 0 sets it, node_say() looks at it */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
     uint64_t started_ns;
