@@ -17,6 +17,7 @@ struct link_config {
 struct link_slot { /* the session is initialised while `used` */
     struct session session;
     bool used;
+    uint64_t since; /* when its handshake ended */
     uint64_t until; /* when an unconfirmed or previous session is given up */
 };
 

@@ -151,13 +151,19 @@ int config_parse_duration(const char *text, uint64_t *out_ns); /* cli.md 2.1 */
 int config_parse_size(const char *text, uint64_t *out);        /* 65536, 64KiB, 4MiB, 1GiB */
 
 /* The node's directory. Secrets are 64 hex digits in files of mode 0600; node_secrets_wipe() when done. */
+struct node_tokens {   /* of the admin port, as text */
+    char admin[65];    /* admin.token: for everything */
+    char readonly[65]; /* readonly.token: may only read; "": there is none */
+};
 struct node_secrets {
     uint8_t seed[32];          /* identity */
     uint8_t static_secret[32]; /* noise.key */
     uint8_t psk[32];           /* psk */
-    char admin_token[65];      /* admin.token, text */
+    struct node_tokens tokens;
 };
-/* A token alone, of DIR/admin.token or NET_MESH_TOKEN_FILE. As below. */
+/* Both tokens; DIR/readonly.token may be missing. Errors as node_dir_load_secrets(). The caller wipes them. */
+int node_dir_load_tokens(const char *dir, struct node_tokens *, struct config_error *);
+/* A token alone, of a node's directory or NET_MESH_TOKEN_FILE. As below. */
 int admin_token_load(const char *path, char token[65], struct config_error *);
 /* NET_ERR_NOT_FOUND, NET_ERR_IO; NET_ERR_INVALID for a file that others may read or that is not 64 hex digits. */
 int node_dir_load_secrets(const char *dir, struct node_secrets *, struct config_error *);

@@ -236,8 +236,11 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
         err = append_to_ring(log, frames, count, first);
     else
         err = redex_append_frames(log->redex, io_wall(s->io), frames, count, first);
-    if (err == NET_OK)
+    if (err == NET_OK) {
+        log->appended_events += count;
+        log->appended_bytes += frames.len - count * sizeof(uint32_t) /* of their lengths */;
         log_mark_grown(log);
+    }
     return err;
 }
 

@@ -285,12 +285,13 @@ void log_on_list(struct shard *s, unsigned from, uint64_t request)
             .first_seq = heads.first,
             .next_seq = heads.live,
             .bytes = log->open && log->redex ? redex_bytes(log->redex) : 0,
+            .appended_events = log->appended_events,
+            .appended_bytes = log->appended_bytes,
             .subscribers = subscribers,
             .error = log->redex ? redex_error(log->redex) : NET_OK,
             .log = log->kind,
             .exists = log->open,
         };
-        mailbox_send(s, from, MSG_LIST_ROW, 0, request, &row, sizeof row);
+        mailbox_send(s, from, MSG_LIST_ROW, LIST_CHANNELS, request, &row, sizeof row);
     }
-    mailbox_send(s, from, MSG_LIST_END, 0, request, NULL, 0);
 }

@@ -362,7 +362,7 @@ static void on_quiesced(void *ctx)
 
 static int start_control(struct netmesh *nm, struct io *io, char *error, size_t len)
 {
-    int err = admin_init(&nm->admin, io, nm->node, &nm->config, nm->secrets.admin_token);
+    int err = admin_init(&nm->admin, io, nm->node, &nm->config, &nm->secrets.tokens);
     if (err) {
         fail(error, len, "cannot start the admin port: %s", net_err_text(err));
         return err;

@@ -133,14 +133,74 @@ void node_each_subscription(struct node *n, void (*row)(void *, const struct sub
         row(ctx, &n->subscriptions[i]);
 }
 
-void node_list_channels(struct node *n, struct channel_list *l)
+static void list_channels(struct listing *base, const void *body)
 {
-    list_push_back(&n->lists, &l->node.link);
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct channel_list *l = container_of(base, struct channel_list, node);
+    for (size_t i = 0; i < n->channel_count; i++)
+        l->row(l, &n->channels[i]);
+    l->done(l);
 }
 
-void node_list_channels_cancel(struct node *n, struct channel_list *l)
+static void list_sessions(struct listing *base, const void *body)
 {
-    unlink_asked(n, &l->node.link);
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct session_list *l = container_of(base, struct session_list, node);
+    for (size_t i = 0; i < n->session_count; i++)
+        l->row(l, &n->sessions[i]);
+    l->done(l);
+}
+
+static void list_subscribers(struct listing *base, const void *body)
+{
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct subscriber_list *l = container_of(base, struct subscriber_list, node);
+    for (size_t i = 0; i < n->subscriber_count; i++)
+        l->row(l, &n->subscribers[i]);
+    l->done(l);
+}
+
+/* `answer` gets the node and gives all rows and the end. */
+static void start_list(struct node *n, struct listing *l, void (*answer)(struct listing *, const void *))
+{
+    *l = (struct listing){.row = answer};
+    list_push_back(&n->lists, &l->link);
+}
+
+void node_list_channels(struct node *n, struct channel_list *l)
+{
+    start_list(n, &l->node, list_channels);
+}
+
+void node_list_sessions(struct node *n, struct session_list *l)
+{
+    start_list(n, &l->node, list_sessions);
+}
+
+void node_list_subscribers(struct node *n, struct subscriber_list *l)
+{
+    start_list(n, &l->node, list_subscribers);
+}
+
+void node_list_cancel(struct node *n, struct listing *l)
+{
+    unlink_asked(n, &l->link);
+}
+
+void node_each_shard(struct node *n, void (*row)(void *, const struct shard_row *), void *ctx)
+{
+    for (size_t i = 0; i < n->shard_count; i++)
+        row(ctx, &n->shards[i]);
+}
+
+enum config_level node_log_level(const struct node *n)
+{
+    return n->log_level;
+}
+
+void node_set_log_level(struct node *n, enum config_level level)
+{
+    n->log_level = level;
 }
 
 int node_publish_open(struct node *n, struct publisher *p, const struct channel_name *c, bool durable)
@@ -270,10 +330,8 @@ static bool answer_list(struct node *n)
     struct list *l = list_pop(&n->lists);
     if (!l)
         return false;
-    struct channel_list *list = container_of(l, struct channel_list, node.link);
-    for (size_t i = 0; i < n->channel_count; i++)
-        list->row(list, &n->channels[i]);
-    list->done(list);
+    struct listing *list = container_of(l, struct listing, link);
+    list->row(list, n);
     return true;
 }
 
