@@ -126,6 +126,8 @@ struct config_row {
     bool live;           /* a reload changes it */
     const char *pending; /* of a running node: what the file says now and the next start brings, or NULL */
 };
+/* "default", "node.yaml" or "--set": where the value is from. */
+const char *config_source(const struct config_row *);
 /* `started` and `read` as for config_merge(), or NULL when there is no running node. */
 void config_each(const struct config *, const struct config *started, const struct config *read,
                  void (*row)(void *ctx, const struct config_row *), void *ctx);

@@ -1,6 +1,11 @@
 /* What a configuration holds, key by key; and what of a new one a running node can take. */
 #include "shards/config/config_internal.h"
 
+const char *config_source(const struct config_row *row)
+{
+    return row->line > 0 ? "node.yaml" : row->line == CONFIG_LINE_SET ? "--set" : "default";
+}
+
 void config_each(const struct config *c, const struct config *started, const struct config *read,
                  void (*row)(void *ctx, const struct config_row *), void *ctx)
 {

@@ -341,10 +341,20 @@ static void on_signal(struct io_op *op, int32_t res)
         node_shutdown(nm->node);
 }
 
-static void on_config(void *ctx, const struct config *c)
+/* Tokens are read again, too, so that they can be replaced: two small files, in place, since the ring cannot look at a
+ * file's mode. */
+static int on_reload_prepare(void *ctx, struct config_error *error)
+{
+    struct netmesh *nm = ctx;
+    return node_dir_load_tokens(nm->dir, &nm->secrets.tokens, error);
+}
+
+static void on_reload_apply(void *ctx, const struct config *c)
 {
     struct netmesh *nm = ctx;
     admin_apply(nm->admin, c);
+    int err = admin_set_tokens(nm->admin, &nm->secrets.tokens);
+    assert(err == NET_OK);
 }
 
 static void on_admin_stopped(void *ctx)
@@ -368,7 +378,7 @@ static int start_control(struct netmesh *nm, struct io *io, char *error, size_t 
         return err;
     }
     node_on_quiesced(nm->node, on_quiesced, nm);
-    node_on_config(nm->node, on_config, nm);
+    node_on_reload(nm->node, &(struct node_reload_hooks){on_reload_prepare, on_reload_apply, nm});
     if (nm->handle_signals) {
         nm->signal_op = (struct io_op){.kind = IO_SIGNAL, .done = on_signal};
         io_submit(io, &nm->signal_op);

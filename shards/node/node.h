@@ -43,8 +43,13 @@ void shard_set_reactor_stats(struct shard *, const struct reactor_stats *);
 void node_on_quiesced(struct node *, void (*quiesced)(void *ctx), void *ctx);
 void node_admin_stopped(struct node *);
 
-/* Shard 0: called on its thread after a reload, when every shard has the new configuration. */
-void node_on_config(struct node *, void (*reconfigured)(void *ctx, const struct config *), void *ctx);
+/* What is reloaded with node.yaml by whoever runs the node, on shard 0's thread. */
+struct node_reload_hooks {
+    int (*prepare)(void *ctx, struct config_error *); /* before anything changes; an error: nothing does */
+    void (*apply)(void *ctx, const struct config *);  /* every shard has the new configuration */
+    void *ctx;
+};
+void node_on_reload(struct node *, const struct node_reload_hooks *);
 
 /* One turn after completions: rings, timers, outputs, file writes. Returns when it wants the next one: 0 at once. */
 uint64_t shard_turn(struct shard *);

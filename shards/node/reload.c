@@ -143,8 +143,8 @@ void reload_on_configured(struct shard *s, uint64_t logs_kept)
     r->old = NULL;
     if (r->logs_kept)
         r->changes.restart[r->changes.restart_count++] = "channels.log";
-    if (n->reconfigured)
-        n->reconfigured(n->reconfigured_ctx, n->config);
+    if (n->reload_hooks.apply)
+        n->reload_hooks.apply(n->reload_hooks.ctx, n->config);
     finish(r, NET_OK, "");
 }
 
@@ -191,6 +191,8 @@ static void take(struct reload *r)
         return;
     }
     int err = parse(r, &read, &error);
+    if (!err && n->reload_hooks.prepare)
+        err = n->reload_hooks.prepare(n->reload_hooks.ctx, &error);
     if (!err && r->owner->phase != STOP_NONE) {
         err = NET_ERR_STATE;
         text_format(error.text, sizeof error.text, "the node is stopping");
@@ -291,10 +293,9 @@ void node_reload_cancel(struct node *node, struct reload_request *request)
     list_remove(&request->link);
 }
 
-void node_on_config(struct node *node, void (*reconfigured)(void *ctx, const struct config *), void *ctx)
+void node_on_reload(struct node *node, const struct node_reload_hooks *hooks)
 {
-    node->reconfigured = reconfigured;
-    node->reconfigured_ctx = ctx;
+    node->reload_hooks = *hooks;
 }
 
 void node_each_setting(struct node *node, void (*row)(void *ctx, const struct config_row *), void *ctx)

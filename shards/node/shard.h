@@ -39,8 +39,7 @@ struct node {
     _Atomic(enum config_level) log_level; /* shard 0 sets it, node_say() looks at it */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
-    void (*reconfigured)(void *ctx, const struct config *);
-    void *reconfigured_ctx;
+    struct node_reload_hooks reload_hooks;
     uint64_t started_ns;
 };
 
