@@ -20,6 +20,8 @@ int client_open(struct client *c, const struct cli_args *args)
     if (code != CLI_OK)
         return code;
     enum http_result result = http_open(&c->http, &c->endpoint, args->timeout_ns);
+    cli_say(args, SAY_DEBUG, "%s to %s within %g s", result == HTTP_DONE ? "connected" : "not connected",
+            c->endpoint.host, (double)args->timeout_ns / 1e9);
     return result == HTTP_DONE ? CLI_OK : client_failed(c, result);
 }
 
@@ -32,8 +34,8 @@ void client_close(struct client *c)
 enum http_result client_send_head(struct client *c, const char *method, const char *target, const char *type,
                                   uint64_t length)
 {
-    if (c->args->verbose)
-        fprintf(stderr, "net-mesh: %s %s at %s\n", method, target, c->endpoint.shown);
+    cli_say(c->args, SAY_INFO, "%s %s at %s", method, target, c->endpoint.shown);
+    c->asked = http_now();
     return http_send_head(&c->http, &c->endpoint, method, target, type, length);
 }
 
@@ -84,6 +86,9 @@ const char *client_error_text(struct json_object *answer, const char *key)
 int client_check(const struct client *c)
 {
     const struct http *h = &c->http;
+    cli_say(c->args, SAY_INFO, "status %u after %.1f ms", h->status, (double)(http_now() - c->asked) / 1e6);
+    if (h->body)
+        cli_say(c->args, SAY_TRACE, "%zu bytes: %.1000s", h->body_len, h->body);
     if (h->status / 100 == 2)
         return CLI_OK;
     struct json_object *answer = h->body ? json_tokener_parse(h->body) : NULL;

@@ -9,6 +9,7 @@
 struct client {
     const struct cli_args *args;
     const char *subject; /* what the node's errors are about, for messages; NULL: they say it themselves */
+    uint64_t asked;      /* when the request went out, monotonic ns */
     struct endpoint endpoint;
     struct http http;
 };

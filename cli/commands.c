@@ -8,20 +8,21 @@ enum { MANY = 1 << 20 };
 const struct cli_command cli_commands[] = {
     {"init", "DIR [--listen A:P] [--admin A:P|unix:PATH] [--psk-from DIR|--psk-file F] [--set KEY=VALUE]... [--force]",
      1, 1,
-     BIT(OPTION_LISTEN) | BIT(OPTION_ADMIN) | BIT(OPTION_PSK_FROM) | BIT(OPTION_PSK_FILE) | BIT(OPTION_SET) |
-         BIT(OPTION_FORCE),
+     CLI_LOCAL | BIT(OPTION_LISTEN) | BIT(OPTION_ADMIN) | BIT(OPTION_PSK_FROM) | BIT(OPTION_PSK_FILE) |
+         BIT(OPTION_SET) | BIT(OPTION_FORCE),
      command_init, "make a node's directory",
      "Makes DIR with a commented node.yaml, the node's keys and an admin token, and shows who the node is.\n"
      "The nodes of one mesh share one psk: make it with the first, take it over with --psk-from.\n",
      "  net-mesh init a\n"
      "  net-mesh init b --listen '[::]:20047' --admin 127.0.0.1:20048 --psk-from a\n"
      "  net-mesh init a --set shards.count=2 --force\n"},
-    {"node run", "DIR [--set KEY=VALUE]...", 1, 1, BIT(OPTION_SET), command_node_run, "run a node in the foreground",
+    {"node run", "DIR [--set KEY=VALUE]...", 1, 1, CLI_LOCAL | BIT(OPTION_SET), command_node_run,
+     "run a node in the foreground",
      "Prints one JSON line when the node serves, {\"event\":\"ready\",...}, and what a person should know on stderr.\n"
      "SIGINT, SIGTERM and `net-mesh shutdown` stop it in good order. -q and -v set logging.level to error and debug.\n",
      "  net-mesh node run a\n"
      "  net-mesh node run a --set logging.level=debug\n"},
-    {"node info", "DIR", 1, 1, 0, command_node_info, "show who a node is, from its files alone",
+    {"node info", "DIR", 1, 1, CLI_LOCAL, command_node_info, "show who a node is, from its files alone",
      "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
     {"peer add",
      "NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 [--mode direct|routed] "
@@ -64,8 +65,8 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint a metrics | grep dropped\n"},
     {"shutdown", "", 0, 0, 0, command_shutdown, "stop the node in good order; returns when its process is gone", "",
      "  net-mesh --endpoint a shutdown\n"},
-    {"version", "", 0, 0, 0, command_version, "show the version of this program", "", "  net-mesh version\n"},
-    {"help", "[COMMAND]", 0, 2, 0, command_help, "show help", "", "  net-mesh help peer add\n"},
+    {"version", "", 0, 0, CLI_LOCAL, command_version, "show the version of this program", "", "  net-mesh version\n"},
+    {"help", "[COMMAND]", 0, 2, CLI_LOCAL, command_help, "show help", "", "  net-mesh help peer add\n"},
 };
 
 const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];

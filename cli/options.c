@@ -8,16 +8,17 @@
 #include "shards/config/config.h"
 
 #define GLOBAL_OPTIONS ((UINT64_C(1) << OPTION_LISTEN) - 1)
-#define TIMEOUT_DEFAULT_NS (UINT64_C(30) * 1000000000)
 
 const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_ENDPOINT] = {"endpoint", 0, "DIR|URL",
                          "the node: its directory, http://HOST:PORT, A:P or unix:PATH (NET_MESH_ENDPOINT)"},
+    [OPTION_CONFIG] = {"config", 0, "FILE", "profiles; ~/.config/net-mesh/config.toml (NET_MESH_CONFIG)"},
+    [OPTION_PROFILE] = {"profile", 0, "NAME", "the profile of that file to use (NET_MESH_PROFILE)"},
     [OPTION_OUTPUT] = {"output", 0, "FORMAT", "json, ndjson, yaml, table or text; the default depends on the terminal"},
     [OPTION_TIMEOUT] = {"timeout", 0, "DURATION", "how long the command may take, or a stream its first answer (30s)"},
-    [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, only errors"},
-    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more on stderr; may be repeated"},
-    [OPTION_NO_COLOR] = {"no-color", 0, NULL, "accepted: nothing is coloured (NO_COLOR)"},
+    [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, no warnings, only errors"},
+    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more on stderr: requests; -vv: details (NET_MESH_LOG)"},
+    [OPTION_NO_COLOR] = {"no-color", 0, NULL, "no colours on a terminal (NO_COLOR)"},
     [OPTION_HELP] = {"help", 'h', NULL, "show help and end"},
     [OPTION_VERSION] = {"version", 'V', NULL, "show the version and end"},
     [OPTION_LISTEN] = {"listen", 0, "A:P", "UDP address of the mesh ([::]:20037)"},
@@ -62,7 +63,7 @@ static int take_option(struct cli_args *args, int option, const char *value)
     if (option == OPTION_SET)
         args->sets[args->set_count++] = value;
     if (option == OPTION_VERBOSE)
-        args->verbose++;
+        args->level = args->level < SAY_TRACE ? args->level + 1 : SAY_TRACE;
     else if (option != OPTION_SET && args->value[option])
         return cli_error(CLI_USAGE, "--%s is given twice", cli_options[option].name);
     args->value[option] = value;
@@ -172,12 +173,27 @@ static int check_command(const struct cli_args *args)
     return CLI_OK;
 }
 
+/* -q counts unless -v is given; NET_MESH_LOG, when it is a level, replaces both. */
+static void choose_level(struct cli_args *args)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug", "trace"};
+    const char *log = getenv("NET_MESH_LOG");
+    if (cli_has(args, OPTION_QUIET) && !cli_has(args, OPTION_VERBOSE))
+        args->level = SAY_ERROR;
+    for (unsigned i = 0; log && i < sizeof levels / sizeof levels[0]; i++)
+        if (strcmp(log, levels[i]) == 0) {
+            args->level = (enum cli_level)i;
+            args->level_from_log = true;
+        }
+}
+
 static int read_globals(struct cli_args *args)
 {
     static const char *const formats[] = {"json", "ndjson", "yaml", "table", "text"};
     const char *output = args->value[OPTION_OUTPUT], *timeout = args->value[OPTION_TIMEOUT];
     args->output = OUTPUT_DEFAULT;
-    args->timeout_ns = TIMEOUT_DEFAULT_NS;
+    args->timeout_ns = CLI_TIMEOUT_DEFAULT_NS;
+    choose_level(args);
     for (unsigned i = 0; output && i < sizeof formats / sizeof formats[0]; i++)
         if (strcmp(output, formats[i]) == 0)
             args->output = (enum output_format)i;
@@ -198,11 +214,14 @@ static const struct cli_command *instead(const struct cli_args *args)
 
 int cli_parse(struct cli_args *args, int argc, char **argv)
 {
+    args->level = SAY_WARN;
     int code = split(args, argc, argv);
     if (code == CLI_OK)
         code = read_globals(args);
     if (code != CLI_OK || (args->command = instead(args)) != NULL)
         return code;
     code = find_command(args);
-    return code == CLI_OK ? check_command(args) : code;
+    if (code == CLI_OK)
+        code = check_command(args);
+    return code == CLI_OK && !(args->command->options & CLI_LOCAL) ? profile_load(args) : code;
 }

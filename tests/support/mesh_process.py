@@ -325,5 +325,6 @@ def main():
     for name in [name for name in os.environ if name.startswith("NET_MESH_")]:
         if name not in ("NET_MESH_E2E_LONG",):
             del os.environ[name]
+    os.environ["NET_MESH_CONFIG"] = "/nonexistent/config.toml"  # no profiles of whoever runs the tests
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     unittest.main(verbosity=2)

@@ -18,6 +18,9 @@ static void set_up(void)
     cr_assert_eq(chdir(base), 0);
     unsetenv("NET_MESH_ENDPOINT");
     unsetenv("NET_MESH_TOKEN_FILE");
+    setenv("NET_MESH_CONFIG", "none.toml", 1);
+    unsetenv("NET_MESH_PROFILE");
+    unsetenv("NET_MESH_LOG");
     unsetenv("NO_COLOR");
 }
 
