@@ -114,6 +114,8 @@ const char *cli_style_code(enum cli_style);
 /* ---- commands.c ---- */
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
+/* The command whose name the first of `count` words are, *used of them; NULL: none. */
+const struct cli_command *cli_find_command(const char *const *words, size_t count, size_t *used);
 
 /* ---- options.c ---- */
 
@@ -124,6 +126,10 @@ struct cli_option_info {
     const char *help;
 };
 extern const struct cli_option_info cli_options[OPTION_TOTAL];
+#define CLI_GLOBAL_OPTIONS ((UINT64_C(1) << OPTION_LISTEN) - 1) /* bits, as in cli_command.options */
+/* The option of this name or letter; OPTION_TOTAL: none. */
+enum cli_option cli_find_option(const char *name, size_t len);
+enum cli_option cli_find_letter(char letter);
 
 #define CLI_TIMEOUT_DEFAULT_NS (UINT64_C(30) * 1000000000)
 
@@ -135,6 +141,17 @@ int cli_parse(struct cli_args *args, int argc, char **argv);
 void help_command(const struct cli_command *);
 /* Help for the words of a command: a command's own, its group's, or all. CLI_USAGE when there is no such command. */
 int help_words(const char *const *words, size_t count);
+/* What exit codes and environment variables mean; the last has no name. */
+struct cli_note {
+    const char *name, *text;
+};
+extern const struct cli_note cli_exit_codes[], cli_environment[];
+
+/* ---- complete.c ---- */
+
+/* Prints what may stand in the place of the last of `count` words (the command line behind "net-mesh"), a line each:
+ * the word, a tab, what it is. ":files" and ":dirs" stand for paths. `count` is at least 1. */
+void complete_words(const char *const *words, size_t count);
 
 /* ---- one function per command ---- */
 int command_init(const struct cli_args *);
@@ -152,6 +169,8 @@ int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);
 int command_shutdown(const struct cli_args *);
 int command_doctor(const struct cli_args *);
+int command_completion(const struct cli_args *);
+int command_man(const struct cli_args *);
 int command_version(const struct cli_args *);
 int command_help(const struct cli_args *);
 

@@ -104,16 +104,6 @@ int client_check(const struct client *c)
     return exit_code;
 }
 
-static int print_answer(const struct client *c)
-{
-    struct json_object *answer = c->http.body ? json_tokener_parse(c->http.body) : NULL;
-    if (!answer)
-        return cli_error(CLI_FAILURE, "%s: the answer is not JSON", c->endpoint.shown);
-    int code = output_value(output_one_shot(c->args), answer);
-    json_object_put(answer);
-    return code;
-}
-
 static enum http_result exchange(struct client *c, const char *method, const char *target, struct json_object *body)
 {
     size_t len = 0;
@@ -126,17 +116,29 @@ static enum http_result exchange(struct client *c, const char *method, const cha
     return result == HTTP_DONE || result == HTTP_ANSWERED ? http_receive(&c->http) : result;
 }
 
-int client_run(const struct cli_args *args, const char *method, const char *target, struct json_object *body)
+int client_ask(const struct cli_args *args, const char *method, const char *target, struct json_object *body,
+               struct json_object **answer)
 {
     struct client c;
+    *answer = NULL;
     int code = client_open(&c, args);
     if (code == CLI_OK) {
         enum http_result result = exchange(&c, method, target, body);
         code = result == HTTP_DONE ? client_check(&c) : client_failed(&c, result);
     }
-    if (code == CLI_OK)
-        code = print_answer(&c);
+    if (code == CLI_OK && (*answer = c.http.body ? json_tokener_parse(c.http.body) : NULL) == NULL)
+        code = cli_error(CLI_FAILURE, "%s: the answer is not JSON", c.endpoint.shown);
     client_close(&c);
+    return code;
+}
+
+int client_run(const struct cli_args *args, const char *method, const char *target, struct json_object *body)
+{
+    struct json_object *answer;
+    int code = client_ask(args, method, target, body, &answer);
+    if (code == CLI_OK)
+        code = output_value(output_one_shot(args), answer);
+    json_object_put(answer);
     return code;
 }
 

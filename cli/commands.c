@@ -1,4 +1,6 @@
 /* Every command: what it takes, what it does, how it is used. */
+#include <string.h>
+
 #include "cli/cli.h"
 
 #define BIT(option) (UINT64_C(1) << (option))
@@ -30,7 +32,7 @@ const struct cli_command cli_commands[] = {
      1, 1, BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) | BIT(OPTION_MODE),
      command_peer_add, "make a peer known to the node",
      "A v0.19 peer without an address may connect to us; we do not connect to it.\n",
-     "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key 8f40...\n"
+     "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key 8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f\n"
      "  net-mesh --endpoint a peer add old --node-id 0xe93c7424f25e8ada --compat v0.19\n"},
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
     {"peer rm", "NAME", 1, 1, 0, command_peer_rm, "forget a peer and the subscriptions to it", "",
@@ -75,8 +77,40 @@ const struct cli_command cli_commands[] = {
      "  net-mesh doctor\n"
      "  net-mesh doctor a\n"
      "  net-mesh doctor a --output json\n"},
+    {"completion", "bash|zsh|fish", 1, MANY, CLI_LOCAL, command_completion,
+     "print what a shell needs to complete commands",
+     "Commands, options, their words, and the channels and peers of the node that the line names. Installed with the\n"
+     "program; these load it by hand.\n",
+     "  source <(net-mesh completion bash)\n"
+     "  net-mesh completion zsh > ~/.zfunc/_net-mesh\n"
+     "  net-mesh completion fish > ~/.config/fish/completions/net-mesh.fish\n"},
+    {"man", "[COMMAND...|node.yaml]", 0, 2, CLI_LOCAL, command_man, "print a manual page",
+     "The page of all commands, of one, or of the keys of node.yaml, as source for man.\n",
+     "  net-mesh man | man -l -\n"
+     "  net-mesh man tail | man -l -\n"
+     "  net-mesh man node.yaml > net-mesh.yaml.5\n"},
     {"version", "", 0, 0, CLI_LOCAL, command_version, "show the version of this program", "", "  net-mesh version\n"},
-    {"help", "[COMMAND]", 0, 2, CLI_LOCAL, command_help, "show help", "", "  net-mesh help peer add\n"},
+    {"help", "[COMMAND...]", 0, 2, CLI_LOCAL, command_help, "show help", "", "  net-mesh help peer add\n"},
 };
 
 const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];
+
+/* How many of the words name `command`; 0: they do not. */
+static size_t match(const struct cli_command *command, const char *const *words, size_t count)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+    if (count < 1 || strlen(words[0]) != first || memcmp(words[0], command->name, first) != 0)
+        return 0;
+    if (!space)
+        return 1;
+    return count >= 2 && strcmp(words[1], space + 1) == 0 ? 2 : 0;
+}
+
+const struct cli_command *cli_find_command(const char *const *words, size_t count, size_t *used)
+{
+    for (size_t i = 0; i < cli_command_count; i++)
+        if ((*used = match(&cli_commands[i], words, count)) > 0)
+            return &cli_commands[i];
+    return NULL;
+}

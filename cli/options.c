@@ -7,8 +7,6 @@
 #include "core/base/err.h"
 #include "shards/config/config.h"
 
-#define GLOBAL_OPTIONS ((UINT64_C(1) << OPTION_LISTEN) - 1)
-
 const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_ENDPOINT] = {"endpoint", 0, "DIR|URL",
                          "the node: its directory, http://HOST:PORT, A:P or unix:PATH (NET_MESH_ENDPOINT)"},
@@ -42,23 +40,23 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_RAW] = {"raw", 0, NULL, "write the bytes of each event and a line feed"},
 };
 
-static int find_long(const char *name, size_t len)
+enum cli_option cli_find_option(const char *name, size_t len)
 {
-    for (int i = 0; i < OPTION_TOTAL; i++)
-        if (strlen(cli_options[i].name) == len && memcmp(cli_options[i].name, name, len) == 0)
-            return i;
-    return -1;
+    int i = 0;
+    while (i < OPTION_TOTAL && (strlen(cli_options[i].name) != len || memcmp(cli_options[i].name, name, len) != 0))
+        i++;
+    return (enum cli_option)i;
 }
 
-static int find_letter(char letter)
+enum cli_option cli_find_letter(char letter)
 {
-    for (int i = 0; i < OPTION_TOTAL; i++)
-        if (cli_options[i].letter == letter)
-            return i;
-    return -1;
+    int i = 0;
+    while (i < OPTION_TOTAL && cli_options[i].letter != letter)
+        i++;
+    return (enum cli_option)i;
 }
 
-static int take_option(struct cli_args *args, int option, const char *value)
+static int take_option(struct cli_args *args, enum cli_option option, const char *value)
 {
     if (option == OPTION_SET)
         args->sets[args->set_count++] = value;
@@ -75,8 +73,8 @@ static int take_long(struct cli_args *args, int argc, char **argv, int *i)
 {
     const char *name = argv[*i] + 2, *equals = strchr(name, '=');
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
-    int option = find_long(name, len);
-    if (option < 0)
+    enum cli_option option = cli_find_option(name, len);
+    if (option == OPTION_TOTAL)
         return cli_error(CLI_USAGE, "unknown option --%.*s; net-mesh --help shows what there is", (int)len, name);
     if (!cli_options[option].argument)
         return equals ? cli_error(CLI_USAGE, "--%.*s takes no value", (int)len, name) : take_option(args, option, "");
@@ -91,8 +89,9 @@ static int take_long(struct cli_args *args, int argc, char **argv, int *i)
 static int take_short(struct cli_args *args, int argc, char **argv, int *i)
 {
     for (const char *p = argv[*i] + 1; *p; p++) {
-        int option = find_letter(*p), code;
-        if (option < 0)
+        enum cli_option option = cli_find_letter(*p);
+        int code;
+        if (option == OPTION_TOTAL)
             return cli_error(CLI_USAGE, "unknown option -%c; net-mesh --help shows what there is", *p);
         if (!cli_options[option].argument) {
             if ((code = take_option(args, option, "")) != CLI_OK)
@@ -124,31 +123,19 @@ static int split(struct cli_args *args, int argc, char **argv)
     return code;
 }
 
-/* How many of the words name `command`; 0: they do not. */
-static size_t match(const struct cli_command *command, const char *const *words, size_t count)
-{
-    const char *space = strchr(command->name, ' ');
-    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
-    if (count < 1 || strlen(words[0]) != first || memcmp(words[0], command->name, first) != 0)
-        return 0;
-    if (!space)
-        return 1;
-    return count >= 2 && strcmp(words[1], space + 1) == 0 ? 2 : 0;
-}
-
 static int find_command(struct cli_args *args)
 {
     bool group = false;
     if (args->word_count == 0)
         return cli_error(CLI_USAGE, "which command? net-mesh --help shows them");
+    size_t used;
+    args->command = cli_find_command(args->words, args->word_count, &used);
+    if (args->command) {
+        args->word_count -= used;
+        memmove(args->words, args->words + used, args->word_count * sizeof *args->words);
+        return CLI_OK;
+    }
     for (size_t i = 0; i < cli_command_count; i++) {
-        size_t used = match(&cli_commands[i], args->words, args->word_count);
-        if (used) {
-            args->command = &cli_commands[i];
-            args->word_count -= used;
-            memmove(args->words, args->words + used, args->word_count * sizeof *args->words);
-            return CLI_OK;
-        }
         size_t len = strlen(args->words[0]);
         group |= strncmp(cli_commands[i].name, args->words[0], len) == 0 && cli_commands[i].name[len] == ' ';
     }
@@ -163,7 +150,7 @@ static int check_command(const struct cli_args *args)
 {
     const struct cli_command *c = args->command;
     for (int i = 0; i < OPTION_TOTAL; i++)
-        if (args->value[i] && !((c->options | GLOBAL_OPTIONS) >> i & 1))
+        if (args->value[i] && !((c->options | CLI_GLOBAL_OPTIONS) >> i & 1))
             return cli_error(CLI_USAGE, "%s takes no --%s; usage: net-mesh %s %s", c->name, cli_options[i].name,
                              c->name, c->arguments);
     if (args->word_count < c->min_words || args->word_count > c->max_words)

@@ -80,6 +80,15 @@ def run(*arguments, stdin=b"", status=0, env=None, seconds=120, program=None):
     return done
 
 
+def help_of(command):
+    return run("help", *command.split()).stdout.decode()
+
+
+def commands():
+    """Every command there is: "init", "peer add", …"""
+    return [line[2:].split("  ")[0] for line in help_of("").split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+
+
 def namespaces_work():
     return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "--net", "true"], stderr=subprocess.DEVNULL,
                                                 check=False).returncode == 0
