@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/text.h"
 #include "core/channel/channel.h"
 #include "shards/config/config_internal.h"
 
@@ -43,7 +44,7 @@ static int take_setting(struct document *d, const struct config_key *key, const 
     const char *text = config_value_text(key, value);
     if (text && config_key_set_channel(key, settings, text) == NET_OK)
         return NET_OK;
-    snprintf(full, sizeof full, "%s.%s", path, key->name + sizeof section);
+    text_format(full, sizeof full, "%s.%s", path, key->name + sizeof section);
     config_key_allowed(key, allowed);
     return document_fail(d, value, full, allowed);
 }
