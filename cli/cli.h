@@ -49,6 +49,10 @@ enum cli_option {
     OPTION_FOLLOW,
     OPTION_COUNT,
     OPTION_RAW,
+    OPTION_DURATION,
+    OPTION_SIZE,
+    OPTION_DIR,
+    OPTION_QUICK,
     OPTION_TOTAL,
 };
 
@@ -123,6 +127,7 @@ int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);
 int command_shutdown(const struct cli_args *);
 int command_doctor(const struct cli_args *);
+int command_bench(const struct cli_args *);
 int command_version(const struct cli_args *);
 int command_help(const struct cli_args *);
 

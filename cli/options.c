@@ -39,6 +39,10 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on as events come"},
     [OPTION_COUNT] = {"count", 'n', "N", "end after N events"},
     [OPTION_RAW] = {"raw", 0, NULL, "write the bytes of each event and a line feed"},
+    [OPTION_DURATION] = {"duration", 0, "TIME", "how long each figure is measured (5s)"},
+    [OPTION_SIZE] = {"size", 0, "N[,N]...", "bytes of an event (64,256,1024,4096)"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "where to store: a directory on the disk to test (TMPDIR, /var/tmp)"},
+    [OPTION_QUICK] = {"quick", 0, NULL, "half a second a figure, and two sizes"},
 };
 
 static int find_long(const char *name, size_t len)
