@@ -188,8 +188,8 @@ struct node_dir_init {
     bool force; /* rewrite node.yaml only */
 };
 /* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS for a node's directory
- * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files, with
- * *error filled. */
+ * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files,
+ * with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
 
 /* peers.yaml: peers and subscriptions. */
