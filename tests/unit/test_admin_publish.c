@@ -362,7 +362,7 @@ Test(admin_publish, ndjson_with_back_pressure)
     int client = begin(NDJSON);
     w.node.room = 0;
     for (int i = 0; i < 10000; i++) {
-        say_chunk(client, "{\"data\":\"x\"}\n{\"data\":\"", 23);
+        say_chunk(client, "{\"data\":\"x\"}\n{\"data\":\"", 22);
         say_chunk(client, "\"}\n", 3);
     }
     cr_assert_lt(w.stream.ends[client].taken, w.stream.ends[client].to_server.len);
