@@ -150,6 +150,13 @@ static bool wants_redial(const struct link *l, uint64_t now)
     return session_secure(s) && (session_wants_rekey(s) || now - l->current_since > l->config->rekey_interval_ns);
 }
 
+void link_on_config(struct link *l, uint64_t now)
+{
+    l->heartbeat_at = timer_earlier(l->heartbeat_at, now + l->config->heartbeat_interval_ns);
+    if (l->next.used)
+        l->next.until = timer_earlier(l->next.until, now + l->config->handshake_timeout_ns);
+}
+
 unsigned link_on_tick(struct link *l, struct crypto *crypto, uint64_t now)
 {
     unsigned want = 0;

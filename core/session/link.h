@@ -61,6 +61,10 @@ void link_forget_previous(struct link *, struct crypto *);
 /* The session to send under, or NULL. */
 struct session *link_tx(struct link *);
 
+/* The values behind `config` have changed: what is due by them is not later than they say now. Tick by link_deadline().
+ */
+void link_on_config(struct link *, uint64_t now);
+
 enum link_want { /* bits */
                  LINK_WANT_NOTHING = 0,
                  LINK_WANT_HEARTBEAT = 1, /* send one under link_tx() */

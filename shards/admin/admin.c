@@ -102,6 +102,28 @@ static void on_accept(struct io_op *op, int32_t res)
     admin_check_stopped(a);
 }
 
+/* Nobody waits longer than the new timeout from now on; the lists stay in order of their deadlines. */
+static void shorten_waits(struct admin *a, enum wait_kind kind)
+{
+    uint64_t latest = io_now(a->io) + a->timeout[kind];
+    for (struct list *l = a->waiting[kind].next; l != &a->waiting[kind]; l = l->next) {
+        struct connection *c = container_of(l, struct connection, wait_link);
+        if (c->wait_until > latest)
+            c->wait_until = latest;
+    }
+}
+
+void admin_apply(struct admin *a, const struct config *config)
+{
+    uint64_t idle = config->admin_idle_timeout_ns;
+    a->max_connections = config->admin_connections;
+    a->header_bytes = config->admin_header_bytes;
+    a->timeout[WAIT_IDLE] = idle;
+    a->timeout[WAIT_SLOW] = idle < slow_ns ? idle : slow_ns;
+    shorten_waits(a, WAIT_IDLE);
+    shorten_waits(a, WAIT_SLOW);
+}
+
 int admin_set_tokens(struct admin *a, const struct node_tokens *tokens)
 {
     _Static_assert(sizeof tokens->admin <= TOKEN_BYTES && sizeof tokens->readonly <= TOKEN_BYTES, "they fit");
@@ -128,18 +150,14 @@ int admin_init(struct admin **out, struct io *io, struct node *node, const struc
     }
     a->io = io;
     a->node = node;
-    a->max_connections = config->admin_connections;
-    a->header_bytes = config->admin_header_bytes;
     a->is_unix = config->admin.is_unix;
-    uint64_t idle = config->admin_idle_timeout_ns;
-    a->timeout[WAIT_IDLE] = idle;
-    a->timeout[WAIT_SLOW] = idle < slow_ns ? idle : slow_ns;
     a->timeout[WAIT_LINGER] = linger_ns;
     a->timeout[WAIT_LOG] = log_retry_ns;
     a->timeout[WAIT_ALIVE] = alive_ns;
     a->timeout[WAIT_STOP] = stop_ns;
     for (int i = 0; i < WAIT_KINDS; i++)
         list_init(&a->waiting[i]);
+    admin_apply(a, config);
     list_init(&a->connections);
     list_init(&a->strangers);
     for (int i = 0; i < REFUSALS; i++)

@@ -19,6 +19,8 @@ struct admin_stats { /* since the start; only shard 0 reads them */
 int admin_init(struct admin **, struct io *, struct node *, const struct config *, const struct node_tokens *);
 /* Others from the next request on. NET_ERR_INVALID: one does not have a token's form, and nothing changes. */
 int admin_set_tokens(struct admin *, const struct node_tokens *);
+/* What of admin.* counts from now on, also for connections that are open; of admin.listen, what was bound stays. */
+void admin_apply(struct admin *, const struct config *);
 const struct admin_stats *admin_get_stats(const struct admin *);
 /* Idle and slow connections end by this; call when now >= admin_deadline(), monotonic ns, UINT64_MAX for never. */
 uint64_t admin_deadline(const struct admin *);

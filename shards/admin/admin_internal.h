@@ -161,6 +161,7 @@ struct connection {
     const struct exchange *exchange; /* of the request at work, or NULL */
     union {
         struct control_request control;
+        struct reload_request reload;
         struct {
             union {
                 struct channel_list channels;
@@ -267,6 +268,8 @@ void healthz_get(struct connection *);
 void openapi_get(struct connection *);
 void node_get(struct connection *);
 void shards_get(struct connection *);
+void config_get(struct connection *);
+void reload_post(struct connection *);
 void log_level_get(struct connection *);
 void log_level_put(struct connection *);
 void metrics_get(struct connection *);

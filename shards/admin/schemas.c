@@ -96,6 +96,19 @@ static const struct schema level = ENUM("error", "warn", "info", "debug");
 const struct schema schema_log_level =
     OBJECT("log_level", "what the node logs: this and what is worse", FIELD("level", &level));
 
+static const struct schema setting_source = ENUM("default", "node.yaml", "--set");
+static const struct schema setting = OBJECT(
+    "setting", "a key of node.yaml", FIELD("key", &schema_text),
+    FIELD("value", &schema_text, .about = "in use, as node.yaml would have it"), FIELD("source", &setting_source),
+    FIELD("line", &schema_u64, .about = "of node.yaml; null: from elsewhere", .nullable = true),
+    FIELD("applies", &schema_text, .about = "when a change of it counts"),
+    FIELD("pending", &schema_text, .about = "what the next start brings; null: the same", .nullable = true));
+const struct schema schema_settings = ARRAY(&setting, NULL);
+static const struct schema key_names = ARRAY(&schema_text, "names of keys");
+const struct schema schema_reloaded =
+    OBJECT("reloaded", NULL, FIELD("applied", &key_names, .about = "changed, and in use"),
+           FIELD("restart_needed", &key_names, .about = "changed, but only the next start brings it"));
+
 const struct schema schema_stopping = OBJECT("stopping", "the connection stays open until the process is gone",
                                              FIELD("stopping", &schema_flag), FIELD("pid", &schema_u64));
 
@@ -187,6 +200,8 @@ const struct schema *const schemas_named[] = {
     &schema_publish_error,
     &schema_node,
     &shard,
+    &setting,
+    &schema_reloaded,
     &schema_log_level,
     &schema_stopping,
     &peer,

@@ -65,6 +65,8 @@ struct store {
     struct list waiting, saving; /* control_request */
 };
 
+struct reload; /* reload.h */
+
 struct contacts {
     struct shard *shard;
     struct map by_id;
@@ -73,6 +75,7 @@ struct contacts {
     uint32_t wanted_count; /* of all contacts */
     struct guard guard;
     struct store store;
+    struct reload *reload;
     struct timer request_timer, publish_timer;
     struct list requests;  /* control_request waiting for a peer, by deadline scan */
     struct list refusals;  /* answers that are due in the next turn */

@@ -74,6 +74,21 @@ void node_unsubscribe(struct node *, const struct channel_name *, uint64_t peer,
 /* Forget a request whose client went away; its `done` will not be called. */
 void node_request_cancel(struct node *, struct control_request *);
 
+/*
+ * Reads DIR/node.yaml again, with the --set of the start. What can change at run time does, on all shards, before
+ * `done`; what cannot is named. A mistake in the file (NET_ERR_INVALID, NET_ERR_TOO_LARGE), a file that cannot be read,
+ * and a node that stops (NET_ERR_STATE) change nothing: `message` says what is wrong and `changes` is NULL. Who asks
+ * while a reload is under way is answered by another one after it.
+ */
+struct reload_request {
+    void (*done)(struct reload_request *, int err, const char *message, const struct config_changes *changes);
+    struct list link; /* the node's from here on */
+};
+void node_reload(struct node *, struct reload_request *);
+void node_reload_cancel(struct node *, struct reload_request *); /* its `done` will not be called */
+/* Every key and its value in use; config_row.pending has what waits for the next start. */
+void node_each_setting(struct node *, void (*row)(void *ctx, const struct config_row *), void *ctx);
+
 /* What this node says: changed at once, on all shards. */
 enum config_level node_log_level(const struct node *);
 void node_set_log_level(struct node *, enum config_level);

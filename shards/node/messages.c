@@ -9,6 +9,7 @@
 #include "shards/node/membership.h"
 #include "shards/node/peer.h"
 #include "shards/node/receive.h"
+#include "shards/node/reload.h"
 #include "shards/node/view.h"
 
 /* Bodies are copied out: the record's memory has no type of its own and is aligned to 16 only at its head. */
@@ -76,6 +77,9 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
         break;
     case MSG_LIST_END:
         contacts_on_list_end(s, r->arg);
+        break;
+    case MSG_CONFIGURED:
+        reload_on_configured(s, r->arg);
         break;
     case MSG_STOPPED:
         contacts_on_stopped(s, from, (enum stop_phase)r->aux);
@@ -216,6 +220,11 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     case MSG_DATA:
         view_on_data(s, r);
         break;
+    case MSG_CONFIG: {
+        BODY(struct msg_config, m);
+        reload_on_config(s, m.config);
+        break;
+    }
     case MSG_STOP:
         stop_on_message(s, (enum stop_phase)r->aux);
         break;

@@ -37,8 +37,14 @@ enum message_kind {
     MSG_LIST,         /* shard 0 -> all: aux enum list_kind, arg request; rows and an end come back */
     MSG_LIST_ROW,     /* aux enum list_kind: a struct msg_list_row, session_row or subscriber_row */
     MSG_LIST_END,
-    MSG_STOP,    /* shard 0 -> all: aux = enum stop_phase */
-    MSG_STOPPED, /* all -> shard 0: aux = phase reached */
+    MSG_CONFIG,     /* shard 0 -> all: the configuration from now on, by reference */
+    MSG_CONFIGURED, /* all -> shard 0: have it, and no longer use the one before; arg: logs kept of another kind */
+    MSG_STOP,       /* shard 0 -> all: aux = enum stop_phase */
+    MSG_STOPPED,    /* all -> shard 0: aux = phase reached */
+};
+
+struct msg_config {
+    const struct config *config; /* shard 0's, which frees it when all have answered for the next one */
 };
 
 struct msg_session {

@@ -25,12 +25,12 @@ struct contacts;
 struct tx_buffer;
 
 struct node {
-    struct config config;
+    const struct config *config; /* the newest, immutable; shard 0's: the shards read their own s->config */
+    struct config started;       /* what the files said at the start */
     struct node_options options; /* pointers inside are not used after node_create, but dir */
     char dir[CONFIG_PATH_MAX];
     struct identity identity;
     struct handshake_local local;
-    struct link_config link_config;
     struct peers_file peers; /* as it was at the start; contacts hold what is true since */
     unsigned shard_count;
     struct shard **shards;
@@ -39,12 +39,15 @@ struct node {
     _Atomic(enum config_level) log_level; /* shard 0 sets it, node_say() looks at it */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
+    struct node_reload_hooks reload_hooks;
     uint64_t started_ns;
 };
 
 struct shard {
     struct node *node;
     unsigned index;
+    const struct config *config; /* the node's, as far as this shard has been told */
+    struct link_config link_config;
     struct io *io;
     struct crypto *crypto;
     struct timer_wheel timers;

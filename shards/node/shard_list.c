@@ -27,7 +27,7 @@ static uint64_t fullest_ring(const struct node *n, unsigned to)
 
 void node_each_shard(struct node *n, void (*row)(void *ctx, const struct shard_row *), void *ctx)
 {
-    const struct config *c = &n->config;
+    const struct config *c = n->config;
     for (unsigned i = 0; i < n->shard_count; i++) {
         const struct shard_metrics *m = &n->shards[i]->metrics;
         struct shard_row r = {

@@ -25,6 +25,7 @@ void fake_node_init(struct node *n)
     n->room = UINT32_MAX;
     n->next_seq = 1;
     list_init(&n->requests);
+    list_init(&n->reloads);
     list_init(&n->lists);
     list_init(&n->lookups);
     list_init(&n->publishers);
@@ -40,8 +41,8 @@ void fake_node_add(struct node *n, struct fake_event e)
 
 bool fake_node_idle(const struct node *n)
 {
-    return list_empty(&n->requests) && list_empty(&n->lists) && list_empty(&n->lookups) && list_empty(&n->publishers) &&
-           list_empty(&n->tails);
+    return list_empty(&n->requests) && list_empty(&n->reloads) && list_empty(&n->lists) && list_empty(&n->lookups) &&
+           list_empty(&n->publishers) && list_empty(&n->tails);
 }
 
 void fake_node_deinit(struct node *n)
@@ -125,6 +126,23 @@ void node_unsubscribe(struct node *n, const struct channel_name *c, uint64_t pee
 void node_request_cancel(struct node *n, struct control_request *r)
 {
     unlink_asked(n, &r->link);
+}
+
+void node_reload(struct node *n, struct reload_request *r)
+{
+    snprintf(n->asked, sizeof n->asked, "reload");
+    list_push_back(&n->reloads, &r->link);
+}
+
+void node_reload_cancel(struct node *n, struct reload_request *r)
+{
+    unlink_asked(n, &r->link);
+}
+
+void node_each_setting(struct node *n, void (*row)(void *, const struct config_row *), void *ctx)
+{
+    for (size_t i = 0; i < n->setting_count; i++)
+        row(ctx, &n->settings[i]);
 }
 
 void node_each_subscription(struct node *n, void (*row)(void *, const struct subscription_row *), void *ctx)
@@ -325,6 +343,16 @@ static bool answer_request(struct node *n)
     return true;
 }
 
+static bool answer_reload(struct node *n)
+{
+    struct list *l = list_pop(&n->reloads);
+    if (!l)
+        return false;
+    struct reload_request *r = container_of(l, struct reload_request, link);
+    r->done(r, n->err, n->message, n->err ? NULL : &n->changes);
+    return true;
+}
+
 static bool answer_list(struct node *n)
 {
     struct list *l = list_pop(&n->lists);
@@ -404,5 +432,6 @@ bool fake_node_turn(struct node *n)
 {
     if (n->hold)
         return false;
-    return answer_request(n) || answer_list(n) || answer_lookup(n) || turn_publisher(n) || turn_tail(n);
+    return answer_request(n) || answer_reload(n) || answer_list(n) || answer_lookup(n) || turn_publisher(n) ||
+           turn_tail(n);
 }

@@ -42,7 +42,10 @@ struct node {
     const char *message;
     char asked[512];
     struct peer_entry added;
-    struct list requests, lists, lookups, publishers, tails;
+    struct config_changes changes; /* of a reload */
+    const struct config_row *settings;
+    size_t setting_count;
+    struct list requests, reloads, lists, lookups, publishers, tails;
     unsigned cancels, shutdowns;
 
     /* Publishing: frames taken. */
