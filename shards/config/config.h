@@ -142,6 +142,9 @@ struct config_changes { /* names of keys, static */
 void config_merge(const struct config *running, const struct config *started, const struct config *read,
                   struct config *out, struct config_changes *);
 
+/* admin.listen: unix:PATH is relative to the node's directory. NET_ERR_INVALID: too long for a socket then. */
+int config_resolve_admin(struct config *, const char *dir, struct config_error *);
+
 /* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
 /* "A:P", "[v6]:P"; port 0 and names are refused. */
 int config_parse_addr(const char *text, struct io_addr *out);
@@ -181,6 +184,15 @@ struct node_dir_init {
 /* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS without force,
  * NET_ERR_INVALID (an override), NET_ERR_IO and others of files, with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
+
+/* Everything a node reads at its start: `found` is called for what is wrong, and for what is legal but rarely meant. */
+enum check_kind {
+    CHECK_CONFIG, /* node.yaml, --set or peers.yaml: no start */
+    CHECK_SECRET, /* missing, malformed, or open to others: no start */
+    CHECK_WARNING,
+};
+void node_dir_check(const char *dir, const char *const *overrides, size_t count,
+                    void (*found)(void *ctx, enum check_kind, const char *text), void *ctx);
 
 /* peers.yaml: peers and subscriptions. */
 enum { PEER_NAME_MAX = 63, CONFIG_MAX_PEERS_YAML = 65536 };
