@@ -26,7 +26,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh node run a --set logging.level=debug\n"},
     {"node info", "DIR", 1, 1, CLI_LOCAL, command_node_info, "show who a node is, from its files alone",
      "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
-    {"config check", "DIR [--set KEY=VALUE]...", 1, 1, BIT(OPTION_SET), command_config_check,
+    {"config check", "DIR [--set KEY=VALUE]...", 1, 1, CLI_LOCAL | BIT(OPTION_SET), command_config_check,
      "check the files of a node's directory",
      "Reads all that a node reads at its start. Prints what is wrong, with file and line, and what is legal but "
      "rarely\n"
