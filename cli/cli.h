@@ -48,6 +48,9 @@ enum cli_option {
     OPTION_FOLLOW,
     OPTION_COUNT,
     OPTION_RAW,
+    OPTION_INTERVAL,
+    OPTION_ONCE,
+    OPTION_SORT,
     OPTION_TOTAL,
 };
 
@@ -167,6 +170,7 @@ int command_tail(const struct cli_args *);
 int command_channel_ls(const struct cli_args *);
 int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);
+int command_top(const struct cli_args *);
 int command_shutdown(const struct cli_args *);
 int command_doctor(const struct cli_args *);
 int command_completion(const struct cli_args *);

@@ -14,6 +14,8 @@ struct client {
     struct http http;
 };
 
+/* Resolves the endpoint and does not connect yet. CLI_OK, or an exit code (said). client_close() in any case. */
+int client_resolve(struct client *, const struct cli_args *);
 /* Resolves the endpoint and connects. CLI_OK, or an exit code (said). client_close() in any case. */
 int client_open(struct client *, const struct cli_args *);
 void client_close(struct client *);
@@ -21,7 +23,10 @@ void client_close(struct client *);
 /* Sends the head; with -v says so. Parameters as http_send_head. */
 enum http_result client_send_head(struct client *, const char *method, const char *target, const char *type,
                                   uint64_t length);
-/* Says why a conversation failed and returns the exit code. */
+/* Why a conversation failed, for a person, and the exit code that stands for it. */
+enum { CLIENT_TEXT_MAX = 512 };
+int client_failure(const struct client *, enum http_result, char text[CLIENT_TEXT_MAX]);
+/* Says it, and returns the exit code. */
 int client_failed(const struct client *, enum http_result);
 /* After an answer was read: CLI_OK for 2xx; else says the node's message and returns its exit code. */
 int client_check(const struct client *);

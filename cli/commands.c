@@ -66,6 +66,15 @@ const struct cli_command cli_commands[] = {
     {"status", "", 0, 0, 0, command_status, "show how the node is", "", "  net-mesh --endpoint a status\n"},
     {"metrics", "", 0, 0, 0, command_metrics, "show all counters, as Prometheus reads them", "",
      "  net-mesh --endpoint a metrics | grep dropped\n"},
+    {"top", "[--interval DURATION] [--sort COLUMN] [--once]", 0, 0,
+     BIT(OPTION_INTERVAL) | BIT(OPTION_ONCE) | BIT(OPTION_SORT), command_top,
+     "watch the node: its shards, peers, channels and drops",
+     "A screen that is drawn anew every interval; h shows the keys, q ends it. With --once two looks, an interval apart, "
+     "are one\n"
+     "text, or data with --output json, ndjson or yaml.\n",
+     "  net-mesh --endpoint a top\n"
+     "  net-mesh --endpoint a top --once --sort channels.bytes_per_s\n"
+     "  net-mesh --endpoint a --output json top --once --interval 5s\n"},
     {"shutdown", "", 0, 0, 0, command_shutdown, "stop the node in good order; returns when its process is gone", "",
      "  net-mesh --endpoint a shutdown\n"},
     {"doctor", "[DIR]", 0, 1, CLI_LOCAL, command_doctor, "check whether this machine, and DIR, are fit for a node",

@@ -125,7 +125,7 @@ static int use_token_file(struct endpoint *e, const char *from_profile)
         return cli_error(
             CLI_USAGE,
             "an endpoint that is not a directory needs a token: set NET_MESH_TOKEN_FILE (or token_file of the "
-            "profile) to the node's admin.token, or a copy of it");
+            "profile) to the node's admin.token or readonly.token, or a copy of it");
     int err = admin_token_load(path, e->token, &error);
     return err ? endpoint_secret_error(err, &error) : CLI_OK;
 }

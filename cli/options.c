@@ -38,6 +38,9 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on as events come"},
     [OPTION_COUNT] = {"count", 'n', "N", "end after N events"},
     [OPTION_RAW] = {"raw", 0, NULL, "write the bytes of each event and a line feed"},
+    [OPTION_INTERVAL] = {"interval", 0, "DURATION", "how often to look at the node, 100ms to 1h (1s)"},
+    [OPTION_ONCE] = {"once", 0, NULL, "look for one interval, print it and end; needs no terminal"},
+    [OPTION_SORT] = {"sort", 0, "COLUMN", "sort by this column, as in events_per_s or peers.rtt_us"},
 };
 
 enum cli_option cli_find_option(const char *name, size_t len)
