@@ -69,7 +69,8 @@ const struct cli_command cli_commands[] = {
     {"top", "[--interval DURATION] [--sort COLUMN] [--once]", 0, 0,
      BIT(OPTION_INTERVAL) | BIT(OPTION_ONCE) | BIT(OPTION_SORT), command_top,
      "watch the node: its shards, peers, channels and drops",
-     "A screen that is drawn anew every interval; h shows the keys, q ends it. With --once two looks, an interval apart, "
+     "A screen that is drawn anew every interval; h shows the keys, q ends it. With --once two looks, an interval "
+     "apart, "
      "are one\n"
      "text, or data with --output json, ndjson or yaml.\n",
      "  net-mesh --endpoint a top\n"
