@@ -51,6 +51,10 @@ enum cli_option {
     OPTION_INTERVAL,
     OPTION_ONCE,
     OPTION_SORT,
+    OPTION_DURATION,
+    OPTION_SIZE,
+    OPTION_DIR,
+    OPTION_QUICK,
     OPTION_TOTAL,
 };
 
@@ -178,6 +182,7 @@ int command_shutdown(const struct cli_args *);
 int command_doctor(const struct cli_args *);
 int command_completion(const struct cli_args *);
 int command_man(const struct cli_args *);
+int command_bench(const struct cli_args *);
 int command_version(const struct cli_args *);
 int command_help(const struct cli_args *);
 

@@ -41,6 +41,10 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_INTERVAL] = {"interval", 0, "DURATION", "how often to look at the node, 100ms to 1h (1s)"},
     [OPTION_ONCE] = {"once", 0, NULL, "look for one interval, print it and end; needs no terminal"},
     [OPTION_SORT] = {"sort", 0, "COLUMN", "sort by this column, as in events_per_s or peers.rtt_us"},
+    [OPTION_DURATION] = {"duration", 0, "TIME", "how long each figure is measured (5s)"},
+    [OPTION_SIZE] = {"size", 0, "N[,N]...", "bytes of an event (64,256,1024,4096)"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "where to store: a directory on the disk to test (TMPDIR, /var/tmp)"},
+    [OPTION_QUICK] = {"quick", 0, NULL, "half a second a figure, and two sizes"},
 };
 
 enum cli_option cli_find_option(const char *name, size_t len)

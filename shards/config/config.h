@@ -116,16 +116,6 @@ int config_parse(const char *text, size_t len, const char *file, const char *con
 /* The generated, commented node.yaml with `overrides` in place. Caller frees. NULL with *error on a bad override. */
 char *config_render(const char *const *overrides, size_t count, struct config_error *);
 
-/* What a key of node.yaml is, for manuals. */
-struct config_doc {
-    const char *name, *initial; /* the default, as text; of a list: its items, "" for none */
-    const char *text;           /* sentences, a line each */
-    char allowed[256];          /* "auto or 1..64" */
-    bool of_channels;           /* also for the channels of a prefix */
-};
-/* The key at `index`, in the order of the file; false: there are no more. */
-bool config_describe(size_t index, struct config_doc *out);
-
 /* Every key and what it is here, in the order of node.yaml, and after channels.prefixes each setting that a rule states
  * ("channels.prefixes.sensors.fsync"). */
 struct config_row {
@@ -151,6 +141,15 @@ struct config_changes { /* names of keys, static */
 };
 void config_merge(const struct config *running, const struct config *started, const struct config *read,
                   struct config *out, struct config_changes *);
+/* What a key of node.yaml is, for manuals. */
+struct config_doc {
+    const char *name, *initial; /* the default, as text; of a list: its items, "" for none */
+    const char *text;           /* sentences, a line each */
+    char allowed[256];          /* "auto or 1..64" */
+    bool of_channels;           /* also for the channels of a prefix */
+};
+/* The key at `index`, in the order of the file; false: there are no more. */
+bool config_describe(size_t index, struct config_doc *out);
 
 /* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
 /* "A:P", "[v6]:P"; port 0 and names are refused. */
@@ -189,8 +188,8 @@ struct node_dir_init {
     bool force; /* rewrite node.yaml only */
 };
 /* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS for a node's directory
- * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files, with
- * *error filled. */
+ * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files,
+ * with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
 
 /* peers.yaml: peers and subscriptions. */

@@ -197,8 +197,8 @@ bool config_describe(size_t index, struct config_doc *out)
     if (index >= config_key_count)
         return false;
     const struct config_key *key = &config_keys[index];
-    *out = (struct config_doc){
-        .name = key->name, .initial = key->initial, .text = key->doc, .of_channels = key->channel};
+    *out =
+        (struct config_doc){.name = key->name, .initial = key->initial, .text = key->doc, .of_channels = key->channel};
     config_key_allowed(key, out->allowed);
     return true;
 }
