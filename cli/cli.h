@@ -112,6 +112,9 @@ void cli_plain(FILE *, const char *text, size_t len);
 /* Columns that `text` (UTF-8) takes on a terminal. */
 int cli_width(const char *text, size_t len);
 
+/* Columns of the terminal `fd`; 0: it is none, or does not say. */
+int cli_terminal_width(int fd);
+
 enum cli_style { STYLE_NONE, STYLE_GOOD, STYLE_WARNING, STYLE_BAD, STYLE_HEADING };
 /* Whether what goes to descriptor `fd` is coloured: a terminal that has colours, and no NO_COLOR. --no-color sets
  * NO_COLOR. */
