@@ -84,8 +84,8 @@ int client_failed(const struct client *c, enum http_result result)
 
 int client_exit_code(unsigned status, const char *code)
 {
-    if (status == 401 || strcmp(code, "unauthorized") == 0 || strcmp(code, "auth") == 0 ||
-        strcmp(code, "unreachable") == 0)
+    if (status == 401 || strcmp(code, "unauthorized") == 0 || strcmp(code, "forbidden") == 0 ||
+        strcmp(code, "auth") == 0 || strcmp(code, "unreachable") == 0)
         return CLI_UNREACHABLE;
     switch (status) {
     case 400:
@@ -117,6 +117,9 @@ int client_check(const struct client *c)
     int exit_code = client_exit_code(h->status, code ? code : "");
     if (h->status == 401)
         cli_error(CLI_UNREACHABLE, "%s: the node refuses the token", c->endpoint.shown);
+    else if (code && strcmp(code, "forbidden") == 0)
+        cli_error(CLI_UNREACHABLE, "%s: this token may only read; the node's admin.token may do more",
+                  c->endpoint.shown);
     else if (message)
         cli_error(CLI_FAILURE, "%s%s%s", c->subject ? c->subject : "", c->subject ? ": " : "", message);
     else

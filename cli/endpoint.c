@@ -122,7 +122,7 @@ static int use_token_file(struct endpoint *e)
     if (!path || !*path)
         return cli_error(CLI_USAGE,
                          "an endpoint that is not a directory needs a token: set NET_MESH_TOKEN_FILE to the node's "
-                         "admin.token, or a copy of it");
+                         "admin.token or readonly.token, or a copy of it");
     int err = admin_token_load(path, e->token, &error);
     return err ? endpoint_secret_error(err, &error) : CLI_OK;
 }

@@ -17,7 +17,7 @@
 #include "shards/config/config_internal.h"
 
 /* What makes a directory a node's: any of these. */
-static const char *const contents[] = {"identity",  "noise.key",  "psk",   "admin.token",
+static const char *const contents[] = {"identity",  "noise.key",  "psk",   "admin.token", "readonly.token",
                                        "node.yaml", "peers.yaml", "redex", "redex-from"};
 enum { CONTENTS = sizeof contents / sizeof contents[0] };
 
@@ -191,6 +191,8 @@ static int make_everything(struct maker *m, const struct node_dir_init *init, co
         err = add_drawn(m, "noise.key");
     if (!err)
         err = add_drawn(m, "admin.token");
+    if (!err)
+        err = add_drawn(m, "readonly.token");
     if (!err)
         err = add_dir(m, "redex");
     if (!err)
