@@ -24,11 +24,14 @@ const struct cli_command cli_commands[] = {
     {"node info", "DIR", 1, 1, 0, command_node_info, "show who a node is, from its files alone",
      "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
     {"peer add",
-     "NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 [--mode direct|routed] "
-     "[--addr A:P --public-key HEX]",
-     1, 1, BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) | BIT(OPTION_MODE),
+     "NAME --info FILE [--addr A:P] | NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 "
+     "[--mode direct|routed] [--addr A:P --public-key HEX]",
+     1, 1,
+     BIT(OPTION_INFO) | BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) |
+         BIT(OPTION_MODE),
      command_peer_add, "make a peer known to the node",
      "A v0.19 peer without an address may connect to us; we do not connect to it.\n",
+     "  ssh beta net-mesh node info b | net-mesh --endpoint a peer add beta --info - --addr 10.0.0.2:20037\n"
      "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key 8f40...\n"
      "  net-mesh --endpoint a peer add old --node-id 0xe93c7424f25e8ada --compat v0.19\n"},
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
@@ -65,7 +68,8 @@ const struct cli_command cli_commands[] = {
     {"top", "[--interval DURATION] [--sort COLUMN] [--once]", 0, 0,
      BIT(OPTION_INTERVAL) | BIT(OPTION_ONCE) | BIT(OPTION_SORT), command_top,
      "watch the node: its shards, peers, channels and drops",
-     "A screen that is drawn anew every interval; h shows the keys, q ends it. With --once two looks, an interval apart, "
+     "A screen that is drawn anew every interval; h shows the keys, q ends it. With --once two looks, an interval "
+     "apart, "
      "are one\n"
      "text, or data with --output json, ndjson or yaml.\n",
      "  net-mesh --endpoint a top\n"
