@@ -154,14 +154,14 @@ class Screen:
 class Program:
     """A process whose terminal is a Screen. Its stderr is a file, so that what a sanitizer says is not drawn over."""
 
-    def __init__(self, arguments, stderr, rows=24, columns=80, env=None):
+    def __init__(self, arguments, stderr, rows=24, columns=80, env=None, cwd=None):
         self.terminal, slave = os.openpty()
         self.screen = Screen(rows, columns)
         self.resize(rows, columns)
         self.settings = termios.tcgetattr(self.terminal)
         with open(stderr, "wb") as log:
             self.process = subprocess.Popen(list(map(str, arguments)), stdin=slave, stdout=slave, stderr=log,
-                                            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                                            start_new_session=True, cwd=cwd, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
                                             env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(env or {})})
         atexit.register(self.process.kill)
         self.slave = slave  # open, so that the terminal outlives the process
@@ -169,6 +169,12 @@ class Program:
     def resize(self, rows, columns):
         fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.screen.resize(rows, columns)
+
+    def silence(self):
+        """Nothing that is typed is echoed."""
+        settings = termios.tcgetattr(self.terminal)
+        settings[3] &= ~termios.ECHO
+        termios.tcsetattr(self.terminal, termios.TCSANOW, settings)
 
     def read(self, seconds=0.05):
         """What comes in this time goes to the screen."""
