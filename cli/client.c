@@ -27,6 +27,8 @@ int client_open(struct client *c, const struct cli_args *args)
     if (code != CLI_OK)
         return code;
     enum http_result result = http_open(&c->http, &c->endpoint, args->timeout_ns);
+    cli_say(args, SAY_DEBUG, "%s to %s within %g s", result == HTTP_DONE ? "connected" : "not connected",
+            c->endpoint.host, (double)args->timeout_ns / 1e9);
     return result == HTTP_DONE ? CLI_OK : client_failed(c, result);
 }
 
@@ -39,8 +41,8 @@ void client_close(struct client *c)
 enum http_result client_send_head(struct client *c, const char *method, const char *target, const char *type,
                                   uint64_t length)
 {
-    if (c->args->verbose)
-        fprintf(stderr, "net-mesh: %s %s at %s\n", method, target, c->endpoint.shown);
+    cli_say(c->args, SAY_INFO, "%s %s at %s", method, target, c->endpoint.shown);
+    c->asked = http_now();
     return http_send_head(&c->http, &c->endpoint, method, target, type, length);
 }
 
@@ -110,6 +112,9 @@ const char *client_error_text(struct json_object *answer, const char *key)
 int client_check(const struct client *c)
 {
     const struct http *h = &c->http;
+    cli_say(c->args, SAY_INFO, "status %u after %.1f ms", h->status, (double)(http_now() - c->asked) / 1e6);
+    if (h->body)
+        cli_say(c->args, SAY_TRACE, "%zu bytes: %.1000s", h->body_len, h->body);
     if (h->status / 100 == 2)
         return CLI_OK;
     struct json_object *answer = h->body ? json_tokener_parse(h->body) : NULL;
@@ -128,16 +133,6 @@ int client_check(const struct client *c)
     return exit_code;
 }
 
-static int print_answer(const struct client *c)
-{
-    struct json_object *answer = c->http.body ? json_tokener_parse(c->http.body) : NULL;
-    if (!answer)
-        return cli_error(CLI_FAILURE, "%s: the answer is not JSON", c->endpoint.shown);
-    int code = output_value(output_one_shot(c->args), answer);
-    json_object_put(answer);
-    return code;
-}
-
 static enum http_result exchange(struct client *c, const char *method, const char *target, struct json_object *body)
 {
     size_t len = 0;
@@ -150,17 +145,29 @@ static enum http_result exchange(struct client *c, const char *method, const cha
     return result == HTTP_DONE || result == HTTP_ANSWERED ? http_receive(&c->http) : result;
 }
 
-int client_run(const struct cli_args *args, const char *method, const char *target, struct json_object *body)
+int client_ask(const struct cli_args *args, const char *method, const char *target, struct json_object *body,
+               struct json_object **answer)
 {
     struct client c;
+    *answer = NULL;
     int code = client_open(&c, args);
     if (code == CLI_OK) {
         enum http_result result = exchange(&c, method, target, body);
         code = result == HTTP_DONE ? client_check(&c) : client_failed(&c, result);
     }
-    if (code == CLI_OK)
-        code = print_answer(&c);
+    if (code == CLI_OK && (*answer = c.http.body ? json_tokener_parse(c.http.body) : NULL) == NULL)
+        code = cli_error(CLI_FAILURE, "%s: the answer is not JSON", c.endpoint.shown);
     client_close(&c);
+    return code;
+}
+
+int client_run(const struct cli_args *args, const char *method, const char *target, struct json_object *body)
+{
+    struct json_object *answer;
+    int code = client_ask(args, method, target, body, &answer);
+    if (code == CLI_OK)
+        code = output_value(output_one_shot(args), answer);
+    json_object_put(answer);
     return code;
 }
 

@@ -9,6 +9,7 @@
 struct client {
     const struct cli_args *args;
     const char *subject; /* what the node's errors are about, for messages; NULL: they say it themselves */
+    uint64_t asked;      /* when the request went out, monotonic ns */
     struct endpoint endpoint;
     struct http http;
 };
@@ -34,7 +35,10 @@ int client_exit_code(unsigned status, const char *code);
 /* error.code / error.message of an error answer; NULL when there is none. Valid while `answer` lives. */
 const char *client_error_text(struct json_object *answer, const char *key);
 
-/* One request with a JSON body (or NULL) and a JSON answer, printed in the format asked for. */
+/* One request with a JSON body (or NULL) and a JSON answer, which the caller puts; NULL unless CLI_OK. */
+int client_ask(const struct cli_args *, const char *method, const char *target, struct json_object *body,
+               struct json_object **answer);
+/* The same, and the answer is printed in the format asked for. */
 int client_run(const struct cli_args *, const char *method, const char *target, struct json_object *body);
 
 /* "/v1/..." with %s places filled by percent-encoded text; says it when something is too long. CLI_OK or CLI_USAGE. */

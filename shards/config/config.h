@@ -141,6 +141,15 @@ struct config_changes { /* names of keys, static */
 };
 void config_merge(const struct config *running, const struct config *started, const struct config *read,
                   struct config *out, struct config_changes *);
+/* What a key of node.yaml is, for manuals. */
+struct config_doc {
+    const char *name, *initial; /* the default, as text; of a list: its items, "" for none */
+    const char *text;           /* sentences, a line each */
+    char allowed[256];          /* "auto or 1..64" */
+    bool of_channels;           /* also for the channels of a prefix */
+};
+/* The key at `index`, in the order of the file; false: there are no more. */
+bool config_describe(size_t index, struct config_doc *out);
 
 /* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
 /* "A:P", "[v6]:P"; port 0 and names are refused. */
@@ -178,8 +187,9 @@ struct node_dir_init {
     size_t override_count;
     bool force; /* rewrite node.yaml only */
 };
-/* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS without force,
- * NET_ERR_INVALID (an override), NET_ERR_IO and others of files, with *error filled. */
+/* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS for a node's directory
+ * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files,
+ * with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
 
 /* peers.yaml: peers and subscriptions. */

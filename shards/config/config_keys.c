@@ -190,3 +190,15 @@ const char *config_key_applies(const struct config_key *key)
 {
     return key->live ? key->live : "at the next start";
 }
+
+bool config_describe(size_t index, struct config_doc *out)
+{
+    _Static_assert(sizeof out->allowed == CONFIG_TEXT_MAX, "what config_key_allowed() fills");
+    if (index >= config_key_count)
+        return false;
+    const struct config_key *key = &config_keys[index];
+    *out =
+        (struct config_doc){.name = key->name, .initial = key->initial, .text = key->doc, .of_channels = key->channel};
+    config_key_allowed(key, out->allowed);
+    return true;
+}
