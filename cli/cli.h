@@ -39,6 +39,7 @@ enum cli_option {
     OPTION_ADDR,
     OPTION_NODE_ID,
     OPTION_PUBLIC_KEY,
+    OPTION_INFO,
     OPTION_COMPAT,
     OPTION_MODE,
     OPTION_BINARY,

@@ -48,11 +48,14 @@ const struct cli_command cli_commands[] = {
      "on.\n",
      "  net-mesh --endpoint a reload\n"},
     {"peer add",
-     "NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 [--mode direct|routed] "
-     "[--addr A:P --public-key HEX]",
-     1, 1, BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) | BIT(OPTION_MODE),
+     "NAME --info FILE [--addr A:P] | NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 "
+     "[--mode direct|routed] [--addr A:P --public-key HEX]",
+     1, 1,
+     BIT(OPTION_INFO) | BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) |
+         BIT(OPTION_MODE),
      command_peer_add, "make a peer known to the node",
      "A v0.19 peer without an address may connect to us; we do not connect to it.\n",
+     "  ssh beta net-mesh node info b | net-mesh --endpoint a peer add beta --info - --addr 10.0.0.2:20037\n"
      "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key "
      "8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f\n"
      "  net-mesh --endpoint a peer add old --node-id 0xe93c7424f25e8ada --compat v0.19\n"},

@@ -29,6 +29,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_ADDR] = {"addr", 0, "A:P", "UDP address of the peer"},
     [OPTION_NODE_ID] = {"node-id", 0, "ID", "node id of the peer"},
     [OPTION_PUBLIC_KEY] = {"public-key", 0, "HEX", "public key of the peer, 64 hex digits"},
+    [OPTION_INFO] = {"info", 0, "FILE", "address, node id and key as the peer's `node info` printed them; - is stdin"},
     [OPTION_COMPAT] = {"compat", 0, "v0.19", "the peer is a net-mesh v0.19 node"},
     [OPTION_MODE] = {"mode", 0, "direct|routed", "how to reach a v0.19 peer (routed)"},
     [OPTION_BINARY] = {"binary", 0, NULL, "input is u32 little-endian length and bytes, again and again"},
