@@ -102,6 +102,12 @@ bool spsc_empty(struct spsc *r)
     return r->tail_seen == atomic_load_explicit(&r->head, memory_order_relaxed);
 }
 
+size_t spsc_used(const struct spsc *r)
+{
+    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed); /* first: it never passes the tail */
+    return atomic_load_explicit(&r->tail, memory_order_relaxed) - head;
+}
+
 struct spsc_record *spsc_peek(struct spsc *r)
 {
     size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);

@@ -86,7 +86,7 @@ bool access_allow(struct connection *c)
     return true;
 }
 
-bool access_check_token(struct connection *c)
+bool access_has_token(const struct connection *c)
 {
     static const char scheme[] = "Bearer ";
     const struct header_value *v = &c->request.headers[HEADER_AUTHORIZATION];
@@ -100,7 +100,12 @@ bool access_check_token(struct connection *c)
         memcpy(given, v->text + skip, v->len - skip);
     bool right = secure_equal(given, c->admin->token, sizeof given) && form;
     secure_wipe(given, sizeof given);
-    if (right)
+    return right;
+}
+
+bool access_check_token(struct connection *c)
+{
+    if (access_has_token(c))
         return true;
     c->admin->stats.unauthorized++;
     return refuse(c, 401, "unauthorized", "the header \"Authorization: Bearer TOKEN\" is missing or wrong",

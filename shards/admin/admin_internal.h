@@ -168,6 +168,7 @@ struct connection {
     union {
         struct control_request control;
         struct channel_list channels;
+        struct metrics_scrape scrape;
         struct publishing publishing;
         struct tailing tailing;
     };
@@ -225,6 +226,7 @@ bool request_step(struct connection *);
 /* access.c: false when it has refused */
 bool access_allow(struct connection *);
 bool access_check_token(struct connection *);
+bool access_has_token(const struct connection *); /* the right one; refuses nothing */
 
 /* route.c */
 bool route_find(struct connection *); /* fills request.route and its parameters, or refuses */
@@ -257,6 +259,7 @@ bool out_on_sent(struct connection *, size_t n); /* sends on; true: there is roo
 
 /* route_*.c */
 void healthz_get(struct connection *);
+void readyz_get(struct connection *);
 void node_get(struct connection *);
 void metrics_get(struct connection *);
 void shutdown_post(struct connection *);

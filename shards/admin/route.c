@@ -19,6 +19,7 @@ static const char *const events_params[] = {"from", "limit", "follow", "origin",
     }
 static const struct route routes[] = {
     ROUTE(HTTP_GET, "/healthz", healthz_get, no_params, .open = true),
+    ROUTE(HTTP_GET, "/readyz", readyz_get, no_params, .open = true),
     ROUTE(HTTP_GET, "/metrics", metrics_get, no_params),
     ROUTE(HTTP_GET, "/v1/node", node_get, no_params),
     ROUTE(HTTP_GET, "/v1/peers", peers_get, no_params),

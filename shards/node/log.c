@@ -38,6 +38,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     log->key = key;
     log->name = *name;
     log->shard = s;
+    log->made_at = s->now;
     log->kind = s->node->config.log;
     list_init(&log->growing);
     list_init(&log->starving);
@@ -229,9 +230,12 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
         err = append_to_ring(log, frames, count, first);
     else
         err = redex_append_frames(log->redex, io_wall(s->io), frames, count, first);
-    if (err == NET_OK)
-        log_mark_grown(log);
-    return err;
+    if (err)
+        return err;
+    log->events += count;
+    log->bytes += frames.len - 4 * (uint64_t)count;
+    log_mark_grown(log);
+    return NET_OK;
 }
 
 bool log_congested(const struct log *log)

@@ -33,11 +33,12 @@ struct log {
     uint32_t held_credit;
     unsigned held_home;
     uint64_t held_stream;
-    uint64_t open_at;           /* the opening failed: tried again, not before this */
-    uint64_t watchers;          /* bit per shard that watches */
-    struct log_reader *readers; /* by shard: how far those that watch have come */
-    struct log_view *view;      /* this shard's own view, or NULL */
-    bool receives;              /* we subscribed: it stays, also while it cannot be opened */
+    uint64_t made_at, events, bytes; /* monotonic ns; appended since then */
+    uint64_t open_at;                /* the opening failed: tried again, not before this */
+    uint64_t watchers;               /* bit per shard that watches */
+    struct log_reader *readers;      /* by shard: how far those that watch have come */
+    struct log_view *view;           /* this shard's own view, or NULL */
+    bool receives;                   /* we subscribed: it stays, also while it cannot be opened */
     bool closing;
     bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
@@ -84,6 +85,7 @@ void log_return_credit(struct log *);
 /* log_publish.c: the owner's side of a publish */
 void log_on_publish_open(struct shard *, const struct msg_publish_open *);
 void log_on_publish(struct shard *, const struct msg_publish *, struct cspan frames);
+void log_on_hook_publish(struct log *, uint64_t first, uint32_t count); /* appended: its way to the file is timed */
 void log_on_progress(struct log *);
 void log_append_waiting(struct log *); /* what found no room, as far as there is room now */
 void log_publishers_free(struct shard *);

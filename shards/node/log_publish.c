@@ -8,7 +8,9 @@
 struct pending_publish { /* appended, not yet stored as far as the publisher wants it */
     struct list link;
     uint64_t end_seq, first_seq, bytes;
-    uint32_t publisher, count;
+    uint64_t at;        /* monotonic ns of the append */
+    uint32_t publisher; /* 0: a hook of this process, which expects no answer */
+    uint32_t count;
     bool durable;
 };
 
@@ -29,7 +31,11 @@ struct waiting_publish { /* found no room; bounded by the publisher's window */
 
 static void answer(struct shard *s, uint32_t publisher, uint32_t count, uint64_t first, uint64_t bytes, int err)
 {
+    if (publisher == 0)
+        return;
     struct msg_published m = {publisher, count, first, bytes, err, false};
+    if (err)
+        metrics_publish_failed(s, err);
     mailbox_send(s, 0, MSG_PUBLISHED, 0, 0, &m, sizeof m);
 }
 
@@ -64,6 +70,12 @@ static void pending_put(struct shard *s, struct pending_publish *p)
     list_push_back(&s->spare_pending, &p->link);
 }
 
+static void count_stored(struct shard *s, const struct pending_publish *p)
+{
+    uint64_t ns = s->now - p->at;
+    histogram_add_many(p->durable ? &s->metrics.stored_synced : &s->metrics.stored_written, ns, p->count);
+}
+
 static void answer_stored(struct log *log, struct list *pending)
 {
     struct list *n;
@@ -77,6 +89,8 @@ static void answer_stored(struct log *log, struct list *pending)
                 tell_delay(log->shard, pending, err);
             return;
         }
+        if (done && log->kind == LOG_DISK)
+            count_stored(log->shard, p);
         answer(log->shard, p->publisher, p->count, p->first_seq, p->bytes, done ? NET_OK : err ? err : NET_ERR_CLOSED);
         list_remove(n);
         pending_put(log->shard, p);
@@ -105,6 +119,7 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
         .end_seq = first + m->count,
         .first_seq = first,
         .bytes = bytes,
+        .at = s->now,
         .publisher = m->publisher,
         .count = m->count,
         .durable = op->durable,
@@ -116,6 +131,17 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
     if (log->kind != LOG_DISK)
         answer_stored(log, op->durable ? &log->pending_durable : &log->pending);
     return NET_OK;
+}
+
+void log_on_hook_publish(struct log *log, uint64_t first, uint32_t count)
+{
+    struct shard *s = log->shard;
+    struct pending_publish *p = log->kind == LOG_DISK ? pending_get(s) : NULL;
+    if (!p)
+        return;
+    *p = (struct pending_publish){.end_seq = first + count, .first_seq = first, .at = s->now, .count = count};
+    list_init(&p->link);
+    list_push_back(&log->pending, &p->link);
 }
 
 static void wait_for_room(struct owner_publisher *op, const struct msg_publish *m, struct cspan frames)

@@ -8,6 +8,7 @@
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
 #include "shards/node/receive.h"
+#include "shards/node/scrape.h"
 #include "shards/node/view.h"
 
 /* Bodies are copied out: the record's memory has no type of its own and is aligned to 16 only at its head. */
@@ -44,6 +45,12 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
     }
     case MSG_LIST_END:
         contacts_on_list_end(s, r->arg);
+        break;
+    case MSG_SCRAPE_CHANNEL:
+    case MSG_SCRAPE_LAGS:
+    case MSG_SCRAPE_PEERS:
+    case MSG_SCRAPE_SHARD:
+        scrape_on_row(s, from, r);
         break;
     case MSG_STOPPED:
         contacts_on_stopped(s, from, (enum stop_phase)r->aux);
@@ -101,6 +108,9 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_LIST:
         log_on_list(s, from, r->arg);
+        break;
+    case MSG_SCRAPE:
+        scrape_on_ask(s, from, r->arg);
         break;
     default:
         on_control_message(s, from, r);

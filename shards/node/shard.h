@@ -37,7 +37,7 @@ struct node {
     atomic_bool stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
-    uint64_t started_ns;
+    uint64_t started_ns, started_wall; /* when shard 0 began to serve */
 };
 
 struct shard {

@@ -154,7 +154,7 @@ Test(sim_names, what_was_stored_of_one_twin_is_not_mixed_with_the_other_later)
     sim_run_for(mesh.sim, SIM_S);
     check_holds(b, ONE, a, 1, 10);
     check_absent(b, OTHER, a);
-    cr_assert_geq(MESH_COUNT(b, drop_log_full), 10, "counted: there is no place for them");
+    cr_assert_geq(MESH_COUNT(b, drop_no_log), 10, "counted: there is no place for them");
 }
 
 /* Keys that the maps of logs and views mix to the same number: nobody can find such names easily, but somebody may. */

@@ -29,13 +29,15 @@ struct node {
     struct subscription_row subscriptions[FAKE_ROWS];
     size_t subscription_count;
     const char *metrics;
+    struct problem_row problems[FAKE_ROWS];
+    size_t problem_count;
 
     /* One-shot requests: what the next is answered, and the last that was asked, as text. */
     int err;
     const char *message;
     char asked[512];
     struct peer_entry added;
-    struct list requests, lists, lookups, publishers, tails;
+    struct list requests, lists, lookups, scrapes, publishers, tails;
     unsigned cancels, shutdowns;
 
     /* Publishing: frames taken. */
