@@ -150,7 +150,7 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
     if (!claim_allowed(cs, &claim))
         COUNT(s, drop_handshake_policy);
     else if (c && dial_has_precedence(c))
-        COUNT(s, drop_handshake_own);
+        COUNT(s, handshakes_superseded); /* both dial, and ours goes on */
     else
         answer(cs, &claim, from, relayed);
     secure_wipe(&claim, sizeof claim);

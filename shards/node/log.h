@@ -16,6 +16,13 @@ struct log_reader {
     struct msg_read read;
 };
 
+/* Appended by a hook, which gets no answer, and not yet written. */
+struct log_mark {
+    uint64_t end_seq, at; /* at: monotonic ns of the append, of the oldest when several share a mark */
+    uint64_t count;
+};
+enum { LOG_MARKS = 8 };
+
 struct log {
     struct log_key key;
     struct channel_name name;
@@ -28,7 +35,9 @@ struct log {
     struct list growing;                  /* shard->grown_logs while watchers must be told */
     struct list starving;                 /* shard->starved_logs while it waits for room that nobody announces */
     struct list pending, pending_durable; /* log_publish.c: not yet answered, in order of their last sequence */
-    struct list publishers;               /* log_publish.c: those with data that found no room */
+    struct log_mark marks[LOG_MARKS];     /* a ring; when it is full, the newest takes what comes */
+    uint32_t mark_first, mark_count;
+    struct list publishers; /* log_publish.c: those with data that found no room */
     /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
     uint32_t held_credit;
     unsigned held_home;

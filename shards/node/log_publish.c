@@ -8,9 +8,8 @@
 struct pending_publish { /* appended, not yet stored as far as the publisher wants it */
     struct list link;
     uint64_t end_seq, first_seq, bytes;
-    uint64_t at;        /* monotonic ns of the append */
-    uint32_t publisher; /* 0: a hook of this process, which expects no answer */
-    uint32_t count;
+    uint64_t at; /* monotonic ns of the append */
+    uint32_t publisher, count;
     bool durable;
 };
 
@@ -31,8 +30,6 @@ struct waiting_publish { /* found no room; bounded by the publisher's window */
 
 static void answer(struct shard *s, uint32_t publisher, uint32_t count, uint64_t first, uint64_t bytes, int err)
 {
-    if (publisher == 0)
-        return;
     struct msg_published m = {publisher, count, first, bytes, err, false};
     if (err)
         metrics_publish_failed(s, err);
@@ -135,13 +132,27 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
 
 void log_on_hook_publish(struct log *log, uint64_t first, uint32_t count)
 {
-    struct shard *s = log->shard;
-    struct pending_publish *p = log->kind == LOG_DISK ? pending_get(s) : NULL;
-    if (!p)
+    if (log->kind != LOG_DISK)
         return;
-    *p = (struct pending_publish){.end_seq = first + count, .first_seq = first, .at = s->now, .count = count};
-    list_init(&p->link);
-    list_push_back(&log->pending, &p->link);
+    struct log_mark *newest = &log->marks[(log->mark_first + log->mark_count - 1) % LOG_MARKS];
+    if (log->mark_count && (newest->at == log->shard->now || log->mark_count == LOG_MARKS)) {
+        newest->end_seq = first + count;
+        newest->count += count;
+        return;
+    }
+    log->marks[(log->mark_first + log->mark_count++) % LOG_MARKS] =
+        (struct log_mark){first + count, log->shard->now, count};
+}
+
+static void count_marks(struct log *log)
+{
+    struct shard *s = log->shard;
+    while (log->mark_count && log->marks[log->mark_first].end_seq <= redex_written_seq(log->redex)) {
+        const struct log_mark *m = &log->marks[log->mark_first];
+        histogram_add_many(&s->metrics.stored_written, s->now - m->at, m->count);
+        log->mark_first = (log->mark_first + 1) % LOG_MARKS;
+        log->mark_count--;
+    }
 }
 
 static void wait_for_room(struct owner_publisher *op, const struct msg_publish *m, struct cspan frames)
@@ -200,6 +211,7 @@ void log_on_progress(struct log *log)
 {
     if (!log->open)
         return;
+    count_marks(log);
     answer_stored(log, &log->pending);
     answer_stored(log, &log->pending_durable);
     log_append_waiting(log);

@@ -36,6 +36,20 @@ static const struct row reactor_histograms[] = {
 };
 #undef R
 
+#define R(field) offsetof(struct redex_stats, field)
+static const struct row redex_counters[] = {
+    {R(writes), "log_writes_total", "", "Writes of what was appended to a log"},
+    {R(write_failures), "log_write_failures_total", "", "Those that did not succeed at the first attempt"},
+    {R(sync_failures), "log_sync_failures_total", "", "Syncs that failed: their log refuses appends for good"},
+};
+static const struct row redex_seconds[] = {
+    {R(write_ns), "log_write_seconds_total", "", "Time between submission and completion of those writes"},
+};
+static const struct row redex_histograms[] = {
+    {R(sync_ns), "log_sync_seconds", "", "fdatasync of one file of a log"},
+};
+#undef R
+
 #define R(field) offsetof(struct msg_scrape_shard, field)
 static const struct row shard_figures[] = {
     {R(log_bytes), "log_bytes", "", "Payload that the shard's logs hold, in memory too"},
@@ -63,8 +77,18 @@ static const void *at(const void *base, size_t offset)
     return (const char *)base + offset;
 }
 
-enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM };
-static const char *const kinds[] = {"counter", "gauge", "histogram"};
+enum kind { KIND_COUNTER, KIND_SECONDS, KIND_GAUGE, KIND_HISTOGRAM };
+static const char *const kinds[] = {"counter", "counter", "gauge", "histogram"};
+
+static void put_value(struct exposition *e, enum kind kind, const void *value)
+{
+    if (kind == KIND_HISTOGRAM)
+        exposition_histogram(e, value);
+    else if (kind == KIND_SECONDS)
+        exposition_ns(e, counter_get(value));
+    else
+        exposition_u64(e, counter_get(value));
+}
 
 /* Rows of one name stand together in their table; the first has the help. */
 static void put_rows(struct exposition *e, struct node *n, const struct row *rows, size_t count, enum kind kind,
@@ -84,10 +108,7 @@ static void put_rows(struct exposition *e, struct node *n, const struct row *row
             exposition_label(e, "shard", shard);
             if (label.name[0])
                 exposition_label(e, label.name, label.value);
-            if (kind == KIND_HISTOGRAM)
-                exposition_histogram(e, at(base(n->shards[s]), rows[i].offset));
-            else
-                exposition_u64(e, counter_get(at(base(n->shards[s]), rows[i].offset)));
+            put_value(e, kind, at(base(n->shards[s]), rows[i].offset));
         }
     }
 }
@@ -95,6 +116,11 @@ static void put_rows(struct exposition *e, struct node *n, const struct row *row
 static const void *of_shard(const struct shard *s)
 {
     return &s->metrics;
+}
+
+static const void *of_redex(const struct shard *s)
+{
+    return &s->redex_stats;
 }
 
 static const void *of_reactor(const struct shard *s)
@@ -194,6 +220,9 @@ void metrics_render(struct node *n, struct metrics_scrape *m)
     PUT(&e, n, gauges, KIND_GAUGE, of_shard);
     put_figures(&e, n, m->node.rows);
     PUT(&e, n, histograms, KIND_HISTOGRAM, of_shard);
+    PUT(&e, n, redex_counters, KIND_COUNTER, of_redex);
+    PUT(&e, n, redex_seconds, KIND_SECONDS, of_redex);
+    PUT(&e, n, redex_histograms, KIND_HISTOGRAM, of_redex);
     PUT(&e, n, reactor_counters, KIND_COUNTER, of_reactor);
     PUT(&e, n, reactor_histograms, KIND_HISTOGRAM, of_reactor);
     metrics_put_channels(&e, m->node.rows);

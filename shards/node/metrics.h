@@ -23,6 +23,7 @@
     X(handshakes_answered, "handshakes_total", "event=\"answered\"", "")                                               \
     X(sessions_confirmed, "handshakes_total", "event=\"confirmed\"", "")                                               \
     X(handshakes_expired, "handshakes_total", "event=\"expired\"", "")                                                 \
+    X(handshakes_superseded, "handshakes_total", "event=\"superseded\"", "")                                           \
     X(peers_lost, "peers_lost_total", "", "Peers that were silent for too long, or never confirmed their session")     \
     X(compat_sessions, "compat_sessions_total", "", "Sessions without the secure extension (v0.19.0 peers)")           \
     X(grants_sent, "credit_grants_total", "dir=\"sent\"", "Credit grants")                                             \
@@ -82,7 +83,6 @@
     X(drop_handshake_replay, "drops_total", "reason=\"handshake_replay\"", "")                                         \
     X(drop_handshake_rate, "drops_total", "reason=\"handshake_rate\"", "")                                             \
     X(drop_handshake_pending, "drops_total", "reason=\"handshakes_pending\"", "")                                      \
-    X(drop_handshake_own, "drops_total", "reason=\"handshake_of_ours_first\"", "")                                     \
     X(drop_peer_limit, "drops_total", "reason=\"peer_limit\"", "")                                                     \
     X(drop_session_id, "drops_total", "reason=\"session_not_taken\"", "")                                              \
     X(drop_stopping, "drops_total", "reason=\"stopping\"", "")                                                         \
