@@ -287,6 +287,12 @@ Test(sim_metrics, a_node_is_ready_until_it_stops)
     struct mesh_node *a = mesh_add(&mesh, 2);
     mesh_start(a);
     cr_assert_str_eq(problems(a, codes), "");
+    struct shard_metrics *m = &node_shard(a->node, 1)->metrics;
+    counter_set(&m->gauge_logs_poisoned, 1);
+    counter_set(&m->gauge_logs_no_space, 2);
+    cr_assert_str_eq(problems(a, codes), "disk_full log_poisoned ");
+    counter_set(&m->gauge_logs_poisoned, 0);
+    counter_set(&m->gauge_logs_no_space, 0);
     node_shutdown(a->node);
     cr_assert_str_eq(problems(a, codes), "stopping ");
     char *text = scrape(a);
