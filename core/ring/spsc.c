@@ -49,6 +49,13 @@ size_t spsc_max_body(const struct spsc *r)
     return r->size / 2 - HEAD;
 }
 
+size_t spsc_used(const struct spsc *r)
+{
+    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    return tail - head <= r->size ? tail - head : 0; /* the two are of different moments */
+}
+
 struct spsc_record *spsc_reserve(struct spsc *r, size_t len)
 {
     if (len > spsc_max_body(r))
@@ -100,12 +107,6 @@ bool spsc_empty(struct spsc *r)
 {
     r->tail_seen = atomic_load_explicit(&r->tail, memory_order_acquire);
     return r->tail_seen == atomic_load_explicit(&r->head, memory_order_relaxed);
-}
-
-size_t spsc_used(const struct spsc *r)
-{
-    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed); /* first: it never passes the tail */
-    return atomic_load_explicit(&r->tail, memory_order_relaxed) - head;
 }
 
 struct spsc_record *spsc_peek(struct spsc *r)

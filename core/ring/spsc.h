@@ -40,7 +40,8 @@ struct spsc_record *spsc_reserve(struct spsc *, size_t len);
 void spsc_commit(struct spsc *, struct spsc_record *, size_t len);
 /* Bytes of body a reserve would surely get now (0 when none). */
 size_t spsc_room(struct spsc *);
-/* Bytes in use now, heads and padding included. Any thread, for statistics. */
+
+/* Any thread, for a statistic: bytes taken by records at about this moment. */
 size_t spsc_used(const struct spsc *);
 
 /* Consumer. The oldest record or NULL; stays valid until spsc_release(). */

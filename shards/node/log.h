@@ -28,7 +28,8 @@ struct log {
     struct channel_name name;
     struct shard *shard;
     enum config_log kind;
-    bool open; /* has storage: redex or ring */
+    uint64_t appended_events, appended_bytes; /* since it was opened */
+    bool open;                                /* has storage: redex or ring */
     struct redex *redex;
     struct event_ring ring;
     struct list in_shard;                 /* shard->log_list */
@@ -42,12 +43,12 @@ struct log {
     uint32_t held_credit;
     unsigned held_home;
     uint64_t held_stream;
-    uint64_t made_at, events, bytes; /* monotonic ns; appended since then */
-    uint64_t open_at;                /* the opening failed: tried again, not before this */
-    uint64_t watchers;               /* bit per shard that watches */
-    struct log_reader *readers;      /* by shard: how far those that watch have come */
-    struct log_view *view;           /* this shard's own view, or NULL */
-    bool receives;                   /* we subscribed: it stays, also while it cannot be opened */
+    uint64_t made_at;           /* monotonic ns */
+    uint64_t open_at;           /* the opening failed: tried again, not before this */
+    uint64_t watchers;          /* bit per shard that watches */
+    struct log_reader *readers; /* by shard: how far those that watch have come */
+    struct log_view *view;      /* this shard's own view, or NULL */
+    bool receives;              /* we subscribed: it stays, also while it cannot be opened */
     bool closing;
     bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
@@ -87,7 +88,7 @@ void log_on_receive_open(struct shard *, const struct msg_subscribe *);
 void log_on_received(struct shard *, unsigned from, const struct msg_received *, struct cspan frames);
 void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);
 void log_on_peer_gone(struct shard *, uint64_t node_id);
-void log_on_list(struct shard *, unsigned from, uint64_t request);
+void log_on_list(struct shard *, unsigned from, uint64_t request); /* a row for each log */
 bool log_serve_waiting(struct log *); /* reads that found no room; false: there is still none for some */
 void log_return_credit(struct log *);
 

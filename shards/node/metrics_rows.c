@@ -185,7 +185,7 @@ static void on_peer(void *ctx, const struct peer_row *row)
 
 void metrics_put_peers(struct exposition *e, struct node *n, const struct scrape_rows *rows)
 {
-    struct peer_walk w = {.e = e, .rows = rows, .most = n->config.metrics_peers};
+    struct peer_walk w = {.e = e, .rows = rows, .most = n->shards[0]->config->metrics_peers};
     for (size_t f = 0; f < sizeof peer_families / sizeof peer_families[0]; f++) {
         exposition_family(e, peer_families[f].name, peer_families[f].type, peer_families[f].help);
         w.figure = (enum peer_figure)f;

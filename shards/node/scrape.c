@@ -101,7 +101,7 @@ static void finish(struct metrics_scrape *m)
     struct scrape_rows *rows = m->node.rows;
     timer_cancel(&s->timers, &m->node.timer);
     list_remove(&m->node.link);
-    fold(rows, s->node->config.metrics_channels);
+    fold(rows, s->config->metrics_channels);
     index_rows(rows);
     metrics_render(s->node, m);
     rows_free(rows);

@@ -15,8 +15,8 @@ static struct msg_scrape_channel row_of(struct shard *s, const struct log *log)
         .made_at = log->made_at,
         .first_seq = heads.first,
         .next_seq = heads.live,
-        .sums = {.events = log->events,
-                 .bytes = log->bytes,
+        .sums = {.events = log->appended_events,
+                 .bytes = log->appended_bytes,
                  .log_bytes = stored ? redex_bytes(log->redex) : 0,
                  .logs = 1,
                  .subscribers = log->key.origin == 0 ? roster_count(&s->roster, &log->name) : 0,
@@ -38,7 +38,7 @@ static void send_channels(struct shard *s, unsigned to, uint64_t request, struct
             own->unwritten_bytes += redex_unwritten_bytes(log->redex);
         if (log->open && log->kind == LOG_NONE)
             own->log_bytes += log->ring.size;
-        if (rows++ < s->node->config.metrics_channels)
+        if (rows++ < s->config->metrics_channels)
             mailbox_send(s, to, MSG_SCRAPE_CHANNEL, 0, request, &row, sizeof row);
         else
             scrape_add(&own->rest, &row.sums);
