@@ -93,6 +93,8 @@ struct config {
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 
+    uint32_t metrics_channels, metrics_peers; /* metrics.channels, metrics.peers: 200, 0..65536 rows in /metrics */
+
     enum config_level log_level; /* logging.level: info */
 
     int32_t lines[CONFIG_KEY_MAX]; /* by number of the key, where it was given: a line, CONFIG_LINE_SET; 0: nowhere */
