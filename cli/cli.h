@@ -35,9 +35,11 @@ enum cli_option {
     OPTION_PSK_FILE,
     OPTION_SET,
     OPTION_FORCE,
+    OPTION_EFFECTIVE,
     OPTION_ADDR,
     OPTION_NODE_ID,
     OPTION_PUBLIC_KEY,
+    OPTION_INFO,
     OPTION_COMPAT,
     OPTION_MODE,
     OPTION_BINARY,
@@ -184,6 +186,9 @@ int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);
 int command_top(const struct cli_args *);
 int command_shutdown(const struct cli_args *);
+int command_config_check(const struct cli_args *);
+int command_config_show(const struct cli_args *);
+int command_reload(const struct cli_args *);
 int command_doctor(const struct cli_args *);
 int command_completion(const struct cli_args *);
 int command_man(const struct cli_args *);
