@@ -25,6 +25,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_PSK_FILE] = {"psk-file", 0, "FILE", "take the mesh's psk from a file"},
     [OPTION_SET] = {"set", 0, "KEY=VALUE", "set a key of node.yaml; may be repeated"},
     [OPTION_FORCE] = {"force", 0, NULL, "rewrite node.yaml of a node that exists; never its keys or logs"},
+    [OPTION_EFFECTIVE] = {"effective", 0, NULL, "what the running node has in use"},
     [OPTION_ADDR] = {"addr", 0, "A:P", "UDP address of the peer"},
     [OPTION_NODE_ID] = {"node-id", 0, "ID", "node id of the peer"},
     [OPTION_PUBLIC_KEY] = {"public-key", 0, "HEX", "public key of the peer, 64 hex digits"},

@@ -180,7 +180,8 @@ uint64_t shard_turn(struct shard *s)
     transmit_retry(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
-    redex_flush_all(&s->dirty_logs);
+    if (redex_flush_all(&s->dirty_logs))
+        s->busy = true;
     mailbox_flush(s);
     publish_gauges(s);
     return next_deadline(s);
