@@ -63,6 +63,7 @@ def equal(lines, names, measuring):
         line = "  ".join(cells)
         line = re.sub(rf'("(?:{MEASURED})": ?)("[^"]*"|[\w.-]+)', r"\1<n>", line)
         line = re.sub(rf"^((?:[a-z_]+\.)?(?:{MEASURED})  ).*", r"\1<n>", line)
+        line = re.sub(r"(\.yaml):\d+:", r"\1:<n>:", line)
         line = re.sub(r"\bLinux \S+ \S+", "Linux <kernel>", line)
         line = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "<time>", line)
         if measuring:
@@ -91,7 +92,7 @@ class Shell:
         self.output = b""
         env = {"PATH": f"{case.dir / 'bin'}:{os.environ['PATH']}", "TERM": "dumb", "HOME": str(case.dir), "LC_ALL": "C.UTF-8"}
         arguments = command or ["bash", "--norc", "--noprofile", "--noediting"]
-        self.program = terminal.Program(arguments, self.log, rows=200, columns=500, cwd=case.work, env=env)
+        self.program = terminal.Program(arguments, self.log, rows=50, columns=120, cwd=case.work, env=env)
         self.program.screen.feed = self.take  # no screen: every line counts
         self.program.silence()
         case.addCleanup(self.program.close)
