@@ -4,7 +4,7 @@
 packages_build=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libyaml-dev
                 libjson-c-dev libhttp-parser-dev libncurses-dev)
 case $(uname -m) in x86_64) packages_build+=(libipsec-mb-dev) ;; esac
-packages_tests=(libcriterion-dev python3 strace iproute2)
+packages_tests=(libcriterion-dev python3 strace iproute2 curl)
 packages_interop=(python3-venv ca-certificates)
 packages_fuzz=(clang libclang-rt-14-dev llvm)
 packages_tidy=(clang-tidy clang-format)
