@@ -65,6 +65,9 @@ const struct config_key config_keys[] = {
      .doc = "any: who holds the psk and proves an entity gets in. listed: only the peers of peers.yaml."},
     {"security.ciphers", KEY_CIPHERS, "aes-256-gcm, chacha20-poly1305",
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
+    {"security.key_log", KEY_PATH, "none", FIELD(key_log), .zero = "none",
+     .doc = "File to which the keys of all sessions are appended, so that Wireshark can show what captured packets\n"
+            "carry (deploy/wireshark); none for none. Whoever reads it reads the traffic."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .doc = "Largest UDP payload sent, in bytes; auto takes what the path to each peer carries in one piece."},
@@ -206,6 +209,21 @@ static int set_word(const struct config_key *key, void *field, const char *text)
     return NET_ERR_INVALID;
 }
 
+static int set_path(const struct config_key *key, struct config *c, const char *text)
+{
+    char *field = (char *)c + key->offset;
+    bool none = strcmp(text, key->zero) == 0;
+    size_t len = none ? 0 : strlen(text);
+    if ((len == 0 && !none) || len >= key->size)
+        return NET_ERR_INVALID;
+    for (size_t i = 0; i < len; i++)
+        if (iscntrl((unsigned char)text[i]))
+            return NET_ERR_INVALID;
+    memset(field, 0, key->size);
+    memcpy(field, text, len);
+    return NET_OK;
+}
+
 static int set_admin(struct config *c, const char *text)
 {
     static const char scheme[] = "unix:";
@@ -302,6 +320,8 @@ int config_key_set(const struct config_key *key, struct config *c, const char *t
         return config_parse_addr(text, &c->listen);
     case KEY_ADMIN:
         return set_admin(c, text);
+    case KEY_PATH:
+        return set_path(key, c, text);
     case KEY_CPUS:
         return set_cpus(key, c, text);
     case KEY_CIPHERS:
@@ -368,6 +388,9 @@ void config_key_allowed(const struct config_key *key, char out[CONFIG_TEXT_MAX])
         return;
     case KEY_LISTEN:
         strcpy(out, "ADDRESS:PORT or [IPV6]:PORT, port 1..65535");
+        return;
+    case KEY_PATH:
+        snprintf(out, CONFIG_TEXT_MAX, "%s, or a path of 1 to %zu bytes", key->zero, key->size - 1);
         return;
     case KEY_ADMIN:
         strcpy(out, "ADDRESS:PORT, [IPV6]:PORT (port 1..65535), or unix:PATH (at most 107 bytes)");

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -95,6 +96,21 @@ static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
     return NET_OK;
 }
 
+/* The same for the key log. */
+static int resolve_key_log(struct netmesh *nm, char *error, size_t len)
+{
+    char path[CONFIG_PATH_MAX + sizeof nm->config.key_log];
+    if (nm->config.key_log[0] == '/' || nm->config.key_log[0] == '\0')
+        return NET_OK;
+    text_format(path, sizeof path, "%s/%s", nm->dir, nm->config.key_log);
+    if (strlen(path) >= sizeof nm->config.key_log) {
+        fail(error, len, "security.key_log: the path %s is longer than %zu bytes", path, sizeof nm->config.key_log - 1);
+        return NET_ERR_INVALID;
+    }
+    memcpy(nm->config.key_log, path, strlen(path) + 1);
+    return NET_OK;
+}
+
 static int load(struct netmesh *nm, const char *const *overrides, size_t count, char *error, size_t len)
 {
     struct config_error e = {{0}};
@@ -108,7 +124,8 @@ static int load(struct netmesh *nm, const char *const *overrides, size_t count, 
         return err;
     }
     machine_resolve(&nm->config);
-    return resolve_admin_path(nm, error, len);
+    err = resolve_admin_path(nm, error, len);
+    return err ? err : resolve_key_log(nm, error, len);
 }
 
 int netmesh_open(struct netmesh **out, const char *dir, const char *const *overrides, size_t count,
@@ -163,6 +180,28 @@ static int lock_directory(struct netmesh *nm, char *error, size_t len)
         return NET_OK;
     fail(error, len, "%s: another node runs in this directory", nm->dir);
     return NET_ERR_BUSY;
+}
+
+/* Shard 0 writes it; here it is seen to that nobody else may read what stands there. */
+static int prepare_key_log(struct netmesh *nm, char *error, size_t len)
+{
+    const char *path = nm->config.key_log;
+    struct stat st;
+    if (*path == '\0')
+        return NET_OK;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return fail(error, len, "security.key_log: %s: cannot open: %s", path, strerror(errno));
+    bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) == 0;
+    close(fd);
+    if (!good) {
+        fail(error, len, "security.key_log: %s: others may read it, or it is no file; allowed: a file of mode 0600",
+             path);
+        return NET_ERR_INVALID;
+    }
+    say(nm, LEVEL_WARN, "security.key_log: the keys of all sessions go to %s; whoever reads it can read the traffic",
+        path);
+    return NET_OK;
 }
 
 static int make_group(struct netmesh *nm, struct reactor_features *features, char *error, size_t len)
@@ -416,6 +455,8 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     int err = lock_directory(nm, error, error_len);
     if (!err && nm->config.memory_lock && !machine_lock_memory())
         say(nm, LEVEL_WARN, "memory.lock: cannot lock memory (%s); going on without", strerror(errno));
+    if (!err)
+        err = prepare_key_log(nm, error, error_len);
     if (!err)
         err = make_group(nm, &features, error, error_len);
     if (!err)
