@@ -22,15 +22,19 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* --set in order, after what -q and -v say: an explicit logging.level is the later one. */
+/* --set in order, after what -q, -v and NET_MESH_LOG say: an explicit logging.level is the later one. */
 static const char **overrides_of(const struct cli_args *args, size_t *count)
 {
+    static const char *const levels[] = {"logging.level=error", "logging.level=warn", "logging.level=info",
+                                         "logging.level=debug", "logging.level=debug"};
     const char **overrides = calloc(args->set_count + 1, sizeof *overrides);
     *count = 0;
     if (!overrides)
         return NULL;
-    if (args->verbose || cli_has(args, OPTION_QUIET))
-        overrides[(*count)++] = args->verbose ? "logging.level=debug" : "logging.level=error";
+    if (args->level_from_log)
+        overrides[(*count)++] = levels[args->level];
+    else if (args->level != SAY_WARN) /* info is what a node says anyhow: -v is for more */
+        overrides[(*count)++] = levels[args->level == SAY_ERROR ? SAY_ERROR : SAY_DEBUG];
     for (size_t i = 0; i < args->set_count; i++)
         overrides[(*count)++] = args->sets[i];
     return overrides;

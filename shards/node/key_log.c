@@ -10,7 +10,7 @@ enum { ROOM = 16 << 10, LINE_MAX = 256 }; /* bytes: some 35 sessions while a wri
 
 struct key_log {
     struct io *io;
-    const char *path;
+    char *path;
     enum { IDLE, OPENING, WRITING, CLOSING } step;
     io_handle file;
     bool failed; /* the last write, or opening for it */
@@ -83,10 +83,14 @@ static void next_step(struct io_op *op, int32_t res)
 struct key_log *key_log_new(struct io *io, const char *path)
 {
     struct key_log *k = calloc(1, sizeof *k);
-    if (!k)
+    char *copy = strdup(path);
+    if (!k || !copy) {
+        free(k);
+        free(copy);
         return NULL;
+    }
     k->io = io;
-    k->path = path;
+    k->path = copy;
     k->file = IO_NO_HANDLE;
     return k;
 }
@@ -95,6 +99,7 @@ void key_log_free(struct key_log *k)
 {
     if (!k)
         return;
+    free(k->path);
     secure_wipe(k, sizeof *k);
     free(k);
 }

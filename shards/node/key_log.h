@@ -17,7 +17,7 @@
 
 struct key_log;
 
-/* `path` outlives it. NULL: no memory. */
+/* The path is copied. NULL: no memory. */
 struct key_log *key_log_new(struct io *, const char *path);
 /* What is not written yet is lost; nothing may be pending. NULL is fine. */
 void key_log_free(struct key_log *);

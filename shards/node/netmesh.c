@@ -32,7 +32,10 @@ struct worker {
 
 struct netmesh {
     char dir[CONFIG_PATH_MAX];
-    struct config config;
+    struct config config; /* of the start: the node has its own */
+    struct config read;   /* the same, before what it leaves to the machine was filled in */
+    char **overrides;
+    size_t override_count;
     struct node_secrets secrets;
     struct peers_file peers;
     bool peers_taken;
@@ -46,6 +49,8 @@ struct netmesh {
     atomic_bool stop; /* netmesh_stop() was called; control_loop() looks every 100 ms */
     bool admin_stopped, handle_signals;
     struct io_op signal_op;
+    struct reload_request hangup; /* SIGHUP */
+    bool hangup_pending, hangup_again;
     sigset_t signals;
 };
 
@@ -111,10 +116,10 @@ static int resolve_key_log(struct netmesh *nm, char *error, size_t len)
     return NET_OK;
 }
 
-static int load(struct netmesh *nm, const char *const *overrides, size_t count, char *error, size_t len)
+static int load(struct netmesh *nm, char *error, size_t len)
 {
     struct config_error e = {{0}};
-    int err = config_load(nm->dir, overrides, count, &nm->config, &e);
+    int err = config_load(nm->dir, (const char *const *)nm->overrides, nm->override_count, &nm->config, &e);
     if (!err)
         err = node_dir_load_secrets(nm->dir, &nm->secrets, &e);
     if (!err)
@@ -123,9 +128,22 @@ static int load(struct netmesh *nm, const char *const *overrides, size_t count, 
         fail(error, len, "%s", e.text);
         return err;
     }
+    nm->read = nm->config;
     machine_resolve(&nm->config);
     err = resolve_admin_path(nm, error, len);
     return err ? err : resolve_key_log(nm, error, len);
+}
+
+static int copy_overrides(struct netmesh *nm, const char *const *overrides, size_t count)
+{
+    nm->overrides = calloc(count + 1, sizeof *nm->overrides);
+    while (nm->overrides && nm->override_count < count) {
+        char *copy = strdup(overrides[nm->override_count]);
+        if (!copy)
+            return NET_ERR_NO_MEMORY;
+        nm->overrides[nm->override_count++] = copy;
+    }
+    return nm->overrides ? NET_OK : NET_ERR_NO_MEMORY;
 }
 
 int netmesh_open(struct netmesh **out, const char *dir, const char *const *overrides, size_t count,
@@ -146,7 +164,11 @@ int netmesh_open(struct netmesh **out, const char *dir, const char *const *overr
         err = NET_ERR_INVALID;
     } else {
         memcpy(nm->dir, dir, strlen(dir) + 1);
-        err = load(nm, overrides, count, error, error_len);
+        err = copy_overrides(nm, overrides, count);
+        if (err)
+            fail(error, error_len, "out of memory");
+        else
+            err = load(nm, error, error_len);
     }
     if (err)
         netmesh_close(nm);
@@ -160,6 +182,9 @@ void netmesh_close(struct netmesh *nm)
     if (!nm)
         return;
     node_secrets_wipe(&nm->secrets);
+    for (size_t i = 0; i < nm->override_count; i++)
+        free(nm->overrides[i]);
+    free(nm->overrides);
     if (!nm->peers_taken)
         peers_file_free(&nm->peers);
     if (nm->lock_fd >= 0)
@@ -235,6 +260,9 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     struct node_options options = {
         .dir = nm->dir,
         .config = &nm->config,
+        .read = &nm->read,
+        .overrides = (const char *const *)nm->overrides,
+        .override_count = nm->override_count,
         .secrets = &nm->secrets,
         .peers = nm->peers,
         .hooks = nm->hooks,
@@ -318,11 +346,54 @@ static int start_workers(struct netmesh *nm, char *error, size_t len)
     return NET_OK;
 }
 
+static void reload(struct netmesh *);
+
+/* The node has said what came of it. */
+static void on_reloaded(struct reload_request *r, int err, const char *message, const struct config_changes *changes)
+{
+    struct netmesh *nm = container_of(r, struct netmesh, hangup);
+    (void)err;
+    (void)message;
+    (void)changes;
+    nm->hangup_pending = false;
+    if (nm->hangup_again)
+        reload(nm);
+}
+
+/* The file may change again while it is read: a signal that comes meanwhile is another reload. */
+static void reload(struct netmesh *nm)
+{
+    nm->hangup_again = nm->hangup_pending;
+    if (nm->hangup_pending)
+        return;
+    nm->hangup_pending = true;
+    nm->hangup.done = on_reloaded;
+    node_reload(nm->node, &nm->hangup);
+}
+
 static void on_signal(struct io_op *op, int32_t res)
 {
     struct netmesh *nm = container_of(op, struct netmesh, signal_op);
-    if (res > 0)
+    if (res == SIGHUP)
+        reload(nm);
+    else if (res > 0)
         node_shutdown(nm->node);
+}
+
+/* Tokens are read again, too, so that they can be replaced: two small files, in place, since the ring cannot look at a
+ * file's mode. */
+static int on_reload_prepare(void *ctx, struct config_error *error)
+{
+    struct netmesh *nm = ctx;
+    return node_dir_load_tokens(nm->dir, &nm->secrets.tokens, error);
+}
+
+static void on_reload_apply(void *ctx, const struct config *c)
+{
+    struct netmesh *nm = ctx;
+    admin_apply(nm->admin, c);
+    int err = admin_set_tokens(nm->admin, &nm->secrets.tokens);
+    assert(err == NET_OK);
 }
 
 static void on_admin_stopped(void *ctx)
@@ -340,12 +411,13 @@ static void on_quiesced(void *ctx)
 
 static int start_control(struct netmesh *nm, struct io *io, char *error, size_t len)
 {
-    int err = admin_init(&nm->admin, io, nm->node, &nm->config, nm->secrets.admin_token);
+    int err = admin_init(&nm->admin, io, nm->node, &nm->config, &nm->secrets.tokens);
     if (err) {
         fail(error, len, "cannot start the admin port: %s", net_err_text(err));
         return err;
     }
     node_on_quiesced(nm->node, on_quiesced, nm);
+    node_on_reload(nm->node, &(struct node_reload_hooks){on_reload_prepare, on_reload_apply, nm});
     if (nm->handle_signals) {
         nm->signal_op = (struct io_op){.kind = IO_SIGNAL, .done = on_signal};
         io_submit(io, &nm->signal_op);
@@ -450,6 +522,7 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     sigemptyset(&nm->signals);
     sigaddset(&nm->signals, SIGINT);
     sigaddset(&nm->signals, SIGTERM);
+    sigaddset(&nm->signals, SIGHUP);
     if (handle_signals)
         pthread_sigmask(SIG_BLOCK, &nm->signals, &before);
     int err = lock_directory(nm, error, error_len);

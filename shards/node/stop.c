@@ -6,6 +6,7 @@
 #include "shards/node/key_log.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
+#include "shards/node/reload.h"
 
 static const uint64_t PUBLISHERS_NS = UINT64_C(5000000000); /* what publishers get to finish */
 
@@ -21,7 +22,7 @@ static void broadcast(struct contacts *cs, enum stop_phase phase)
 void stop_on_timer(struct timer *t, uint64_t now)
 {
     struct contacts *cs = container_of(t, struct contacts, stop_timer);
-    bool waiting = !list_empty(&cs->publisher_list) || store_busy(cs) || key_log_busy(cs->key_log);
+    bool waiting = !list_empty(&cs->publisher_list) || store_busy(cs) || reload_busy(cs) || key_log_busy(cs->key_log);
     if (waiting && now < cs->stop_deadline)
         timer_arm(&cs->shard->timers, t, now + 10000000);
     else
@@ -35,6 +36,7 @@ void node_shutdown(struct node *node)
         return;
     cs->phase = STOP_PUBLISHERS;
     requests_abort(cs);
+    reload_abort(cs);
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next)
         dial_stop(container_of(n, struct contact, in_all));
     publishers_wake(cs); /* those that wait for room learn that none will come */
