@@ -161,6 +161,7 @@ struct connection {
     const struct exchange *exchange; /* of the request at work, or NULL */
     union {
         struct control_request control;
+        struct metrics_scrape scrape;
         struct reload_request reload;
         struct {
             union {
@@ -195,7 +196,7 @@ struct admin {
     bool is_unix;
     uint64_t timeout[WAIT_KINDS];
     struct list strangers; /* connections that never showed a token, the longest quiet first */
-    unsigned evicting;     /* connections that are closing to make room */
+    unsigned evicting;     /* connections that are closing to make room: at most max_connections, beside as many */
     struct list waiting[WAIT_KINDS];
     struct list connections;
     struct io_op accept;
@@ -233,6 +234,7 @@ bool request_step(struct connection *);
 /* access.c: false when it has refused */
 bool access_allow(struct connection *);
 bool access_check_token(struct connection *, enum access);
+bool access_has_token(const struct connection *); /* one that may read; refuses nothing */
 
 /* route.c */
 bool route_find(struct connection *); /* fills request.route and its parameters, or refuses */
@@ -265,6 +267,7 @@ bool out_on_sent(struct connection *, size_t n); /* sends on; true: there is roo
 
 /* route_*.c */
 void healthz_get(struct connection *);
+void readyz_get(struct connection *);
 void openapi_get(struct connection *);
 void node_get(struct connection *);
 void shards_get(struct connection *);

@@ -167,6 +167,14 @@ const struct config_key config_keys[] = {
      .live = AT_ONCE,
      .doc = "How long a publish waits when the node has no room."},
 
+    {"metrics.channels", KEY_NUMBER, "200", FIELD(metrics_channels), RANGE(0, 65536),
+     .live = AT_ONCE,
+     .doc = "How many channels have figures of their own in /metrics, the longest open first.\n"
+            "The others share one row, channel=\"_other\"."},
+    {"metrics.peers", KEY_NUMBER, "200", FIELD(metrics_peers), RANGE(0, 65536),
+     .live = AT_ONCE,
+     .doc = "How many peers have figures of their own in /metrics; the others share peer=\"_other\"."},
+
     {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
      .live = AT_ONCE,
      .doc = "What goes to stderr."},

@@ -145,8 +145,10 @@ void contact_session(struct contact *c, const struct session_params *params, con
 void contacts_on_handshake(struct shard *s, struct cspan datagram, const struct io_addr *from)
 {
     struct contacts *cs = s->contacts;
-    if (cs->phase != STOP_NONE)
+    if (cs->phase != STOP_NONE) {
+        COUNT(s, drop_stopping);
         return;
+    }
     if (!dial_on_datagram(cs, datagram, from))
         answer_on_datagram(cs, datagram, from);
 }
@@ -262,6 +264,7 @@ int contacts_init(struct shard *s, struct config_error *error)
     list_init(&cs->all);
     list_init(&cs->publisher_list);
     list_init(&cs->lists);
+    list_init(&cs->scrapes);
     list_init(&cs->woken_tails);
     store_init(cs);
     int err = reload_init(cs);

@@ -84,6 +84,7 @@ struct contacts {
     struct map publishers; /* id -> struct publisher */
     struct list publisher_list;
     struct list lists;       /* struct listing */
+    struct list scrapes;     /* struct metrics_scrape */
     struct list woken_tails; /* struct tail: a step is due */
     enum stop_phase phase;
     uint32_t phase_waiting;

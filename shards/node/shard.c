@@ -76,6 +76,7 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
     }
     if (index == 0) {
         n->started_ns = s->now;
+        n->started_wall = io_wall(io);
         atomic_store_explicit(&n->running, true, memory_order_relaxed);
     }
     receive_start(s);
@@ -180,7 +181,8 @@ uint64_t shard_turn(struct shard *s)
     transmit_retry(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
-    redex_flush_all(&s->dirty_logs);
+    if (redex_flush_all(&s->dirty_logs))
+        s->busy = true;
     mailbox_flush(s);
     publish_gauges(s);
     return next_deadline(s);

@@ -57,6 +57,45 @@ Test(admin_routes, healthz)
     expect(503, "stopping");
 }
 
+Test(admin_routes, readyz)
+{
+    get("/readyz");
+    expect(200, "{\"ready\":true,\"problems\":[]}\n");
+    w.node.problems[0] = (struct problem_row){"disk_full", "no space for a/\"b"};
+    w.node.problems[1] = (struct problem_row){"stopping", "the node is stopping"};
+    w.node.problem_count = 2;
+    get("/readyz");
+    expect(503, "{\"ready\":false,\"problems\":[{\"code\":\"disk_full\",\"text\":\"no space for a/\\\"b\"},"
+                "{\"code\":\"stopping\",\"text\":\"the node is stopping\"}]}\n");
+    get("/v1/node");
+    cr_assert_eq(r.status, 200, "what it is can be asked also when it is not ready");
+    cr_assert_not_null(strstr(r.body, ",\"problems\":[{\"code\":\"disk_full\",\"text\":\"no space"));
+}
+
+/* A probe has no token: it learns what kind of problem there is, and nothing of names. */
+static void expect_codes_alone(const char *authorization)
+{
+    char request[256];
+    int client = stream_connect(&w.stream);
+    snprintf(request, sizeof request, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n%s\r\n", authorization);
+    world_say(&w, client, request);
+    const char *heard = world_heard(&w, client);
+    response_free(&r);
+    response_parse(heard, w.stream.ends[client].from_server.len, &r);
+    expect(503, "{\"ready\":false,\"problems\":[{\"code\":\"disk_full\"}]}\n");
+}
+
+Test(admin_routes, readyz_without_a_token_tells_codes_alone)
+{
+    w.node.problems[0] = (struct problem_row){"disk_full", "no space for a/secret"};
+    w.node.problem_count = 1;
+    expect_codes_alone("");
+    expect_codes_alone("Authorization: Bearer wrong\r\n");
+    expect_codes_alone("Authorization: Basic dTpw\r\n");
+    get("/metrics");
+    cr_assert_not_null(strstr(r.body, "\nnetmesh_admin_unauthorized_total 0\n"), "none was needed");
+}
+
 Test(admin_routes, node)
 {
     char expected[1024];
@@ -75,7 +114,8 @@ Test(admin_routes, node)
              "\",\"pid\":%d,\"shards\":2,"
              "\"uptime_ms\":1234,\"stopping\":false,"
              "\"security\":{\"sessions\":\"secure\",\"peers\":\"any\",\"cipher\":\"aes-256-gcm\"},"
-             "\"transport\":{\"socket_buffer\":4194304,\"gso\":true,\"gro\":false,\"ipsec_mb\":false}}\n",
+             "\"transport\":{\"socket_buffer\":4194304,\"gso\":true,\"gro\":false,\"ipsec_mb\":false},"
+             "\"problems\":[]}\n",
              (int)getpid());
     expect(200, expected);
     w.node.config.admin.is_unix = true;
@@ -294,6 +334,21 @@ Test(admin_routes, metrics)
     cr_assert_not_null(strstr(r.body, "\nnetmesh_admin_bad_requests_total 1\n"));
     cr_assert_not_null(strstr(r.body, "\n# TYPE netmesh_admin_connections gauge\nnetmesh_admin_connections 1\n"));
     cr_assert_eq(r.body[r.body_len - 1], '\n');
+}
+
+Test(admin_routes, metrics_without_memory_or_client)
+{
+    w.node.err = NET_ERR_NO_MEMORY;
+    get("/metrics");
+    expect_response_error(&r, 507, "no_memory");
+    w.node.err = 0;
+    w.node.hold = true;
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "GET /metrics HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert(!list_empty(&w.node.scrapes));
+    w.stream.ends[client].reset = true;
+    world_run(&w);
+    cr_assert(list_empty(&w.node.scrapes) && w.node.cancels == 1);
 }
 
 Test(admin_routes, an_answer_larger_than_the_buffers)
