@@ -17,6 +17,7 @@ enum { CONFIG_PATH_MAX = 4096, CONFIG_MAX_CPUS = 256, CONFIG_MAX_SHARDS = 64 };
 enum config_sessions { SESSIONS_SECURE, SESSIONS_COMPAT };
 enum config_peers { PEERS_ANY, PEERS_LISTED };
 enum config_log { LOG_DISK, LOG_MEMORY, LOG_NONE };
+enum config_logging { LOGGING_AUTO, LOGGING_TEXT, LOGGING_JSON };
 enum config_level { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };
 
 struct config {
@@ -67,7 +68,9 @@ struct config {
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 
-    enum config_level log_level; /* logging.level: info */
+    enum config_level log_level;    /* logging.level: info */
+    enum config_logging log_format; /* logging.format: auto | text | json */
+    uint32_t log_rate;              /* logging.rate: 10 lines of a kind per second and shard; none = 0 */
 };
 
 /* Where something is wrong and how: "node.yaml:12: shards.count: found \"many\", allowed: auto or 1..64". */

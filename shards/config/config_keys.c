@@ -22,6 +22,7 @@
 static const char *const words_sessions[] = {"secure", "compat", NULL};
 static const char *const words_peers[] = {"any", "listed", NULL};
 static const char *const words_log[] = {"disk", "memory", "none", NULL};
+static const char *const words_logging[] = {"auto", "text", "json", NULL};
 static const char *const words_level[] = {"error", "warn", "info", "debug", NULL};
 
 #define FIELD(member) .offset = offsetof(struct config, member), .size = sizeof(((struct config *)NULL)->member)
@@ -113,6 +114,12 @@ const struct config_key config_keys[] = {
 
     {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
      .doc = "What goes to stderr."},
+    {"logging.format", KEY_WORD, "auto", FIELD(log_format), .words = words_logging,
+     .doc = "text: lines for people. json: an object a line. auto: lines for the systemd journal\n"
+            "where stderr is its, else text."},
+    {"logging.rate", KEY_NUMBER, "10", FIELD(log_rate), RANGE(1, 1000000), .zero = "none",
+     .doc = "How many lines of one kind a shard says in a second; one line tells how many more there were.\n"
+            "While they go on to come, the second becomes longer, up to a minute."},
 };
 // clang-format on
 

@@ -118,11 +118,11 @@ static void log_base(const struct node *n, uint64_t origin, char *out, size_t si
 
 static void say_damage(const struct log *log, const char *base, const struct redex_report *r)
 {
-    node_say(log->shard->node, LEVEL_WARN,
-             "%s/%s: repaired: %" PRIu64 " events lost, %" PRIu64 " records mended, %" PRIu64
-             " bytes cut off%s; what was there is kept beside it",
-             base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
-             r->timestamps_lost ? ", times lost" : "");
+    shard_say_about(log->shard, LEVEL_WARN, (struct say_about){.channel = log->name.text},
+                    "%s/%s: repaired: %" PRIu64 " events lost, %" PRIu64 " records mended, %" PRIu64
+                    " bytes cut off%s; what was there is kept beside it",
+                    base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
+                    r->timestamps_lost ? ", times lost" : "");
 }
 
 static int open_redex(struct log *log)

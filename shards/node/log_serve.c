@@ -211,6 +211,11 @@ static enum membership_reason authorize(struct shard *s, const struct msg_subscr
     return REASON_NONE;
 }
 
+static struct say_about about(const struct msg_subscribe *m)
+{
+    return (struct say_about){.peer = m->node_id, .channel = m->channel.text};
+}
+
 static enum membership_reason subscribe(struct shard *s, unsigned home, const struct msg_subscribe *m, uint64_t hash)
 {
     enum membership_reason reason = authorize(s, m);
@@ -224,10 +229,13 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
     int err = log_touch(s, key, &m->channel, &log);
     if (err)
         return err == NET_ERR_EXISTS ? REASON_UNKNOWN_CHANNEL : REASON_TOO_MANY_CHANNELS;
-    if (roster_add(&s->roster, &m->channel, m->node_id, home) < 0) {
+    int added = roster_add(&s->roster, &m->channel, m->node_id, home);
+    if (added < 0) {
         log_release(log);
         return REASON_TOO_MANY_CHANNELS;
     }
+    if (added)
+        shard_say_about(s, LEVEL_INFO, about(m), "the peer has subscribed");
     struct log_heads heads;
     log_heads(log, &heads);
     struct msg_cursor c = {m->node_id, hash, heads.live, m->channel};
@@ -246,7 +254,12 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
     if (add) {
         a.reason = (uint8_t)subscribe(s, from, m, hash);
         a.accepted = a.reason == REASON_NONE;
+        if (!a.accepted)
+            shard_say_about(s, LEVEL_WARN, about(m), "refused the peer's subscription: %s",
+                            membership_reason_text((enum membership_reason)a.reason));
     } else {
+        if (roster_has(&s->roster, &m->channel, m->node_id))
+            shard_say_about(s, LEVEL_INFO, about(m), "the peer has unsubscribed");
         roster_remove(&s->roster, &m->channel, m->node_id);
         struct msg_cursor c = {m->node_id, hash, 0, m->channel};
         mailbox_send(s, from, MSG_CURSOR, 0, 0, &c, sizeof c);

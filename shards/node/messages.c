@@ -8,6 +8,7 @@
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
 #include "shards/node/receive.h"
+#include "shards/node/say.h"
 #include "shards/node/view.h"
 
 /* Bodies are copied out: the record's memory has no type of its own and is aligned to 16 only at its head. */
@@ -44,6 +45,9 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
     }
     case MSG_LIST_END:
         contacts_on_list_end(s, r->arg);
+        break;
+    case MSG_SAY:
+        say_on_message(s, r);
         break;
     case MSG_STOPPED:
         contacts_on_stopped(s, from, (enum stop_phase)r->aux);

@@ -37,6 +37,7 @@ enum message_kind {
     MSG_LIST,         /* shard 0 -> all: arg request; rows and an end come back */
     MSG_LIST_ROW,
     MSG_LIST_END,
+    MSG_SAY,     /* any -> shard 0: a line for stderr */
     MSG_STOP,    /* shard 0 -> all: aux = enum stop_phase */
     MSG_STOPPED, /* all -> shard 0: aux = phase reached */
 };

@@ -28,6 +28,7 @@
     X(credit_written_off, "credit_written_off_bytes_total", "",                                                        \
       "Bytes in flight assumed lost after a silence of the receiver")                                                  \
     X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
+    X(say_suppressed, "log_lines_suppressed_total", "", "Lines for the operator that logging.rate held back")          \
     X(drop_truncated, "drops_total", "reason=\"truncated\"", "What was dropped, by reason")                            \
     X(drop_class, "drops_total", "reason=\"not_a_packet\"", "")                                                        \
     X(drop_header, "drops_total", "reason=\"bad_header\"", "")                                                         \
@@ -53,6 +54,7 @@
     X(drop_send, "drops_total", "reason=\"send_failed\"", "")                                                          \
     X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
     X(drop_control_full, "drops_total", "reason=\"control_queue_full\"", "")                                           \
+    X(drop_say, "drops_total", "reason=\"log_line\"", "")                                                              \
     X(drop_credit, "drops_total", "reason=\"bad_credit\"", "")                                                         \
     X(drop_gate, "drops_total", "reason=\"handshake_gate\"", "")                                                       \
     X(drop_handshake, "drops_total", "reason=\"handshake_invalid\"", "")                                               \

@@ -16,9 +16,11 @@
 #include "core/base/text.h"
 #include "shards/admin/admin.h"
 #include "shards/netmesh.h"
+#include "shards/node/control.h"
 #include "shards/node/machine.h"
 #include "shards/node/say.h"
 #include "shards/node/shard.h"
+#include "shards/node/stderr.h"
 
 struct worker {
     struct netmesh *nm;
@@ -58,23 +60,18 @@ __attribute__((format(printf, 3, 4))) static int fail(char *error, size_t len, c
     return NET_ERR_IO;
 }
 
-static void print_line(const char *line)
-{
-    fprintf(stderr, "net-mesh: %s\n", line);
-}
-
 /* As node_say(), before there is a node. */
 __attribute__((format(printf, 3, 4))) static void say(const struct netmesh *nm, enum config_level level,
                                                       const char *format, ...)
 {
-    char line[512];
+    char line[SAY_LINE_MAX];
     va_list args;
     if (level > nm->config.log_level)
         return;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    size_t len = say_format_now(line, stderr_style(nm->config.log_format), level, format, args);
     va_end(args);
-    print_line(line);
+    stderr_write(line, len);
 }
 
 /* ---- open ---- */
@@ -202,7 +199,8 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
         .socket_buffer = features->socket_buffer,
         .gso = features->gso,
         .gro = features->gro,
-        .say = print_line,
+        .say = stderr_write,
+        .say_style = stderr_style(nm->config.log_format),
     };
     nm->peers_taken = true;
     int err = node_create(&nm->node, &options, &e);
@@ -317,11 +315,19 @@ static int start_control(struct netmesh *nm, struct io *io, char *error, size_t 
 static void say_ready(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx)
 {
     char listen[64], admin[128], line[512];
+    struct node_info info;
     config_format_addr(&nm->config.listen, listen);
     if (nm->config.admin.is_unix)
         text_format(admin, sizeof admin, "unix:%s", nm->config.admin.path);
     else
         config_format_addr(&nm->config.admin.addr, admin);
+    node_get_info(nm->node, &info);
+    shard_say(node_shard(nm->node, 0), LEVEL_INFO,
+              "net-mesh %s: node 0x%016" PRIx64 " serves %s, admin port %s, %u shards, socket buffer %u bytes%s%s%s%s",
+              NM_VERSION, info.node_id, listen, admin, info.shards, info.socket_buffer, info.gso ? ", gso" : "",
+              info.gro ? ", gro" : "", info.fast_cipher ? ", aes-256-gcm" : "", info.ipsec_mb ? " by ipsec-mb" : "");
+    if (!ready)
+        return;
     text_format(line, sizeof line,
                 "{\"event\":\"ready\",\"node_id\":\"0x%016" PRIx64 "\",\"listen\":\"%s\",\"admin\":\"%s\"}",
                 nm->node->identity.ids.node_id, listen, admin);
@@ -358,14 +364,14 @@ static int run_control(struct netmesh *nm, void (*ready)(void *, const char *), 
     if (err)
         fail(error, len, "%s", e.text);
     else if ((err = start_control(nm, reactor_io(r), error, len)) == NET_OK) {
-        if (ready)
-            say_ready(nm, ready, ctx);
+        say_ready(nm, ready, ctx);
         err = control_loop(nm, r);
         if (err)
             fail(error, len, "the reactor failed: %s", net_err_text(err));
     }
     if (r)
         end_reactor(r);
+    say_finish(nm->node);
     if (nm->admin)
         admin_deinit(nm->admin);
     return err;

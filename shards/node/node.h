@@ -9,6 +9,7 @@
 #include "core/io/io.h"
 #include "shards/config/config.h"
 #include "shards/netmesh.h"
+#include "shards/node/say_line.h"
 #include "shards/reactor/reactor.h"
 
 struct node;
@@ -22,8 +23,10 @@ struct node_options {
     struct netmesh_hooks hooks;         /* all NULL: none */
     uint32_t socket_buffer;             /* got, bytes; bounds the credit windows */
     bool gso, gro;
-    void (*say)(
-        const char *line); /* what a person should know; any thread, one line without a line feed; NULL: nobody */
+    /* say.h: takes whole lines, with their line feeds, at once, from any thread, before the shards run and after; while
+     * they do, io->err is used where there is one. NULL: nobody wants to know anything. */
+    void (*say)(const char *lines, size_t len);
+    enum say_style say_style;
 };
 
 /* Allocates everything that does not need I/O. NET_ERR_INVALID (identity refused), NET_ERR_NO_MEMORY. */

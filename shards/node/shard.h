@@ -16,6 +16,7 @@
 #include "shards/node/messages.h"
 #include "shards/node/metrics.h"
 #include "shards/node/node.h"
+#include "shards/node/say.h"
 
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */
 enum stop_phase { STOP_NONE, STOP_PUBLISHERS, STOP_LOGS, STOP_IO, STOP_DONE };
@@ -77,6 +78,8 @@ struct shard {
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;
+    struct say_rate say;
+    struct say_writer *writer; /* shard 0, where there is a stderr */
     enum stop_phase stopping;
     atomic_bool abandoned;
     uint32_t logs_closing;

@@ -270,7 +270,7 @@ Test(config, every_generated_key_is_explained)
         keys++;
         cr_expect(previous && strstr(previous, "# Default: ") && strstr(previous, "Allowed: "), "%s", line);
     }
-    cr_expect_eq(keys, 36);
+    cr_expect_eq(keys, 38);
     free(text);
 }
 
