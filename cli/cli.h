@@ -122,6 +122,7 @@ int command_channel_ls(const struct cli_args *);
 int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);
 int command_shutdown(const struct cli_args *);
+int command_doctor(const struct cli_args *);
 int command_version(const struct cli_args *);
 int command_help(const struct cli_args *);
 

@@ -64,6 +64,16 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint a metrics | grep dropped\n"},
     {"shutdown", "", 0, 0, 0, command_shutdown, "stop the node in good order; returns when its process is gone", "",
      "  net-mesh --endpoint a shutdown\n"},
+    {"doctor", "[DIR]", 0, 1, 0, command_doctor, "check whether this machine, and DIR, are fit for a node",
+     "Looks at the kernel's features and limits, clock, CPUs and memory; with DIR at its files, its disk (200 syncs of "
+     "4 "
+     "KiB in\n"
+     "a file that is gone at once), its ports, the paths to its peers, and the node that runs there. Nothing is "
+     "changed.\n"
+     "Each check is ok, warn or fail, with what to do about it. Exit 1 when one fails.\n",
+     "  net-mesh doctor\n"
+     "  net-mesh doctor a\n"
+     "  net-mesh doctor a --output json\n"},
     {"version", "", 0, 0, 0, command_version, "show the version of this program", "", "  net-mesh version\n"},
     {"help", "[COMMAND]", 0, 2, 0, command_help, "show help", "", "  net-mesh help peer add\n"},
 };

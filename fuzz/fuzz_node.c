@@ -51,7 +51,7 @@ static void open_scene(struct scene *s, unsigned shards)
     s->enemy = mesh_add(&s->mesh, 1);
     s->friend = mesh_add(&s->mesh, 1);
     for (unsigned i = 0; i < s->mesh.count; i++)
-        s->mesh.nodes[i].config.log = LOG_MEMORY;
+        s->mesh.nodes[i].config.channel.log = LOG_MEMORY;
     mesh_know(s->node, s->enemy);
     mesh_know(s->enemy, s->node);
     mesh_know(s->friend, s->node);

@@ -15,6 +15,7 @@ struct loader {
     struct config *config;
     struct document document;
     struct config_error *error;
+    struct rules_given given;
     long lines[CONFIG_KEY_MAX];        /* where each key was given; 0: nowhere */
     const char *texts[CONFIG_KEY_MAX]; /* --set values, for rendering */
 };
@@ -44,20 +45,27 @@ static int join_items(struct document *d, const yaml_node_t *list, char out[4096
     return NET_OK;
 }
 
+const char *config_value_text(const struct config_key *key, const yaml_node_t *node)
+{
+    bool bare = key->type == KEY_BOOL || key->type == KEY_NUMBER;
+    return bare && document_is_quoted(node) ? NULL : document_text(node);
+}
+
 static int take_value(struct loader *l, const struct config_key *key, const yaml_node_t *node)
 {
     char allowed[CONFIG_TEXT_MAX], items[4096];
-    const char *text = document_text(node);
+    const char *text = config_value_text(key, node);
     int err = NET_ERR_INVALID;
+    l->lines[key - config_keys] = (long)node->start_mark.line + 1;
+    if (key->type == KEY_RULES)
+        return document_is_empty(node) ? NET_OK : rules_take(&l->document, node, l->config, &l->given);
     if (config_key_is_list(key)) {
         if (node->type == YAML_SEQUENCE_NODE && join_items(&l->document, node, items) == NET_OK)
             err = config_key_set(key, l->config, items);
-    } else if (text && !(document_is_quoted(node) && (key->type == KEY_BOOL || key->type == KEY_NUMBER)))
+    } else if (text)
         err = config_key_set(key, l->config, text);
-    if (err == NET_OK) {
-        l->lines[key - config_keys] = (long)node->start_mark.line + 1;
+    if (err == NET_OK)
         return NET_OK;
-    }
     config_key_allowed(key, allowed);
     return document_fail(&l->document, node, key->name, allowed);
 }
@@ -137,12 +145,15 @@ static int take_text(struct loader *l, const char *text, size_t len, const char 
 
 static int take_override(struct loader *l, const char *text)
 {
+    static const char rules[] = "channels.prefixes";
     char name[64], found[CONFIG_TEXT_MAX], allowed[CONFIG_TEXT_MAX], value[4096];
     const char *equals = strchr(text, '=');
     config_quote(text, found);
     if (!equals)
         return config_fail(l->error, "--set: found %s, allowed: KEY=VALUE", found);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    if (strncmp(name, rules, sizeof rules - 1) == 0 && (!name[sizeof rules - 1] || name[sizeof rules - 1] == '.'))
+        return config_fail(l->error, "--set: %s: found settings by prefix, allowed: in node.yaml alone", rules);
     const struct config_key *key = equals - text < (long)sizeof name ? config_key_find(name) : NULL;
     if (!key) {
         config_quote(name, found);
@@ -189,6 +200,7 @@ static int take_overrides(struct loader *l, const char *const *overrides, size_t
     int err = NET_OK;
     for (size_t i = 0; !err && i < count; i++)
         err = take_override(l, overrides[i]);
+    rules_resolve(l->config, &l->given);
     return err ? err : check_together(l, file);
 }
 
@@ -233,7 +245,9 @@ static void put_comment(FILE *out, const char *indent, const char *doc)
 
 static void put_value(FILE *out, const struct config_key *key, const char *text)
 {
-    if (config_key_is_list(key))
+    if (key->type == KEY_RULES)
+        fputs("{}", out);
+    else if (config_key_is_list(key))
         fprintf(out, text[0] == '[' ? "%s" : "[%s]", text);
     else if (is_plain(text))
         fputs(text, out);

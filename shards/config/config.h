@@ -12,13 +12,31 @@
 
 #include "core/io/io.h"
 
-enum { CONFIG_PATH_MAX = 4096, CONFIG_MAX_CPUS = 256, CONFIG_MAX_SHARDS = 64 };
+enum { CONFIG_PATH_MAX = 4096, CONFIG_MAX_CPUS = 256, CONFIG_MAX_SHARDS = 64, CONFIG_MAX_RULES = 64 };
 
 enum config_sessions { SESSIONS_SECURE, SESSIONS_COMPAT };
 enum config_peers { PEERS_ANY, PEERS_LISTED };
 enum config_log { LOG_DISK, LOG_MEMORY, LOG_NONE };
 enum config_logging { LOGGING_AUTO, LOGGING_TEXT, LOGGING_JSON };
+enum config_fsync { FSYNC_NEVER, FSYNC_EACH, FSYNC_EVERY, FSYNC_INTERVAL };
 enum config_level { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };
+
+/* How the log of a channel is kept, this node's own and the copies of what peers publish alike. */
+struct channel_settings {
+    enum config_log log;        /* channels.log: disk | memory | none */
+    enum config_fsync fsync;    /* channels.fsync: never | each (batch: answered when synced) | every | interval */
+    uint64_t fsync_events;      /* channels.fsync_events: 1000, for `every` */
+    uint64_t fsync_interval_ns; /* channels.fsync_interval: 1s, for `interval` */
+    uint64_t retention_events;  /* channels.retention_events: none = 0 */
+    uint64_t retention_bytes;   /* channels.retention_bytes: none = 0; of payload */
+    uint64_t retention_age_ns;  /* channels.retention_age: none = 0 */
+    uint64_t max_lag;           /* channels.max_lag: 0 = what the log retains, else events */
+};
+/* channels.prefixes.PREFIX, resolved: what a rule does not say is what channels.* says. */
+struct channel_rule {
+    char prefix[256];
+    struct channel_settings settings;
+};
 
 struct config {
     struct io_addr listen; /* listen: "[::]:20037"; port 0 refused */
@@ -61,10 +79,11 @@ struct config {
     uint32_t max_channels;              /* limits.channels: 4096 logs open */
     uint32_t max_channels_per_peer;     /* limits.channels_per_peer: 1024 */
 
-    enum config_log log; /* channels.log: disk | memory | none */
+    struct channel_settings channel; /* channels.*, of every channel without a rule: read it with config_channel() */
+    struct channel_rule rules[CONFIG_MAX_RULES]; /* channels.prefixes, as they stand in the file */
+    uint32_t rule_count;
     uint32_t
         log_none_bytes; /* channels.none_bytes: 2MiB, power of two from 512KiB: what a channel with log none keeps */
-    uint64_t max_lag;   /* channels.max_lag: 0 = what the log retains, else events */
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 
@@ -79,6 +98,9 @@ struct config_error {
 };
 
 void config_defaults(struct config *);
+/* What holds for a channel: the rule of the longest prefix that is the name or ends before a slash of it ("sensors" has
+ * "sensors" and "sensors/x", not "sensors2"), else the settings of channels.*. */
+const struct channel_settings *config_channel(const struct config *, const char *name);
 /* Reads DIR/node.yaml, then applies `count` "key=value" overrides. 0 or NET_ERR_INVALID / NET_ERR_NOT_FOUND /
  * NET_ERR_IO with *error filled. Unknown key, duplicate key, wrong type, value out of range are all errors. */
 int config_load(const char *dir, const char *const *overrides, size_t count, struct config *, struct config_error *);

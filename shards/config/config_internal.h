@@ -19,6 +19,7 @@ enum config_key_type {
     KEY_ADMIN,    /* config.admin: an address or unix:PATH */
     KEY_CPUS,     /* list: config.cpus and cpu_count */
     KEY_CIPHERS,  /* list: config.cipher_* */
+    KEY_RULES,    /* mapping: config.rules and rule_count; rules.c */
 };
 
 struct config_key {
@@ -30,6 +31,7 @@ struct config_key {
     const char *zero;         /* a word that stands for 0, or NULL */
     const char *const *words; /* KEY_WORD: NULL-terminated */
     bool power_of_two;
+    bool channel;    /* may stand in a rule of channels.prefixes: the field is one of config.channel */
     const char *doc; /* sentences for node.yaml, a line each */
 };
 
@@ -39,8 +41,13 @@ extern const size_t config_key_count; /* at most CONFIG_KEY_MAX */
 
 const struct config_key *config_key_find(const char *name); /* NULL: no such key */
 bool config_key_is_list(const struct config_key *);
-/* Checks `text` (a list: its items, separated by commas) and stores the value. 0 or NET_ERR_INVALID. */
+/* Checks `text` (a list: its items, separated by commas; rules: "", none) and stores the value. 0 or NET_ERR_INVALID.
+ */
 int config_key_set(const struct config_key *, struct config *, const char *text);
+/* The same for a key of a channel, into the settings of a rule. */
+int config_key_set_channel(const struct config_key *, struct channel_settings *, const char *text);
+/* The field of such a key. */
+void *config_key_field(const struct config_key *, struct channel_settings *);
 /* "auto or 1..64": what the key takes. */
 void config_key_allowed(const struct config_key *, char out[CONFIG_TEXT_MAX]);
 
@@ -73,6 +80,21 @@ bool document_is_quoted(const yaml_node_t *);
 int document_fail(struct document *, const yaml_node_t *, const char *key, const char *allowed);
 /* That `node` is a mapping whose keys are texts, each there once; `key` names it in messages. */
 int document_check_mapping(struct document *, const yaml_node_t *, const char *key);
+
+/* The text of a value as `key` takes it: NULL for what is no scalar, or quoted where a number or boolean belongs. */
+const char *config_value_text(const struct config_key *, const yaml_node_t *);
+
+/* ---- rules.c: channels.prefixes ---- */
+
+enum { CONFIG_KEY_PATH = 384 }; /* of "channels.prefixes.PREFIX.key" */
+
+struct rules_given { /* which settings each rule states: 1 by number of the key */
+    bool key[CONFIG_MAX_RULES][CONFIG_KEY_MAX];
+};
+/* Reads the mapping; NET_ERR_INVALID with the document's error filled. */
+int rules_take(struct document *, const yaml_node_t *, struct config *, struct rules_given *);
+/* Once channels.* are known: gives each rule what it does not state. */
+void rules_resolve(struct config *, const struct rules_given *);
 
 /* ---- file.c ---- */
 

@@ -23,9 +23,11 @@ static const char *const words_sessions[] = {"secure", "compat", NULL};
 static const char *const words_peers[] = {"any", "listed", NULL};
 static const char *const words_log[] = {"disk", "memory", "none", NULL};
 static const char *const words_logging[] = {"auto", "text", "json", NULL};
+static const char *const words_fsync[] = {"never", "each", "every", "interval", NULL};
 static const char *const words_level[] = {"error", "warn", "info", "debug", NULL};
 
 #define FIELD(member) .offset = offsetof(struct config, member), .size = sizeof(((struct config *)NULL)->member)
+#define CHANNEL(member) FIELD(channel.member), .channel = true
 #define RANGE(lo, hi) .min = (lo), .max = (hi)
 
 // clang-format off
@@ -101,12 +103,33 @@ const struct config_key config_keys[] = {
     {"limits.channels_per_peer", KEY_NUMBER, "1024", FIELD(max_channels_per_peer), RANGE(1, 65536),
      .doc = "Channels one peer may subscribe to, on each shard."},
 
-    {"channels.log", KEY_WORD, "disk", FIELD(log), .words = words_log,
+    {"channels.log", KEY_WORD, "disk", CHANNEL(log), .words = words_log,
      .doc = "Where events are kept: disk, memory, or none (only what subscribers have still to get)."},
+    {"channels.fsync", KEY_WORD, "never", CHANNEL(fsync), .words = words_fsync,
+     .doc = "When a log on disk is synced: never (the system writes in its own time; --durable syncs what it publishes),\n"
+            "each (a publish is answered when it is synced), every fsync_events, or every fsync_interval."},
+    {"channels.fsync_events", KEY_NUMBER, "1000", CHANNEL(fsync_events), RANGE(1, UINT32_MAX),
+     .doc = "With fsync: every, the events after which a log is synced."},
+    {"channels.fsync_interval", KEY_DURATION, "1s", CHANNEL(fsync_interval_ns), RANGE(1 * MS, HOUR),
+     .doc = "With fsync: interval, the time after which what was written is synced."},
+    {"channels.retention_events", KEY_NUMBER, "none", CHANNEL(retention_events), RANGE(1, INT64_MAX), .zero = "none",
+     .doc = "A log keeps the newest so many events; none is no limit. Whichever limit is met first counts."},
+    {"channels.retention_bytes", KEY_SIZE, "none", CHANNEL(retention_bytes), RANGE(64 * KIB, GIB << 20), .zero = "none",
+     .doc = "A log keeps the newest events of so many bytes together."},
+    {"channels.retention_age", KEY_DURATION, "none", CHANNEL(retention_age_ns), RANGE(1 * S, 36500 * DAY), .zero = "none",
+     .doc = "A log keeps events for so long."},
+    {"channels.max_lag", KEY_NUMBER, "0", CHANNEL(max_lag), RANGE(0, INT64_MAX),
+     .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},
+    {"channels.prefixes", KEY_RULES, "",
+     .doc = "Settings of the channels below a prefix, where they differ from those above. The longest prefix that is the\n"
+            "channel's name or ends before a slash of it has the word: sensors is sensors and sensors/x, not sensors2.\n"
+            "Each takes log, fsync, fsync_events, fsync_interval, retention_events, retention_bytes, retention_age and\n"
+            "max_lag. An example:\n"
+            "  prefixes:\n"
+            "    sensors: {retention_age: 1h, fsync: each}\n"
+            "    \"logs/debug\": {log: none}"},
     {"channels.none_bytes", KEY_SIZE, "2MiB", FIELD(log_none_bytes), RANGE(512 * KIB, 1 * GIB), .power_of_two = true,
      .doc = "What a channel keeps at most with log: none, in bytes."},
-    {"channels.max_lag", KEY_NUMBER, "0", FIELD(max_lag), RANGE(0, INT64_MAX),
-     .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},
     {"channels.ack_timeout", KEY_DURATION, "5s", FIELD(ack_timeout_ns), RANGE(10 * MS, HOUR),
      .doc = "How long a subscribe request waits for the peer's answer."},
     {"channels.publish_timeout", KEY_DURATION, "30s", FIELD(publish_timeout_ns), RANGE(1 * MS, DAY),
@@ -139,9 +162,8 @@ bool config_key_is_list(const struct config_key *key)
     return key->type == KEY_CPUS || key->type == KEY_CIPHERS;
 }
 
-static void store(const struct config_key *key, struct config *c, uint64_t value)
+static void store(const struct config_key *key, void *field, uint64_t value)
 {
-    void *field = (char *)c + key->offset;
     switch (key->size) {
     case sizeof(uint16_t):
         *(uint16_t *)field = (uint16_t)value;
@@ -155,11 +177,11 @@ static void store(const struct config_key *key, struct config *c, uint64_t value
     }
 }
 
-static int set_number(const struct config_key *key, struct config *c, const char *text)
+static int set_number(const struct config_key *key, void *field, const char *text)
 {
     uint64_t value = 0;
     if (key->zero && strcmp(text, key->zero) == 0) {
-        store(key, c, 0);
+        store(key, field, 0);
         return NET_OK;
     }
     int err = key->type == KEY_DURATION ? config_parse_duration(text, &value)
@@ -167,25 +189,25 @@ static int set_number(const struct config_key *key, struct config *c, const char
                                         : config_parse_number(text, &value);
     if (err || value < key->min || value > key->max || (key->power_of_two && (value & (value - 1)) != 0))
         return NET_ERR_INVALID;
-    store(key, c, value);
+    store(key, field, value);
     return NET_OK;
 }
 
-static int set_bool(const struct config_key *key, struct config *c, const char *text)
+static int set_bool(void *field, const char *text)
 {
     bool on = strcmp(text, "true") == 0;
     if (!on && strcmp(text, "false") != 0)
         return NET_ERR_INVALID;
-    *(bool *)((char *)c + key->offset) = on;
+    *(bool *)field = on;
     return NET_OK;
 }
 
-static int set_word(const struct config_key *key, struct config *c, const char *text)
+static int set_word(const struct config_key *key, void *field, const char *text)
 {
     _Static_assert(sizeof(enum config_log) == sizeof(uint32_t), "enums are stored as 32-bit numbers");
     for (uint32_t i = 0; key->words[i]; i++)
         if (strcmp(text, key->words[i]) == 0) {
-            store(key, c, i);
+            store(key, field, i);
             return NET_OK;
         }
     return NET_ERR_INVALID;
@@ -267,13 +289,22 @@ static int set_ciphers(struct config *c, const char *text)
     return NET_OK;
 }
 
-int config_key_set(const struct config_key *key, struct config *c, const char *text)
+/* What is one field: a boolean, a word, or a number of some kind. */
+static int set_field(const struct config_key *key, void *field, const char *text)
 {
     switch (key->type) {
     case KEY_BOOL:
-        return set_bool(key, c, text);
+        return set_bool(field, text);
     case KEY_WORD:
-        return set_word(key, c, text);
+        return set_word(key, field, text);
+    default:
+        return set_number(key, field, text);
+    }
+}
+
+int config_key_set(const struct config_key *key, struct config *c, const char *text)
+{
+    switch (key->type) {
     case KEY_LISTEN:
         return config_parse_addr(text, &c->listen);
     case KEY_ADMIN:
@@ -282,9 +313,23 @@ int config_key_set(const struct config_key *key, struct config *c, const char *t
         return set_cpus(key, c, text);
     case KEY_CIPHERS:
         return set_ciphers(c, text);
+    case KEY_RULES:
+        c->rule_count = 0;
+        return *text ? NET_ERR_INVALID : NET_OK;
     default:
-        return set_number(key, c, text);
+        return set_field(key, (char *)c + key->offset, text);
     }
+}
+
+void *config_key_field(const struct config_key *key, struct channel_settings *settings)
+{
+    assert(key->channel);
+    return (char *)settings + (key->offset - offsetof(struct config, channel));
+}
+
+int config_key_set_channel(const struct config_key *key, struct channel_settings *settings, const char *text)
+{
+    return set_field(key, config_key_field(key, settings), text);
 }
 
 static void format_value(const struct config_key *key, uint64_t value, char out[32])
@@ -339,6 +384,10 @@ void config_key_allowed(const struct config_key *key, char out[CONFIG_TEXT_MAX])
         return;
     case KEY_CIPHERS:
         strcpy(out, "a list of one or both of aes-256-gcm, chacha20-poly1305");
+        return;
+    case KEY_RULES:
+        snprintf(out, CONFIG_TEXT_MAX, "a mapping of at most %d prefixes of channel names to settings",
+                 CONFIG_MAX_RULES);
         return;
     default:
         format_value(key, key->min, low);

@@ -38,7 +38,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     log->key = key;
     log->name = *name;
     log->shard = s;
-    log->kind = s->node->config.log;
+    log->kind = config_channel(&s->node->config, name->text)->log;
     list_init(&log->growing);
     list_init(&log->starving);
     list_init(&log->pending);
@@ -136,6 +136,9 @@ static int open_redex(struct log *log)
         .name = log->name.text,
         .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
         .dirty = &s->dirty_logs,
+        .timers = &s->timers,
+        .syncs = &s->redex_syncs,
+        .stats = &s->redex_stats,
         .progress = on_redex_progress,
         .ctx = log,
     };
@@ -148,7 +151,8 @@ static int open_redex(struct log *log)
 
 int log_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
 {
-    if (s->node->config.log == LOG_DISK && !channel_name_storable(name))
+    enum config_log kind = config_channel(&s->node->config, name->text)->log;
+    if (kind == LOG_DISK && !channel_name_storable(name))
         return NET_ERR_INVALID;
     if (s->stopping >= STOP_LOGS)
         return NET_ERR_STATE; /* nobody would close it */
@@ -157,6 +161,7 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
     if (err)
         return err;
     if (!log->open) {
+        log->kind = kind;
         err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
         log->open = err == NET_OK;
         if (err) {
@@ -174,6 +179,7 @@ void log_heads(const struct log *log, struct log_heads *out)
     *out = (struct log_heads){.exists = log->open};
     if (!log->open)
         return;
+    out->none = log->kind == LOG_NONE;
     if (log->kind == LOG_NONE) {
         out->first = log->ring.first_seq;
         out->live = out->written = log->ring.next_seq;
@@ -326,6 +332,8 @@ static int open_found(struct scan *sc)
     uint64_t hash = channel_hash(channel.text, channel.len);
     if (log_owner(sc->shard->node, hash) != sc->shard->index)
         return SCAN_GO_ON;
+    if (config_channel(&sc->shard->node->config, channel.text)->log != LOG_DISK)
+        return SCAN_GO_ON; /* the channel is kept elsewhere now; what it has on disk waits for the setting to return */
     struct log *log;
     int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
     if (err == NET_ERR_LIMIT)
@@ -383,9 +391,17 @@ static int on_origin(void *ctx, const struct io_dirent *entry)
     return scan_base(ctx, origin);
 }
 
+static bool any_on_disk(const struct config *c)
+{
+    bool any = c->channel.log == LOG_DISK;
+    for (uint32_t i = 0; i < c->rule_count; i++)
+        any |= c->rules[i].settings.log == LOG_DISK;
+    return any;
+}
+
 int log_open_all(struct shard *s, struct config_error *error)
 {
-    if (s->node->config.log != LOG_DISK)
+    if (!any_on_disk(&s->node->config))
         return NET_OK;
     struct scan *sc = calloc(1, sizeof *sc);
     if (!sc)

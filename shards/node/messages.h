@@ -104,6 +104,7 @@ struct msg_watch {
 
 struct log_heads {
     bool exists;
+    bool none;                     /* log: none: the owner wants to know what readers still need */
     uint64_t first, live, written; /* first retained; visible below live; in the file below written */
 };
 

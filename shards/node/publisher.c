@@ -61,7 +61,7 @@ int node_publish_open(struct node *node, struct publisher *p, const struct chann
     struct contacts *cs = node->shards[0]->contacts;
     if (cs->phase != STOP_NONE)
         return NET_ERR_STATE;
-    if (node->config.log == LOG_DISK && !channel_name_storable(channel))
+    if (config_channel(&node->config, channel->text)->log == LOG_DISK && !channel_name_storable(channel))
         return NET_ERR_INVALID;
     p->events = p->bytes = p->first_seq = p->last_seq = 0;
     memset(&p->node, 0, sizeof p->node);

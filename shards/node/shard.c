@@ -12,6 +12,7 @@
 #include "shards/node/transmit.h"
 
 enum { ROSTER_CHANNELS = 65536 };
+enum { SYNCS_IN_FLIGHT = 8 }; /* files; the kernel has 4 workers per CPU for this ring, and a write needs one too */
 static const uint64_t BLOCKED_RETRY_NS = 200000;   /* a socket or a ring had no room: look again soon */
 static const uint64_t DISK_RETRY_NS = 100000000;   /* a write failed (redex_flush) */
 static const uint64_t CONTROL_WAKE_NS = 100000000; /* shard 0 looks for a stop asked by another thread */
@@ -35,6 +36,7 @@ int shard_create(struct node *n, unsigned index)
                             &s->dirty_logs, &s->starved_logs, &s->spare_pending};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
+    redex_syncs_init(&s->redex_syncs, SYNCS_IN_FLIGHT);
     return transmit_init(s);
 }
 

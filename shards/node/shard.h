@@ -17,6 +17,7 @@
 #include "shards/node/metrics.h"
 #include "shards/node/node.h"
 #include "shards/node/say.h"
+#include "storage/redex/redex.h"
 
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */
 enum stop_phase { STOP_NONE, STOP_PUBLISHERS, STOP_LOGS, STOP_IO, STOP_DONE };
@@ -71,6 +72,8 @@ struct shard {
 
     struct map logs; /* log_map_key -> struct log */
     struct list log_list, grown_logs, dirty_logs, starved_logs;
+    struct redex_syncs redex_syncs;
+    struct redex_stats redex_stats;
     struct map views;            /* log_map_key -> struct log_view */
     struct map owner_publishers; /* log_publish.c: id -> struct owner_publisher */
     struct list spare_pending;

@@ -224,7 +224,7 @@ static bool pump(struct cursor *c, struct source *src)
 static void skip_lag(struct cursor *c)
 {
     const struct log_heads *heads = &c->view->heads;
-    uint64_t lag = c->peer->shard->node->config.max_lag;
+    uint64_t lag = c->view->max_lag;
     uint64_t from = heads->first;
     if (lag && heads->live > lag && heads->live - lag > from)
         from = heads->live - lag;

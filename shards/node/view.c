@@ -55,6 +55,7 @@ int view_open(struct shard *s, struct log_key key, const struct channel_name *na
     }
     v->key = key;
     v->name = *name;
+    v->max_lag = config_channel(&s->node->config, name->text)->max_lag;
     v->shard = s;
     list_init(&v->cursors);
     list_init(&v->tails);
@@ -160,7 +161,7 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
             c->next = m.next;
     }
     v->heads = m.heads;
-    if (s->node->config.log == LOG_NONE)
+    if (v->heads.none)
         tell_place(v);
     tail_on_data(v, m.from, m.next, events, n);
     for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next)

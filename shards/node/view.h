@@ -14,6 +14,7 @@ struct log_view {
     struct shard *shard;
     struct log *log; /* when this shard owns it */
     struct log_heads heads;
+    uint64_t max_lag;    /* of the channel's settings */
     struct list cursors; /* struct cursor, by `in_view` */
     struct list tails;   /* struct tail, by node.link */
     bool reading;        /* a MSG_READ is under way */

@@ -8,6 +8,8 @@ void redex_free(struct redex *r)
 {
     assert(r->writes == 0 && r->syncs == 0 && !r->reservation.busy);
     list_remove(&r->link);
+    list_remove(&r->sync_request.link);
+    timer_cancel(r->timers, &r->sync_timer);
     redex_generation_close(r);
     for (int i = 0; i < PARTS; i++)
         redex_memory_release(&r->file[i].memory);

@@ -1,6 +1,6 @@
 /*
- * From memory to the disk: at most one write per file at a time, and beside it at most one sync. A write that failed or
- * stopped short is taken up where it ended, so nothing in a file is ever truncated while the log runs.
+ * From memory to the page cache: at most one write per file at a time. A write that failed or stopped short is taken up
+ * where it ended, so nothing in a file is ever truncated while the log runs.
  */
 #include <errno.h>
 
@@ -13,7 +13,10 @@ static void submit_write(struct redex_file *f);
 /* All three are done, one way or the other. */
 static void flushed(struct redex *r)
 {
+    counter_add(&r->stats->writes, 1);
+    counter_add(&r->stats->write_ns, io_now(r->io) - r->write_at);
     if (r->write_error != NET_OK) {
+        counter_add(&r->stats->write_failures, 1);
         redex_set_error(r, r->write_error);
         redex_retry_later(r);
     } else {
@@ -21,6 +24,7 @@ static void flushed(struct redex *r)
         r->written_seq = r->flush_seq;
         if (redex_unwritten_bytes(r) > 0)
             redex_mark_dirty(r);
+        redex_sync_by_policy(r);
         redex_sync_start(r);
     }
     redex_settled(r);
@@ -33,6 +37,7 @@ static void on_write(struct io_op *op, int32_t res)
 
     if (res > 0) {
         f->written += (uint32_t)res;
+        r->written_bytes += (uint32_t)res;
         if (f->written < f->write_end) {
             submit_write(f);
             return;
@@ -63,6 +68,7 @@ void redex_write_start(struct redex *r)
         return;
     r->flush_seq = r->next_seq;
     r->write_error = NET_OK;
+    r->write_at = io_now(r->io);
     for (int i = 0; i < PARTS; i++) {
         struct redex_file *f = &r->file[i];
         if (f->written == f->len)
@@ -97,61 +103,4 @@ void redex_flush_all(struct list *dirty)
     list_remove(dirty);
     for (struct list *n; (n = list_first(&now)) != NULL;)
         redex_flush(container_of(n, struct redex, link));
-}
-
-static void on_sync(struct io_op *op, int32_t res)
-{
-    struct redex_file *f = container_of(op, struct redex_file, sync);
-    struct redex *r = f->log;
-
-    if (res < 0)
-        r->sync_error = res;
-    else
-        f->synced = f->sync_end;
-    if (--r->syncs > 0)
-        return;
-    if (r->sync_error < 0) {
-        /* The kernel has forgotten which pages were dirty: no later sync means anything. */
-        redex_set_error(r, NET_ERR_POISONED);
-    } else {
-        r->synced_seq = r->sync_seq;
-        redex_sync_start(r);
-    }
-    redex_settled(r);
-}
-
-/* Covers the writes that are complete now; a flush in flight goes on beside it and has its own sync later. */
-void redex_sync_start(struct redex *r)
-{
-    if (r->syncs > 0 || r->error == NET_ERR_POISONED || r->want <= r->synced_seq || r->written_seq < r->want_low)
-        return;
-    r->sync_seq = r->written_seq;
-    r->want_low = r->sync_seq + 1; /* of whoever wants more: as soon as more is written */
-    r->sync_error = 0;
-    for (int i = 0; i < PARTS; i++) {
-        struct redex_file *f = &r->file[i];
-        if (f->synced == f->written)
-            continue;
-        f->sync_end = f->written;
-        f->sync.kind = IO_FDATASYNC;
-        f->sync.handle = f->handle;
-        f->sync.done = on_sync;
-        r->syncs++;
-        io_submit(r->io, &f->sync);
-    }
-}
-
-void redex_want_sync(struct redex *r, uint64_t seq)
-{
-    uint64_t covered = r->syncs > 0 ? r->sync_seq : r->synced_seq;
-
-    if (seq > r->next_seq)
-        seq = r->next_seq;
-    if (r->mode == REDEX_MEMORY || seq <= covered)
-        return;
-    if (r->want <= covered || seq < r->want_low)
-        r->want_low = seq;
-    if (r->want < seq)
-        r->want = seq;
-    redex_sync_start(r);
 }

@@ -1,4 +1,5 @@
 /* How a log begins: directories, lock, reservation, generation, files into memory, scan, repair. redex.md 7 */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,7 +38,15 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->max_dirty = o->max_dirty ? o->max_dirty : DEFAULT_MAX_DIRTY;
     r->max_bytes = o->max_bytes && o->max_bytes < REDEX_MAX_BYTES ? o->max_bytes : REDEX_MAX_BYTES;
     r->patient = o->patient;
+    r->policy = o->policy;
+    assert(o->dirty && o->timers && o->syncs && o->stats);
     r->dirty = o->dirty;
+    r->timers = o->timers;
+    r->sync_places = o->syncs;
+    r->stats = o->stats;
+    timer_init(&r->sync_timer, redex_on_sync_timer);
+    r->sync_request.start = redex_on_sync_place;
+    list_init(&r->sync_request.link);
     r->progress = o->progress;
     r->ctx = o->ctx;
     r->lock = r->reservation.handle = IO_NO_HANDLE;
@@ -129,7 +138,7 @@ static void adopt(struct redex *r, const struct redex_scan *scan)
         r->payload_bytes += record_payload_len(record_load(r->file[PART_IDX].memory.base + i * RECORD_SIZE));
     for (int i = 0; i < PARTS; i++)
         r->file[i].written = r->file[i].synced = r->file[i].len;
-    r->written_seq = r->synced_seq = r->next_seq;
+    r->written_seq = r->synced_seq = r->triggered_seq = r->next_seq;
 }
 
 static void fill_report(const struct redex *r, const struct redex_scan *scan, const struct redex_seq_state *state,
@@ -216,4 +225,12 @@ int redex_open(struct redex **out, struct io *io, const struct redex_options *op
     }
     *out = r;
     return NET_OK;
+}
+
+void redex_set_policy(struct redex *r, const struct redex_policy *p)
+{
+    r->policy = *p;
+    timer_cancel(r->timers, &r->sync_timer);
+    if (r->mode == REDEX_DISK)
+        redex_sync_by_policy(r); /* of what is written already */
 }

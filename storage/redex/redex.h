@@ -12,13 +12,46 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/base/histogram.h"
 #include "core/base/list.h"
 #include "core/base/span.h"
+#include "core/base/timer.h"
 #include "core/io/io.h"
 
 struct redex;
 
 enum redex_mode { REDEX_MEMORY, REDEX_DISK };
+
+/*
+ * When the disk is asked to keep what was written (redex.md 8.3); all zero: only when redex_want_sync() says so, and at
+ * the close. Several may be set. A sync covers what was written before it began, and what asks meanwhile shares the
+ * next.
+ */
+struct redex_policy {
+    bool sync_each;            /* every write is followed by a sync */
+    uint64_t sync_events;      /* so many events were written since the last sync began */
+    uint64_t sync_bytes;       /* so many bytes of all three files were */
+    uint64_t sync_interval_ns; /* this long after the first write that no sync covered */
+};
+
+/* What the logs of a shard did, since the start. */
+struct redex_stats {
+    counter writes, write_failures; /* flushes of a log, and those that did not succeed at the first attempt */
+    counter write_ns;               /* between their submission and their completion, summed */
+    counter syncs, sync_failures;   /* fdatasyncs of a file */
+    struct histogram sync_ns;       /* ... from submission to completion */
+};
+
+/*
+ * How many files of a shard are synced at once. A log takes its turn in the order of asking and syncs all its files in
+ * it.
+ */
+struct redex_syncs {
+    unsigned max, in_flight;
+    struct list waiting;
+};
+/* `max` >= 3. It stays where it was initialised. */
+void redex_syncs_init(struct redex_syncs *, unsigned max);
 
 struct redex_options {
     enum redex_mode mode;
@@ -27,7 +60,12 @@ struct redex_options {
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
     uint64_t max_bytes; /* payload bytes before appends get NET_ERR_TOO_LARGE; 0 = 3 GiB, the format's limit */
     bool patient;       /* while writes fail, appends are taken all the same, up to max_dirty */
+    struct redex_policy policy;
+    /* What the logs of a shard have in common. All are required, and outlive the log. */
     struct list *dirty; /* the log links itself here when redex_flush has something to do */
+    struct timer_wheel *timers;
+    struct redex_syncs *syncs;
+    struct redex_stats *stats;
     /* Called from completions when written or synced advanced, room came back, or the log failed. Never from append. */
     void (*progress)(void *ctx, struct redex *);
     void *ctx;
@@ -59,6 +97,9 @@ struct redex_event {
  * kept in the channel root, as idx~1 .. idx~4 and dat~1 .. dat~4, the newest first. `report` may be NULL.
  */
 int redex_open(struct redex **, struct io *, const struct redex_options *, struct redex_report *report);
+
+/* In force from now on. */
+void redex_set_policy(struct redex *, const struct redex_policy *);
 
 /*
  * Appends all or nothing. Frames are wire event frames (u32 LE length + bytes), `count` of them filling exactly `len`

@@ -65,6 +65,19 @@ struct redex_reservation {
     struct io_op op;
 };
 
+/* ---- sync.c: places in struct redex_syncs ---- */
+
+struct redex_sync_request {
+    struct list link; /* in redex_syncs.waiting */
+    /* There are places for PARTS syncs. Returns how many it submitted. */
+    unsigned (*start)(struct redex_sync_request *);
+};
+/* Calls `start` when it is this one's turn, now or later; once however often it is asked for meanwhile. */
+void redex_syncs_ask(struct redex_syncs *, struct redex_sync_request *);
+/* Counts a sync that has completed after `ns`, and gives its place back; redex_syncs_serve() lets others take it. */
+void redex_sync_counted(struct redex_syncs *, struct redex_stats *, uint64_t ns, int32_t res);
+void redex_syncs_serve(struct redex_syncs *);
+
 struct redex {
     struct io *io;
     enum redex_mode mode;
@@ -72,6 +85,7 @@ struct redex {
     uint64_t count, payload_bytes, damaged;
     uint64_t max_dirty, max_bytes;
     struct redex_file file[PARTS];
+    struct redex_policy policy;
     int error; /* what redex_error() says */
     bool patient;
     bool closing; /* redex_close() was called */
@@ -83,11 +97,21 @@ struct redex {
     unsigned writes, syncs;  /* operations in flight */
     int write_error;         /* net_err of the flush in flight */
     int sync_error;          /* of the sync in flight */
+    uint64_t write_at;       /* when the flush in flight was submitted */
+    uint64_t sync_at;        /* when the sync in flight was */
+    uint64_t written_bytes;  /* of all three files, by this run */
+    /* What the policy counts from: where written_seq and written_bytes were when it last fired or a sync began. */
+    uint64_t triggered_seq, triggered_bytes;
+    struct redex_sync_request sync_request;
+    struct timer sync_timer; /* of sync_interval_ns */
 
     struct redex_reservation reservation;
 
     struct list link; /* in `dirty` */
     struct list *dirty;
+    struct timer_wheel *timers;
+    struct redex_syncs *sync_places;
+    struct redex_stats *stats;
     void (*progress)(void *ctx, struct redex *);
     void *ctx;
     void (*closed)(void *ctx, int err);
@@ -98,10 +122,10 @@ struct redex {
     io_handle lock;
 };
 
-/* Puts the log in its owner's dirty list, if it has one. */
+/* Puts the log in its owner's dirty list. */
 static inline void redex_mark_dirty(struct redex *r)
 {
-    if (r->dirty && !list_linked(&r->link))
+    if (!list_linked(&r->link))
         list_push_back(r->dirty, &r->link);
 }
 /* What redex_error() says from now on. Poison stays: nothing that succeeds later brings back what a sync has lost. */
@@ -123,8 +147,12 @@ static inline uint64_t redex_last_seq(const struct redex *r)
 }
 /* Starts to write whatever is not written, in spite of an error. flush.c */
 void redex_write_start(struct redex *);
-/* Starts a sync if one is wanted and possible. flush.c */
+/* Starts a sync if one is wanted and possible. sync.c */
 void redex_sync_start(struct redex *);
+/* A flush has completed: does the policy want a sync? sync.c */
+void redex_sync_by_policy(struct redex *);
+void redex_on_sync_timer(struct timer *, uint64_t now_ns);
+unsigned redex_on_sync_place(struct redex_sync_request *);
 /* The last act of every completion: goes on closing, or tells the owner. The log may be gone afterwards. close.c */
 void redex_settled(struct redex *);
 /* Releases everything at once; no operation may be in flight. close.c */

@@ -45,7 +45,20 @@ int main(int argc, char **argv)
         return 2;
     io_posix_init(&disk);
     disk.io.wall = UINT64_C(1750000000000000000);
-    struct redex_options options = {.mode = REDEX_DISK, .base = argv[1], .name = argv[2]};
+    struct list dirty;
+    struct timer_wheel timers;
+    struct redex_syncs syncs;
+    struct redex_stats stats = {0};
+    list_init(&dirty);
+    timer_wheel_init(&timers, disk.io.now);
+    redex_syncs_init(&syncs, 8);
+    struct redex_options options = {.mode = REDEX_DISK,
+                                    .base = argv[1],
+                                    .name = argv[2],
+                                    .dirty = &dirty,
+                                    .timers = &timers,
+                                    .syncs = &syncs,
+                                    .stats = &stats};
     int err = redex_open(&log, &disk.io, &options, NULL);
     if (err == NET_OK) {
         for (int i = argc > 3 ? atoi(argv[3]) : 0; i > 0 && err == NET_OK; i--)

@@ -34,7 +34,7 @@ static void make_world(uint64_t seed)
     for (int i = 0; i < NODES; i++) {
         struct mesh_node *m = mesh_add(&mesh, 1 + (unsigned)below(3));
         m->config.ring_bytes = 1 << 20;
-        m->config.log = kinds[below(3)];
+        m->config.channel.log = kinds[below(3)];
         m->config.log_none_bytes = 512 << 10;
         m->config.rekey_interval_ns = below(2) ? 5 * SIM_S : 86400 * SIM_S;
         m->config.window = below(2) ? 65536 : 1 << 20;

@@ -202,15 +202,15 @@ Test(sim_events, every_kind_of_log_at_either_end_carries_them)
             mesh_deinit(&mesh);
         mesh_init(&mesh, 20 + i);
         subscribed_pair(2, 1, &a, &b);
-        a->config.log = kinds[i / 3];
-        b->config.log = kinds[i % 3];
+        a->config.channel.log = kinds[i / 3];
+        b->config.channel.log = kinds[i % 3];
         start_all();
         put_sizes(a, SIZES, SIZE_COUNT);
         sim_run_for(mesh.sim, SIM_S);
         cr_assert_eq(MESH_COUNT(b, stored_events), SIZE_COUNT, "%u: %lu", i, MESH_COUNT(b, stored_events));
-        if (b->config.log != LOG_NONE)
+        if (b->config.channel.log != LOG_NONE)
             check_sizes(b, a, SIZES, SIZE_COUNT);
-        if (a->config.log != LOG_NONE)
+        if (a->config.channel.log != LOG_NONE)
             check_sizes(a, NULL, SIZES, SIZE_COUNT);
         cr_assert(mesh_stop(a, 20 * SIM_S) && mesh_stop(b, 20 * SIM_S));
     }
@@ -272,7 +272,7 @@ Test(sim_events, a_stalled_subscriber_costs_no_memory_and_no_time)
         mesh_init(&mesh, 40);
         struct mesh_node *a = mesh_add(&mesh, shards), *b = mesh_add(&mesh, 1), *stalled = mesh_add(&mesh, 1);
         for (unsigned i = 0; i < mesh.count; i++)
-            mesh.nodes[i].config.log = LOG_NONE;
+            mesh.nodes[i].config.channel.log = LOG_NONE;
         mesh_know(b, a);
         mesh_know(stalled, a);
         mesh_subscribe(b, CHANNEL, a);

@@ -145,7 +145,7 @@ Test(sim_names, what_was_stored_of_one_twin_is_not_mixed_with_the_other_later)
     cr_assert_eq(publish(a, ONE, 1, 0, 10), NET_OK);
     sim_run_for(mesh.sim, SIM_S);
     unsubscribe(b, ONE, a);
-    a->config.log = LOG_MEMORY; /* a new life that has never heard of the first twin */
+    a->config.channel.log = LOG_MEMORY; /* a new life that has never heard of the first twin */
     mesh_kill(a);
     mesh_start(a);
     cr_assert(mesh_settle(&mesh, 60 * SIM_S));

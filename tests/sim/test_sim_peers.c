@@ -332,7 +332,7 @@ Test(sim_peers, ten_restarts_of_either_side_and_events_go_on)
         if (seed > 50)
             mesh_deinit(&mesh);
         pair(seed, 2, 3, seed & 1, &a, &b);
-        a->config.log = b->config.log = seed & 2 ? LOG_DISK : LOG_MEMORY;
+        a->config.channel.log = b->config.channel.log = seed & 2 ? LOG_DISK : LOG_MEMORY;
         start_pair(a, b);
         uint64_t next = 0;
         for (int i = 0; i < 20; i++) {

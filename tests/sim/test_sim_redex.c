@@ -40,6 +40,9 @@ struct logger {
     struct io *io;
     struct redex *log;
     struct list dirty;
+    struct timer_wheel timers;
+    struct redex_syncs syncs;
+    struct redex_stats stats;
     struct model model;
     bool closing, closed, tolerant; /* tolerant: the disk fails, and an open may */
     int open_err, close_err;
@@ -140,11 +143,16 @@ static void *logger_create(void *ctx, struct io *const *ios, unsigned shards)
     l->io = ios[0];
     l->closing = l->closed = false;
     list_init(&l->dirty);
+    timer_wheel_init(&l->timers, io_now(l->io));
+    redex_syncs_init(&l->syncs, 8);
     struct redex_options options = {.mode = REDEX_DISK,
                                     .base = "/node/redex",
                                     .name = "a/channel",
                                     .max_dirty = 16384,
                                     .dirty = &l->dirty,
+                                    .timers = &l->timers,
+                                    .syncs = &l->syncs,
+                                    .stats = &l->stats,
                                     .progress = on_progress,
                                     .ctx = l};
     l->open_err = redex_open(&l->log, l->io, &options, &report);

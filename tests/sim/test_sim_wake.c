@@ -164,7 +164,7 @@ Test(sim_wake, a_channel_without_a_log_stops_waiting_for_a_stalled_reader)
             mesh_deinit(&mesh);
         mesh_init(&mesh, 6);
         struct mesh_node *a = mesh_add(&mesh, shards), *b = mesh_add(&mesh, 1);
-        a->config.log = b->config.log = LOG_NONE;
+        a->config.channel.log = b->config.channel.log = LOG_NONE;
         a->config.log_none_bytes = 512 << 10;
         mesh_know(b, a);
         owned_by(a, shards - 1, "none", channel);

@@ -36,9 +36,18 @@ void redex_store_init(struct redex_store *s)
     io_posix_init(&s->disk);
     s->disk.io.wall = 1000;
     list_init(&s->dirty);
+    timer_wheel_init(&s->timers, s->disk.io.now);
+    redex_syncs_init(&s->syncs, 8);
     make_base(s);
-    s->options = (struct redex_options){
-        .mode = REDEX_DISK, .base = s->base, .name = "c", .dirty = &s->dirty, .progress = on_progress, .ctx = s};
+    s->options = (struct redex_options){.mode = REDEX_DISK,
+                                        .base = s->base,
+                                        .name = "c",
+                                        .dirty = &s->dirty,
+                                        .timers = &s->timers,
+                                        .syncs = &s->syncs,
+                                        .stats = &s->stats,
+                                        .progress = on_progress,
+                                        .ctx = s};
 }
 
 void redex_store_init_from(struct redex_store *s, const char *from)
@@ -88,6 +97,7 @@ void redex_store_kill(struct redex_store *s)
     s->disk.waiting = 0;
     s->log->writes = s->log->syncs = 0;
     s->log->reservation.busy = false;
+    s->syncs.in_flight = 0;
     redex_free(s->log);
     s->log = NULL;
 }

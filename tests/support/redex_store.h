@@ -15,6 +15,9 @@ struct redex_store {
     struct io_posix disk;
     char base[128];
     struct list dirty;
+    struct timer_wheel timers;
+    struct redex_syncs syncs;
+    struct redex_stats stats;
     struct redex_options options; /* for the next open; name and base are set */
     struct redex_report report;   /* of the last open */
     struct redex *log;

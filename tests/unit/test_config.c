@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
-#include "shards/config/config.h"
+#include "shards/config/config_internal.h"
 
 #define MS UINT64_C(1000000)
 #define S (1000 * MS)
@@ -68,9 +68,16 @@ Test(config, defaults)
     cr_expect_eq(c.max_streams, 4096);
     cr_expect_eq(c.max_channels, 4096);
     cr_expect_eq(c.max_channels_per_peer, 1024);
-    cr_expect_eq(c.log, LOG_DISK);
+    cr_expect_eq(c.channel.log, LOG_DISK);
+    cr_expect_eq(c.channel.fsync, FSYNC_NEVER);
+    cr_expect_eq(c.channel.fsync_events, 1000);
+    cr_expect_eq(c.channel.fsync_interval_ns, S);
+    cr_expect_eq(c.channel.retention_events, 0);
+    cr_expect_eq(c.channel.retention_bytes, 0);
+    cr_expect_eq(c.channel.retention_age_ns, 0);
+    cr_expect_eq(c.rule_count, 0);
     cr_expect_eq(c.log_none_bytes, 2u << 20);
-    cr_expect_eq(c.max_lag, 0);
+    cr_expect_eq(c.channel.max_lag, 0);
     cr_expect_eq(c.ack_timeout_ns, 5 * S);
     cr_expect_eq(c.publish_timeout_ns, 30 * S);
     cr_expect_eq(c.log_level, LEVEL_INFO);
@@ -118,8 +125,8 @@ Test(config, every_type_is_read)
     cr_expect(!c.cipher_aes_gcm && c.cipher_chacha);
     cr_expect_eq(c.max_datagram, 1400);
     cr_expect(!c.gso && c.gro);
-    cr_expect_eq(c.log, LOG_NONE);
-    cr_expect_eq(c.max_lag, INT64_MAX);
+    cr_expect_eq(c.channel.log, LOG_NONE);
+    cr_expect_eq(c.channel.max_lag, INT64_MAX);
 }
 
 Test(config, errors_name_file_line_key_found_and_allowed)
@@ -270,7 +277,7 @@ Test(config, every_generated_key_is_explained)
         keys++;
         cr_expect(previous && strstr(previous, "# Default: ") && strstr(previous, "Allowed: "), "%s", line);
     }
-    cr_expect_eq(keys, 38);
+    cr_expect_eq(keys, config_key_count);
     free(text);
 }
 
