@@ -87,6 +87,8 @@ struct config {
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 
+    uint64_t stop_timeout_ns; /* stop.timeout: 30s */
+
     enum config_level log_level;    /* logging.level: info */
     enum config_logging log_format; /* logging.format: auto | text | json */
     uint32_t log_rate;              /* logging.rate: 10 lines of a kind per second and shard; none = 0 */

@@ -135,6 +135,10 @@ const struct config_key config_keys[] = {
     {"channels.publish_timeout", KEY_DURATION, "30s", FIELD(publish_timeout_ns), RANGE(1 * MS, DAY),
      .doc = "How long a publish waits when the node has no room."},
 
+    {"stop.timeout", KEY_DURATION, "30s", FIELD(stop_timeout_ns), RANGE(100 * MS, HOUR),
+     .doc = "How long a stop takes at most: publishers get their answers, logs are written, synced and closed.\n"
+            "Then the node ends all the same, says what was left undone, and its exit code is 1."},
+
     {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
      .doc = "What goes to stderr."},
     {"logging.format", KEY_WORD, "auto", FIELD(log_format), .words = words_logging,

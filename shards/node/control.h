@@ -183,5 +183,6 @@ void node_render_metrics(struct node *, void (*put)(void *ctx, const char *text,
 
 /* Begins the orderly stop. The admin port keeps what it has and gets admin_stop() when the rest is done. */
 void node_shutdown(struct node *);
+void node_stop_now(struct node *); /* the same, with no time left */
 
 #endif

@@ -423,7 +423,13 @@ int log_open_all(struct shard *s, struct config_error *error)
 static void on_closed(void *ctx, int err)
 {
     struct log *log = ctx;
-    (void)err; /* what was acknowledged is safe; a failed last sync shows at the next open */
+    /* Publishers were promised nothing that is not safe. A peer was: it has credit for what only memory held. */
+    if (err)
+        shard_say_about(log->shard, LEVEL_ERROR, (struct say_about){.channel = log->name.text},
+                        "closed the log of %s with an error, its last events may be missing: %s",
+                        log->key.origin ? "a peer" : "this node", net_err_text(err));
+    if (err && log->key.origin)
+        atomic_store_explicit(&log->shard->node->stop_incomplete, true, memory_order_relaxed);
     log->redex = NULL;
     log->open = false;
     stop_log_closed(log->shard);

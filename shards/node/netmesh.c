@@ -22,11 +22,15 @@
 #include "shards/node/shard.h"
 #include "shards/node/stderr.h"
 
+static const uint64_t ENDING_NS = UINT64_C(2000000000); /* what cancelled operations get to complete */
+enum { JOIN_S = 5 };                                    /* and a thread of a stop that was given up, to end */
+
 struct worker {
     struct netmesh *nm;
     unsigned index;
     pthread_t thread;
     bool started;
+    bool stuck; /* the kernel did not give back what its reactor lent it */
     int err;
     struct config_error error;
 };
@@ -46,6 +50,8 @@ struct netmesh {
     int lock_fd;
     atomic_bool stop; /* netmesh_stop() was called; control_loop() looks every 100 ms */
     bool admin_stopped, handle_signals;
+    bool stuck;            /* a thread did not end, or its reactor: what they use may never be freed */
+    unsigned stop_signals; /* how many came */
     struct io_op signal_op;
     sigset_t signals;
 };
@@ -140,6 +146,8 @@ void netmesh_close(struct netmesh *nm)
     if (!nm)
         return;
     node_secrets_wipe(&nm->secrets);
+    if (nm->stuck)
+        return;
     if (!nm->peers_taken)
         peers_file_free(&nm->peers);
     if (nm->lock_fd >= 0)
@@ -231,12 +239,17 @@ static int start_shard(struct netmesh *nm, unsigned index, struct reactor **r, s
     return err;
 }
 
-static void end_reactor(struct reactor *r)
+/* False: the kernel is still at it, as with a disk that hangs, and nothing cancels that. The reactor stays. */
+static bool end_reactor(struct reactor *r)
 {
+    struct io *io = reactor_io(r);
+    uint64_t until = io->ops->clock(io) + ENDING_NS;
     reactor_cancel_all(r);
-    while (reactor_busy(r) && reactor_turn(r, 0, NULL, NULL) >= 0)
-        ;
+    while (reactor_busy(r))
+        if (io->ops->clock(io) > until || reactor_turn(r, until, NULL, NULL) < 0)
+            return false;
     reactor_destroy(r);
+    return true;
 }
 
 static void *worker_main(void *arg)
@@ -253,8 +266,9 @@ static void *worker_main(void *arg)
         if (reactor_turn(r, deadline, shard_idle, s) < 0)
             w->err = NET_ERR_IO;
     }
-    if (r)
-        end_reactor(r);
+    if (w->err == NET_OK && node_gave_up(w->nm->node))
+        shard_tell_unfinished(s);
+    w->stuck = r && !end_reactor(r);
     return NULL;
 }
 
@@ -280,8 +294,10 @@ static int start_workers(struct netmesh *nm, char *error, size_t len)
 static void on_signal(struct io_op *op, int32_t res)
 {
     struct netmesh *nm = container_of(op, struct netmesh, signal_op);
-    if (res > 0)
+    if (res > 0 && nm->stop_signals++ == 0)
         node_shutdown(nm->node);
+    else if (res > 0)
+        node_stop_now(nm->node);
 }
 
 static void on_admin_stopped(void *ctx)
@@ -342,8 +358,12 @@ static int control_loop(struct netmesh *nm, struct reactor *r)
         if (atomic_load_explicit(&nm->stop, memory_order_relaxed))
             node_request_stop(nm->node);
         uint64_t deadline = shard_turn(s);
-        if (shard_done(s))
+        if (shard_done(s) && !node_gave_up(nm->node))
             return NET_OK;
+        if (shard_done(s)) {
+            shard_tell_unfinished(s);
+            return NET_ERR_TIMEOUT;
+        }
         if (!nm->admin_stopped) {
             if (io_now(io) >= admin_deadline(nm->admin))
                 admin_tick(nm->admin, io_now(io));
@@ -366,13 +386,15 @@ static int run_control(struct netmesh *nm, void (*ready)(void *, const char *), 
     else if ((err = start_control(nm, reactor_io(r), error, len)) == NET_OK) {
         say_ready(nm, ready, ctx);
         err = control_loop(nm, r);
-        if (err)
+        if (node_gave_up(nm->node))
+            fail(error, len, "the node did not stop within stop.timeout; what it left undone was said before");
+        else if (err)
             fail(error, len, "the reactor failed: %s", net_err_text(err));
     }
-    if (r)
-        end_reactor(r);
+    if (r && !end_reactor(r))
+        nm->stuck = true;
     say_finish(nm->node);
-    if (nm->admin)
+    if (nm->admin && !nm->stuck)
         admin_deinit(nm->admin);
     return err;
 }
@@ -385,11 +407,24 @@ static void abandon_workers(struct netmesh *nm)
             shard_abandon(node_shard(nm->node, i));
 }
 
+/* One that gave up may hang in a system call for as long as the disk does. */
 static void join_workers(struct netmesh *nm)
 {
-    for (unsigned i = 1; i < nm->config.shards; i++)
-        if (nm->workers[i].started)
-            pthread_join(nm->workers[i].thread, NULL);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += JOIN_S;
+    for (unsigned i = 1; i < nm->config.shards; i++) {
+        struct worker *w = &nm->workers[i];
+        if (!w->started)
+            continue;
+        if (!node_gave_up(nm->node))
+            pthread_join(w->thread, NULL);
+        else if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+            nm->stuck = true;
+            continue;
+        }
+        nm->stuck |= w->stuck;
+    }
 }
 
 static int run_shards(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx, char *error, size_t len)
@@ -403,6 +438,8 @@ static int run_shards(struct netmesh *nm, void (*ready)(void *, const char *), v
     if (err)
         abandon_workers(nm);
     join_workers(nm);
+    if (nm->stuck)
+        return err;
     sem_destroy(&nm->started);
     free(nm->workers);
     return err;
@@ -428,6 +465,12 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
         err = make_node(nm, &features, error, error_len);
     if (!err)
         err = run_shards(nm, ready, ctx, error, error_len);
+    if (!err && node_stop_incomplete(nm->node))
+        err = fail(error, error_len, "the node stopped, but could not write all that its peers had sent");
+    if (!err)
+        node_say(nm->node, LEVEL_INFO, "stopped");
+    if (nm->stuck)
+        return err; /* the caller ends the process, or lives with what is lost */
     node_destroy(nm->node);
     nm->node = NULL;
     if (nm->group)

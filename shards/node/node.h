@@ -48,7 +48,12 @@ uint64_t shard_turn(struct shard *);
 bool shard_idle(void *shard);          /* nothing in its inbound rings; the sleep protocol asks this once more */
 bool shard_done(const struct shard *); /* stopped: nothing pending, may be destroyed */
 
-/* A start that failed: this shard ends by itself, without the orderly stop. Any thread. */
+/* The orderly stop did not end in time: every shard was abandoned. What its back end still holds may not be freed. */
+bool node_gave_up(const struct node *);
+bool node_stop_incomplete(const struct node *); /* it did, but what a peer sent could not be written */
+void shard_tell_unfinished(struct shard *);     /* on its thread, then: says what it leaves undone */
+
+/* A start that failed, or a stop: this shard ends by itself, without the orderly stop. Any thread. */
 void shard_abandon(struct shard *);
 
 /* Asks the node to stop; any thread, also a signal handler. */

@@ -115,7 +115,7 @@ static void hand_on(struct shard *s, const char *line, size_t len)
     struct node *n = s->node;
     if (s->index == 0)
         take(s, line, len);
-    else if (s->stopping == STOP_DONE || !atomic_load_explicit(&n->running, memory_order_relaxed))
+    else if (shard_done(s) || !atomic_load_explicit(&n->running, memory_order_relaxed))
         n->options.say(line, len);
     else if (!mailbox_try(s, 0, MSG_SAY, 0, 0, line, len, NULL, 0))
         COUNT(s, drop_say);

@@ -37,6 +37,8 @@ struct node {
     struct shard **shards;
     struct spsc *rings;                  /* [from * shard_count + to] */
     atomic_bool stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
+    atomic_bool gave_up;                 /* the stop took longer than it may: what is left is left */
+    atomic_bool stop_incomplete;         /* or not, but not all that was received could be written */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
     uint64_t started_ns;
