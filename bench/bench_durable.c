@@ -20,13 +20,16 @@
 #include "shards/reactor/reactor.h"
 #include "storage/redex/redex.h"
 
-enum { BATCH = 256, SIZE_MAX_BYTES = 65536 };
+enum { BATCH = 256, SIZE_MAX_BYTES = 65536, SYNCS = 8 };
 
 struct bench {
     struct reactor_group *group;
     struct reactor *reactor;
     struct io *io;
     struct list dirty;
+    struct timer_wheel timers;
+    struct redex_syncs syncs;
+    struct redex_stats stats;
     char base[PATH_MAX];
     struct redex *log;
     bool closed;
@@ -49,6 +52,8 @@ static void start(struct bench *b, const char *dir)
     pin_to(cpus[1]); /* as shards.pin does */
     *b = (struct bench){0};
     list_init(&b->dirty);
+    redex_syncs_init(&b->syncs, SYNCS);
+    timer_wheel_init(&b->timers, now_ns());
     check(reactor_group_create(&b->group, &group, why, sizeof why) == 0, why);
     check(reactor_create(&b->reactor, b->group, &(struct reactor_options){0}, why, sizeof why) == 0, why);
     b->io = reactor_io(b->reactor);
@@ -58,8 +63,14 @@ static void start(struct bench *b, const char *dir)
 
 static void open_log(struct bench *b)
 {
-    struct redex_options options = {
-        .mode = REDEX_DISK, .base = b->base, .name = "c", .dirty = &b->dirty, .progress = on_progress};
+    struct redex_options options = {.mode = REDEX_DISK,
+                                    .base = b->base,
+                                    .name = "c",
+                                    .dirty = &b->dirty,
+                                    .timers = &b->timers,
+                                    .syncs = &b->syncs,
+                                    .stats = &b->stats,
+                                    .progress = on_progress};
     int err = redex_open(&b->log, b->io, &options, NULL);
     check(err == NET_OK, net_err_text(err));
 }

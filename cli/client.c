@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,16 +11,24 @@
 #include "core/base/err.h"
 #include "core/channel/channel.h"
 
-int client_open(struct client *c, const struct cli_args *args)
+int client_resolve(struct client *c, const struct cli_args *args)
 {
     c->args = args;
     c->subject = NULL;
     c->http.fd = -1;
     c->http.body = NULL;
-    int code = endpoint_resolve(args, &c->endpoint);
+    c->http.watch.ready = NULL;
+    return endpoint_resolve(args, &c->endpoint);
+}
+
+int client_open(struct client *c, const struct cli_args *args)
+{
+    int code = client_resolve(c, args);
     if (code != CLI_OK)
         return code;
     enum http_result result = http_open(&c->http, &c->endpoint, args->timeout_ns);
+    cli_say(args, SAY_DEBUG, "%s to %s within %g s", result == HTTP_DONE ? "connected" : "not connected",
+            c->endpoint.host, (double)args->timeout_ns / 1e9);
     return result == HTTP_DONE ? CLI_OK : client_failed(c, result);
 }
 
@@ -32,34 +41,53 @@ void client_close(struct client *c)
 enum http_result client_send_head(struct client *c, const char *method, const char *target, const char *type,
                                   uint64_t length)
 {
-    if (c->args->verbose)
-        fprintf(stderr, "net-mesh: %s %s at %s\n", method, target, c->endpoint.shown);
+    cli_say(c->args, SAY_INFO, "%s %s at %s", method, target, c->endpoint.shown);
+    c->asked = http_now();
     return http_send_head(&c->http, &c->endpoint, method, target, type, length);
 }
 
-int client_failed(const struct client *c, enum http_result result)
+static int explain(char text[CLIENT_TEXT_MAX], enum cli_exit code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static int explain(char text[CLIENT_TEXT_MAX], enum cli_exit code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, CLIENT_TEXT_MAX, format, args);
+    va_end(args);
+    return (int)code;
+}
+
+int client_failure(const struct client *c, enum http_result result, char text[CLIENT_TEXT_MAX])
 {
     const char *at = c->endpoint.shown;
     switch (result) {
     case HTTP_TIMEOUT:
-        return cli_error(CLI_TIMEOUT, "%s: no answer within --timeout (%g s)", at, (double)c->args->timeout_ns / 1e9);
+        return explain(text, CLI_TIMEOUT, "%s: no answer within --timeout (%g s)", at,
+                       (double)c->args->timeout_ns / 1e9);
     case HTTP_UNREACHED:
-        return cli_error(CLI_UNREACHABLE, "%s: cannot reach the node: %s%s", at, strerror(c->http.error),
-                         c->http.error == ECONNREFUSED || c->http.error == ENOENT ? " (does it run?)" : "");
+        return explain(text, CLI_UNREACHABLE, "%s: cannot reach the node: %s%s", at, strerror(c->http.error),
+                       c->http.error == ECONNREFUSED || c->http.error == ENOENT ? " (does it run?)" : "");
     case HTTP_MALFORMED:
-        return cli_error(CLI_UNREACHABLE, "%s: the answer is not HTTP; is this a node's admin port?", at);
+        return explain(text, CLI_UNREACHABLE, "%s: the answer is not HTTP; is this a node's admin port?", at);
     case HTTP_TOO_LARGE:
-        return cli_error(CLI_FAILURE, "%s: the answer is larger than %d MiB", at, HTTP_ANSWER_MAX >> 20);
+        return explain(text, CLI_FAILURE, "%s: the answer is larger than %d MiB", at, HTTP_ANSWER_MAX >> 20);
     default:
-        return cli_error(CLI_UNREACHABLE, "%s: the node ended the connection before its answer was complete%s%s", at,
-                         c->http.error ? ": " : "", c->http.error ? strerror(c->http.error) : "");
+        return explain(text, CLI_UNREACHABLE, "%s: the node ended the connection before its answer was complete%s%s",
+                       at, c->http.error ? ": " : "", c->http.error ? strerror(c->http.error) : "");
     }
+}
+
+int client_failed(const struct client *c, enum http_result result)
+{
+    char text[CLIENT_TEXT_MAX];
+    int code = client_failure(c, result, text);
+    return cli_error((enum cli_exit)code, "%s", text);
 }
 
 int client_exit_code(unsigned status, const char *code)
 {
-    if (status == 401 || strcmp(code, "unauthorized") == 0 || strcmp(code, "auth") == 0 ||
-        strcmp(code, "unreachable") == 0)
+    if (status == 401 || strcmp(code, "unauthorized") == 0 || strcmp(code, "forbidden") == 0 ||
+        strcmp(code, "auth") == 0 || strcmp(code, "unreachable") == 0)
         return CLI_UNREACHABLE;
     switch (status) {
     case 400:
@@ -84,6 +112,9 @@ const char *client_error_text(struct json_object *answer, const char *key)
 int client_check(const struct client *c)
 {
     const struct http *h = &c->http;
+    cli_say(c->args, SAY_INFO, "status %u after %.1f ms", h->status, (double)(http_now() - c->asked) / 1e6);
+    if (h->body)
+        cli_say(c->args, SAY_TRACE, "%zu bytes: %.1000s", h->body_len, h->body);
     if (h->status / 100 == 2)
         return CLI_OK;
     struct json_object *answer = h->body ? json_tokener_parse(h->body) : NULL;
@@ -91,22 +122,15 @@ int client_check(const struct client *c)
     int exit_code = client_exit_code(h->status, code ? code : "");
     if (h->status == 401)
         cli_error(CLI_UNREACHABLE, "%s: the node refuses the token", c->endpoint.shown);
+    else if (code && strcmp(code, "forbidden") == 0)
+        cli_error(CLI_UNREACHABLE, "%s: this token may only read; the node's admin.token may do more",
+                  c->endpoint.shown);
     else if (message)
         cli_error(CLI_FAILURE, "%s%s%s", c->subject ? c->subject : "", c->subject ? ": " : "", message);
     else
         cli_error(CLI_FAILURE, "%s: the node answered with HTTP status %u", c->endpoint.shown, h->status);
     json_object_put(answer);
     return exit_code;
-}
-
-static int print_answer(const struct client *c)
-{
-    struct json_object *answer = c->http.body ? json_tokener_parse(c->http.body) : NULL;
-    if (!answer)
-        return cli_error(CLI_FAILURE, "%s: the answer is not JSON", c->endpoint.shown);
-    int code = output_value(output_one_shot(c->args), answer);
-    json_object_put(answer);
-    return code;
 }
 
 static enum http_result exchange(struct client *c, const char *method, const char *target, struct json_object *body)
@@ -121,17 +145,29 @@ static enum http_result exchange(struct client *c, const char *method, const cha
     return result == HTTP_DONE || result == HTTP_ANSWERED ? http_receive(&c->http) : result;
 }
 
-int client_run(const struct cli_args *args, const char *method, const char *target, struct json_object *body)
+int client_ask(const struct cli_args *args, const char *method, const char *target, struct json_object *body,
+               struct json_object **answer)
 {
     struct client c;
+    *answer = NULL;
     int code = client_open(&c, args);
     if (code == CLI_OK) {
         enum http_result result = exchange(&c, method, target, body);
         code = result == HTTP_DONE ? client_check(&c) : client_failed(&c, result);
     }
-    if (code == CLI_OK)
-        code = print_answer(&c);
+    if (code == CLI_OK && (*answer = c.http.body ? json_tokener_parse(c.http.body) : NULL) == NULL)
+        code = cli_error(CLI_FAILURE, "%s: the answer is not JSON", c.endpoint.shown);
     client_close(&c);
+    return code;
+}
+
+int client_run(const struct cli_args *args, const char *method, const char *target, struct json_object *body)
+{
+    struct json_object *answer;
+    int code = client_ask(args, method, target, body, &answer);
+    if (code == CLI_OK)
+        code = output_value(output_one_shot(args), answer);
+    json_object_put(answer);
     return code;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/doctor.h"
 #include "cli/output.h"
@@ -33,11 +34,15 @@ static void put_line(const char *before, const char *text)
 /* For people: a line a check, and under one that is not ok what is wrong and what to do. */
 static int print_lines(const struct doctor_report *r)
 {
+    static const enum cli_style styles[] = {
+        [DOCTOR_OK] = STYLE_GOOD, [DOCTOR_WARN] = STYLE_WARNING, [DOCTOR_FAIL] = STYLE_BAD};
+    bool colored = cli_colored(STDOUT_FILENO);
     unsigned counts[3] = {0};
     for (size_t i = 0; i < r->count; i++) {
         const struct doctor_check *c = &r->checks[i];
         counts[c->status]++;
-        printf("%-5s %-14s ", doctor_status_text(c->status), c->name);
+        printf("%s%-5s%s %-14s ", colored ? cli_style_code(styles[c->status]) : "", doctor_status_text(c->status),
+               colored ? cli_style_code(STYLE_NONE) : "", c->name);
         put_line("", c->found);
         if (c->status != DOCTOR_OK) {
             put_line("      wrong:  ", c->wrong);

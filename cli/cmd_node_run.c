@@ -34,15 +34,19 @@ static void keep_standard_descriptors(void)
         close(fd);
 }
 
-/* --set in order, after what -q and -v say: an explicit logging.level is the later one. */
+/* --set in order, after what -q, -v and NET_MESH_LOG say: an explicit logging.level is the later one. */
 static const char **overrides_of(const struct cli_args *args, size_t *count)
 {
+    static const char *const levels[] = {"logging.level=error", "logging.level=warn", "logging.level=info",
+                                         "logging.level=debug", "logging.level=debug"};
     const char **overrides = calloc(args->set_count + 1, sizeof *overrides);
     *count = 0;
     if (!overrides)
         return NULL;
-    if (args->verbose || cli_has(args, OPTION_QUIET))
-        overrides[(*count)++] = args->verbose ? "logging.level=debug" : "logging.level=error";
+    if (args->level_from_log)
+        overrides[(*count)++] = levels[args->level];
+    else if (args->level != SAY_WARN) /* info is what a node says anyhow: -v is for more */
+        overrides[(*count)++] = levels[args->level == SAY_ERROR ? SAY_ERROR : SAY_DEBUG];
     for (size_t i = 0; i < args->set_count; i++)
         overrides[(*count)++] = args->sets[i];
     return overrides;
@@ -90,6 +94,7 @@ int command_node_run(const struct cli_args *args)
     if (code != CLI_OK)
         return code;
     raise_descriptor_limit();
+    netmesh_tell_service_manager(nm);
     if (netmesh_run(nm, true, say_ready, NULL, error, sizeof error) != 0)
         code = cli_error(CLI_FAILURE, "%s", error);
     netmesh_close(nm);

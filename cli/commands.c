@@ -1,4 +1,6 @@
 /* Every command: what it takes, what it does, how it is used. */
+#include <string.h>
+
 #include "cli/cli.h"
 
 #define BIT(option) (UINT64_C(1) << (option))
@@ -8,20 +10,21 @@ enum { MANY = 1 << 20 };
 const struct cli_command cli_commands[] = {
     {"init", "DIR [--listen A:P] [--admin A:P|unix:PATH] [--psk-from DIR|--psk-file F] [--set KEY=VALUE]... [--force]",
      1, 1,
-     BIT(OPTION_LISTEN) | BIT(OPTION_ADMIN) | BIT(OPTION_PSK_FROM) | BIT(OPTION_PSK_FILE) | BIT(OPTION_SET) |
-         BIT(OPTION_FORCE),
+     CLI_LOCAL | BIT(OPTION_LISTEN) | BIT(OPTION_ADMIN) | BIT(OPTION_PSK_FROM) | BIT(OPTION_PSK_FILE) |
+         BIT(OPTION_SET) | BIT(OPTION_FORCE),
      command_init, "make a node's directory",
      "Makes DIR with a commented node.yaml, the node's keys and an admin token, and shows who the node is.\n"
      "The nodes of one mesh share one psk: make it with the first, take it over with --psk-from.\n",
      "  net-mesh init a\n"
      "  net-mesh init b --listen '[::]:20047' --admin 127.0.0.1:20048 --psk-from a\n"
      "  net-mesh init a --set shards.count=2 --force\n"},
-    {"node run", "DIR [--set KEY=VALUE]...", 1, 1, BIT(OPTION_SET), command_node_run, "run a node in the foreground",
+    {"node run", "DIR [--set KEY=VALUE]...", 1, 1, CLI_LOCAL | BIT(OPTION_SET), command_node_run,
+     "run a node in the foreground",
      "Prints one JSON line when the node serves, {\"event\":\"ready\",...}, and what a person should know on stderr.\n"
      "SIGINT, SIGTERM and `net-mesh shutdown` stop it in good order. -q and -v set logging.level to error and debug.\n",
      "  net-mesh node run a\n"
      "  net-mesh node run a --set logging.level=debug\n"},
-    {"node info", "DIR", 1, 1, 0, command_node_info, "show who a node is, from its files alone",
+    {"node info", "DIR", 1, 1, CLI_LOCAL, command_node_info, "show who a node is, from its files alone",
      "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
     {"peer add",
      "NAME --node-id ID --addr A:P --public-key HEX | NAME --node-id ID --compat v0.19 [--mode direct|routed] "
@@ -29,7 +32,8 @@ const struct cli_command cli_commands[] = {
      1, 1, BIT(OPTION_ADDR) | BIT(OPTION_NODE_ID) | BIT(OPTION_PUBLIC_KEY) | BIT(OPTION_COMPAT) | BIT(OPTION_MODE),
      command_peer_add, "make a peer known to the node",
      "A v0.19 peer without an address may connect to us; we do not connect to it.\n",
-     "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key 8f40...\n"
+     "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key "
+     "8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f\n"
      "  net-mesh --endpoint a peer add old --node-id 0xe93c7424f25e8ada --compat v0.19\n"},
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
     {"peer rm", "NAME", 1, 1, 0, command_peer_rm, "forget a peer and the subscriptions to it", "",
@@ -62,9 +66,18 @@ const struct cli_command cli_commands[] = {
     {"status", "", 0, 0, 0, command_status, "show how the node is", "", "  net-mesh --endpoint a status\n"},
     {"metrics", "", 0, 0, 0, command_metrics, "show all counters, as Prometheus reads them", "",
      "  net-mesh --endpoint a metrics | grep dropped\n"},
+    {"top", "[--interval DURATION] [--sort COLUMN] [--once]", 0, 0,
+     BIT(OPTION_INTERVAL) | BIT(OPTION_ONCE) | BIT(OPTION_SORT), command_top,
+     "watch the node: its shards, peers, channels and drops",
+     "A screen that is drawn anew every interval; h shows the keys, q ends it. With --once two looks, an interval apart, "
+     "are one\n"
+     "text, or data with --output json, ndjson or yaml.\n",
+     "  net-mesh --endpoint a top\n"
+     "  net-mesh --endpoint a top --once --sort channels.bytes_per_s\n"
+     "  net-mesh --endpoint a --output json top --once --interval 5s\n"},
     {"shutdown", "", 0, 0, 0, command_shutdown, "stop the node in good order; returns when its process is gone", "",
      "  net-mesh --endpoint a shutdown\n"},
-    {"doctor", "[DIR]", 0, 1, 0, command_doctor, "check whether this machine, and DIR, are fit for a node",
+    {"doctor", "[DIR]", 0, 1, CLI_LOCAL, command_doctor, "check whether this machine, and DIR, are fit for a node",
      "Looks at the kernel's features and limits, clock, CPUs and memory; with DIR at its files, its disk (200 syncs of "
      "4 "
      "KiB in\n"
@@ -74,8 +87,40 @@ const struct cli_command cli_commands[] = {
      "  net-mesh doctor\n"
      "  net-mesh doctor a\n"
      "  net-mesh doctor a --output json\n"},
-    {"version", "", 0, 0, 0, command_version, "show the version of this program", "", "  net-mesh version\n"},
-    {"help", "[COMMAND]", 0, 2, 0, command_help, "show help", "", "  net-mesh help peer add\n"},
+    {"completion", "bash|zsh|fish", 1, MANY, CLI_LOCAL, command_completion,
+     "print what a shell needs to complete commands",
+     "Commands, options, their words, and the channels and peers of the node that the line names. Installed with the\n"
+     "program; these load it by hand.\n",
+     "  source <(net-mesh completion bash)\n"
+     "  net-mesh completion zsh > ~/.zfunc/_net-mesh\n"
+     "  net-mesh completion fish > ~/.config/fish/completions/net-mesh.fish\n"},
+    {"man", "[COMMAND...|node.yaml]", 0, 2, CLI_LOCAL, command_man, "print a manual page",
+     "The page of all commands, of one, or of the keys of node.yaml, as source for man.\n",
+     "  net-mesh man | man -l -\n"
+     "  net-mesh man tail | man -l -\n"
+     "  net-mesh man node.yaml > net-mesh.yaml.5\n"},
+    {"version", "", 0, 0, CLI_LOCAL, command_version, "show the version of this program", "", "  net-mesh version\n"},
+    {"help", "[COMMAND...]", 0, 2, CLI_LOCAL, command_help, "show help", "", "  net-mesh help peer add\n"},
 };
 
 const size_t cli_command_count = sizeof cli_commands / sizeof cli_commands[0];
+
+/* How many of the words name `command`; 0: they do not. */
+static size_t match(const struct cli_command *command, const char *const *words, size_t count)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+    if (count < 1 || strlen(words[0]) != first || memcmp(words[0], command->name, first) != 0)
+        return 0;
+    if (!space)
+        return 1;
+    return count >= 2 && strcmp(words[1], space + 1) == 0 ? 2 : 0;
+}
+
+const struct cli_command *cli_find_command(const char *const *words, size_t count, size_t *used)
+{
+    for (size_t i = 0; i < cli_command_count; i++)
+        if ((*used = match(&cli_commands[i], words, count)) > 0)
+            return &cli_commands[i];
+    return NULL;
+}

@@ -208,10 +208,9 @@ void doctor_look_at_dir(struct doctor_dir *d, const struct cli_args *args, const
     *d = (struct doctor_dir){.dir = dir};
     *peers = (struct peers_file){0};
     config_defaults(config);
-    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        d->error = S_ISDIR(st.st_mode) || errno ? errno : ENOTDIR;
+    d->error = stat(dir, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    if (d->error)
         return;
-    }
     d->mode = st.st_mode & 07777;
     d->mine = st.st_uid == geteuid();
     d->writable = access(dir, W_OK | X_OK) == 0;

@@ -115,14 +115,17 @@ static int use_directory(struct endpoint *e, const char *dir)
     return c.admin.is_unix ? use_unix(e, admin + sizeof unix_scheme - 1) : use_tcp(e, admin);
 }
 
-static int use_token_file(struct endpoint *e)
+static int use_token_file(struct endpoint *e, const char *from_profile)
 {
     struct config_error error;
     const char *path = getenv("NET_MESH_TOKEN_FILE");
     if (!path || !*path)
-        return cli_error(CLI_USAGE,
-                         "an endpoint that is not a directory needs a token: set NET_MESH_TOKEN_FILE to the node's "
-                         "admin.token, or a copy of it");
+        path = from_profile;
+    if (!*path)
+        return cli_error(
+            CLI_USAGE,
+            "an endpoint that is not a directory needs a token: set NET_MESH_TOKEN_FILE (or token_file of the "
+            "profile) to the node's admin.token or readonly.token, or a copy of it");
     int err = admin_token_load(path, e->token, &error);
     return err ? endpoint_secret_error(err, &error) : CLI_OK;
 }
@@ -140,16 +143,23 @@ static int use_url(struct endpoint *e, const char *text)
     return use_tcp(e, authority);
 }
 
-int endpoint_resolve(const struct cli_args *args, struct endpoint *e)
+/* What was said about the endpoint, and who said it; NULL: nobody did. */
+static const char *named_endpoint(const struct cli_args *args, const char **by)
+{
+    const char *text = getenv("NET_MESH_ENDPOINT");
+    *by = "--endpoint";
+    if (args->value[OPTION_ENDPOINT])
+        return args->value[OPTION_ENDPOINT];
+    *by = "NET_MESH_ENDPOINT";
+    if (text && *text)
+        return text;
+    *by = "the profile";
+    return *args->profile.endpoint ? args->profile.endpoint : NULL;
+}
+
+static int use(struct endpoint *e, const char *text, const char *token_file)
 {
     struct io_addr addr;
-    const char *text = args->value[OPTION_ENDPOINT];
-    memset(e, 0, sizeof *e);
-    if (!text)
-        text = getenv("NET_MESH_ENDPOINT");
-    if (!text || !*text)
-        return cli_error(CLI_USAGE,
-                         "which node? give --endpoint DIR (or http://HOST:PORT, unix:PATH), or set NET_MESH_ENDPOINT");
     bool http = strncmp(text, http_scheme, sizeof http_scheme - 1) == 0;
     bool socket = strncmp(text, unix_scheme, sizeof unix_scheme - 1) == 0;
     if (!http && !socket && strstr(text, "://"))
@@ -161,7 +171,21 @@ int endpoint_resolve(const struct cli_args *args, struct endpoint *e)
     int code = http      ? use_url(e, text + sizeof http_scheme - 1)
                : address ? use_tcp(e, text)
                          : use_unix(e, text + sizeof unix_scheme - 1);
-    return code == CLI_OK ? use_token_file(e) : code;
+    return code == CLI_OK ? use_token_file(e, token_file) : code;
+}
+
+int endpoint_resolve(const struct cli_args *args, struct endpoint *e)
+{
+    const char *by, *text = named_endpoint(args, &by);
+    const struct profile *p = &args->profile;
+    memset(e, 0, sizeof *e);
+    if (!text || !*text)
+        return cli_error(CLI_USAGE, "which node? give --endpoint DIR (or http://HOST:PORT, unix:PATH), or set "
+                                    "NET_MESH_ENDPOINT, or endpoint in a profile");
+    int code = use(e, text, *p->endpoint && text != p->endpoint ? "" : p->token_file);
+    if (code == CLI_OK)
+        cli_say(args, SAY_INFO, "%s is the node, as %s says: %s", text, by, e->shown);
+    return code;
 }
 
 void endpoint_wipe(struct endpoint *e)

@@ -16,8 +16,9 @@ struct endpoint {
     char token[65];
 };
 
-/* From --endpoint or NET_MESH_ENDPOINT: DIR (address of its node.yaml, token of its admin.token), http://HOST:PORT, A:P
- * or unix:PATH (token of the file NET_MESH_TOKEN_FILE). CLI_OK, or the exit code of an error that was said. */
+/* From --endpoint, NET_MESH_ENDPOINT or the profile: DIR (address of its node.yaml, token of its admin.token),
+ * http://HOST:PORT, A:P or unix:PATH (token of the file NET_MESH_TOKEN_FILE or the profile names; the profile's goes to
+ * no other endpoint than the profile's, if that names one). CLI_OK, or the exit code of an error that was said. */
 int endpoint_resolve(const struct cli_args *, struct endpoint *);
 void endpoint_wipe(struct endpoint *);
 

@@ -5,6 +5,33 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 
+const struct cli_note cli_exit_codes[] = {
+    {"0", "done; also a stream ended by Ctrl-C"},
+    {"1", "it failed: a file, what the node refused, a closed stdout"},
+    {"2", "the command line, an argument the node finds invalid, or a secret that others may read"},
+    {"3", "node.yaml, peers.yaml or the file of profiles is wrong"},
+    {"6", "the node or a peer is not reachable, went away, or refused the token"},
+    {"7", "--timeout elapsed"},
+    {NULL, NULL},
+};
+
+const struct cli_note cli_environment[] = {
+    {"NET_MESH_ENDPOINT", "the node, as --endpoint"},
+    {"NET_MESH_TOKEN_FILE", "the token for an endpoint that is not a directory"},
+    {"NET_MESH_CONFIG", "the file of profiles, as --config"},
+    {"NET_MESH_PROFILE", "the profile, as --profile"},
+    {"NET_MESH_LOG", "error, warn, info, debug or trace: replaces -q and -v"},
+    {"NO_COLOR", "not empty: as --no-color"},
+    {NULL, NULL},
+};
+
+static void print_notes(const char *title, const struct cli_note *notes, int width)
+{
+    printf("\n%s:\n", title);
+    for (; notes->name; notes++)
+        printf("  %-*s %s\n", width, notes->name, notes->text);
+}
+
 static void print_options(uint64_t which)
 {
     for (int i = 0; i < OPTION_TOTAL; i++) {
@@ -23,7 +50,7 @@ static void print_options(uint64_t which)
 static void print_globals(void)
 {
     printf("\nGlobal options, before or after the command:\n");
-    print_options((UINT64_C(1) << OPTION_LISTEN) - 1);
+    print_options(CLI_GLOBAL_OPTIONS);
 }
 
 void help_command(const struct cli_command *c)
@@ -51,7 +78,7 @@ static bool list_commands(const char *group)
             continue;
         if (!any)
             printf("Usage: net-mesh [GLOBAL OPTIONS] %s%sCOMMAND\n\nCommands:\n", group, len ? " " : "");
-        printf("  %-14s %s\n", c->name, c->summary);
+        printf("  %-15s %s\n", c->name, c->summary);
         any = true;
     }
     return any;
@@ -60,11 +87,12 @@ static bool list_commands(const char *group)
 static void print_rest(void)
 {
     print_globals();
-    printf("\nA node's directory gives its address and token. For a URL the token comes from the file "
-           "NET_MESH_TOKEN_FILE names.\n"
-           "Exit codes: 0 success, 1 failure, 2 arguments, 3 configuration, 6 node unreachable or token refused, 7 "
-           "timeout.\n"
-           "\nExamples:\n"
+    printf(
+        "\nAn option beats the environment, which beats the profile. A node's directory gives its address and token; "
+        "any other\nendpoint needs a token file.\n");
+    print_notes("Environment", cli_environment, 19);
+    print_notes("Exit codes", cli_exit_codes, 1);
+    printf("\nExamples:\n"
            "  net-mesh init a && net-mesh node run a\n"
            "  net-mesh --endpoint a publish logs/app app.log\n"
            "  net-mesh help publish\n");
@@ -72,14 +100,11 @@ static void print_rest(void)
 
 int help_words(const char *const *words, size_t count)
 {
-    for (size_t i = 0; i < cli_command_count; i++) {
-        const char *name = cli_commands[i].name, *space = strchr(name, ' ');
-        size_t first = space ? (size_t)(space - name) : strlen(name);
-        bool same = count >= 1 && strlen(words[0]) == first && memcmp(words[0], name, first) == 0;
-        if (same && (!space || (count >= 2 && strcmp(words[1], space + 1) == 0))) {
-            help_command(&cli_commands[i]);
-            return CLI_OK;
-        }
+    size_t used;
+    const struct cli_command *command = cli_find_command(words, count, &used);
+    if (command) {
+        help_command(command);
+        return CLI_OK;
     }
     if (count == 0)
         printf("net-mesh: a latency-first encrypted mesh\n\n");

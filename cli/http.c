@@ -42,10 +42,12 @@ static enum http_result broken(struct http *h, int error)
 static enum http_result wait_for(struct http *h, short events, short *got)
 {
     for (;;) {
-        struct pollfd p = {.fd = h->fd, .events = events};
-        int n = poll(&p, 1, http_poll_ms(h->deadline, HTTP_FOREVER));
-        if (n > 0) {
-            *got = p.revents;
+        struct pollfd p[2] = {{.fd = h->fd, .events = events}, {.fd = h->watch.fd, .events = POLLIN}};
+        int n = poll(p, h->watch.ready ? 2 : 1, http_poll_ms(h->deadline, HTTP_FOREVER));
+        if (n > 0 && p[1].revents && !h->watch.ready(h->watch.ctx))
+            return HTTP_STOPPED;
+        if (n > 0 && p[0].revents) {
+            *got = p[0].revents;
             return HTTP_DONE;
         }
         if (n < 0 && errno != EINTR)
@@ -77,7 +79,9 @@ void http_allow(struct http *h, uint64_t timeout_ns)
 
 enum http_result http_open(struct http *h, const struct endpoint *e, uint64_t timeout_ns)
 {
+    struct http_watch watch = h->watch;
     memset(h, 0, offsetof(struct http, in));
+    h->watch = watch;
     http_parser_init(&h->parser, HTTP_RESPONSE);
     h->parser.data = h;
     http_allow(h, timeout_ns);

@@ -22,7 +22,7 @@ enum http_result {
     HTTP_BROKEN,    /* the connection failed; error has errno, 0: it ended too early */
     HTTP_MALFORMED, /* the answer is not HTTP */
     HTTP_TOO_LARGE, /* an answer to be kept whole exceeds HTTP_ANSWER_MAX */
-    HTTP_STOPPED,   /* the sink refused */
+    HTTP_STOPPED,   /* the sink or the watch refused */
 };
 
 enum { HTTP_ANSWER_MAX = 64 << 20, HTTP_FOREVER = -1 };
@@ -35,6 +35,13 @@ struct http_sink {
     void *ctx;
 };
 
+/* Another descriptor that is looked at during every wait: a terminal, so that a slow node does not make it deaf. */
+struct http_watch {
+    int fd;
+    bool (*ready)(void *ctx); /* it is readable; false: stop. NULL: there is nothing to watch */
+    void *ctx;
+};
+
 struct http {
     int fd; /* -1: not connected */
     int error;
@@ -42,6 +49,7 @@ struct http {
     uint64_t stall_ns; /* not 0: sending renews the deadline by this with every byte that goes */
     bool stream;       /* the deadline is for the head of the answer only */
     struct http_sink sink;
+    struct http_watch watch; /* set before http_open() */
     http_parser parser;
     bool headed, complete, stopped, overflow;
     unsigned status; /* 0: no answer yet */
@@ -57,6 +65,7 @@ int http_poll_ms(uint64_t deadline, int cap);
 /* Sets the deadline anew. */
 void http_allow(struct http *, uint64_t timeout_ns);
 
+/* Everything but the watch begins anew. */
 enum http_result http_open(struct http *, const struct endpoint *, uint64_t timeout_ns);
 void http_close(struct http *);
 

@@ -1,7 +1,9 @@
 /* The net-mesh program: a command line in, an exit code out. */
 #include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -18,6 +20,14 @@ static bool occupy_standard_descriptors(void)
     return true;
 }
 
+/* Colours are off before anything is said about the rest of the line. */
+static void heed_no_color(char **argv)
+{
+    for (char **a = argv + 1; *a && strcmp(*a, "--") != 0; a++)
+        if (strcmp(*a, "--no-color") == 0)
+            setenv("NO_COLOR", "1", 1);
+}
+
 int main(int argc, char **argv)
 {
     size_t room = (size_t)argc + 1;
@@ -26,7 +36,9 @@ int main(int argc, char **argv)
         return CLI_FAILURE; /* there is nowhere to say so */
     if (!args.words || !args.sets)
         return cli_error(CLI_FAILURE, "out of memory");
-    signal(SIGPIPE, SIG_IGN); /* a closed stdout is an error of its write */
+    heed_no_color(argv);
+    setlocale(LC_CTYPE, "C.UTF-8"); /* for the width of characters */
+    signal(SIGPIPE, SIG_IGN);       /* a closed stdout is an error of its write */
     int code = cli_parse(&args, argc, argv);
     if (code == CLI_OK)
         code = args.command->run(&args);

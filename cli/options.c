@@ -7,17 +7,16 @@
 #include "core/base/err.h"
 #include "shards/config/config.h"
 
-#define GLOBAL_OPTIONS ((UINT64_C(1) << OPTION_LISTEN) - 1)
-#define TIMEOUT_DEFAULT_NS (UINT64_C(30) * 1000000000)
-
 const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_ENDPOINT] = {"endpoint", 0, "DIR|URL",
                          "the node: its directory, http://HOST:PORT, A:P or unix:PATH (NET_MESH_ENDPOINT)"},
+    [OPTION_CONFIG] = {"config", 0, "FILE", "profiles; ~/.config/net-mesh/config.toml (NET_MESH_CONFIG)"},
+    [OPTION_PROFILE] = {"profile", 0, "NAME", "the profile of that file to use (NET_MESH_PROFILE)"},
     [OPTION_OUTPUT] = {"output", 0, "FORMAT", "json, ndjson, yaml, table or text; the default depends on the terminal"},
     [OPTION_TIMEOUT] = {"timeout", 0, "DURATION", "how long the command may take, or a stream its first answer (30s)"},
-    [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, only errors"},
-    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more on stderr; may be repeated"},
-    [OPTION_NO_COLOR] = {"no-color", 0, NULL, "accepted: nothing is coloured (NO_COLOR)"},
+    [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, no warnings, only errors"},
+    [OPTION_VERBOSE] = {"verbose", 'v', NULL, "say more on stderr: requests; -vv: details (NET_MESH_LOG)"},
+    [OPTION_NO_COLOR] = {"no-color", 0, NULL, "no colours on a terminal (NO_COLOR)"},
     [OPTION_HELP] = {"help", 'h', NULL, "show help and end"},
     [OPTION_VERSION] = {"version", 'V', NULL, "show the version and end"},
     [OPTION_LISTEN] = {"listen", 0, "A:P", "UDP address of the mesh ([::]:20037)"},
@@ -39,30 +38,33 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on as events come"},
     [OPTION_COUNT] = {"count", 'n', "N", "end after N events"},
     [OPTION_RAW] = {"raw", 0, NULL, "write the bytes of each event and a line feed"},
+    [OPTION_INTERVAL] = {"interval", 0, "DURATION", "how often to look at the node, 100ms to 1h (1s)"},
+    [OPTION_ONCE] = {"once", 0, NULL, "look for one interval, print it and end; needs no terminal"},
+    [OPTION_SORT] = {"sort", 0, "COLUMN", "sort by this column, as in events_per_s or peers.rtt_us"},
 };
 
-static int find_long(const char *name, size_t len)
+enum cli_option cli_find_option(const char *name, size_t len)
 {
-    for (int i = 0; i < OPTION_TOTAL; i++)
-        if (strlen(cli_options[i].name) == len && memcmp(cli_options[i].name, name, len) == 0)
-            return i;
-    return -1;
+    int i = 0;
+    while (i < OPTION_TOTAL && (strlen(cli_options[i].name) != len || memcmp(cli_options[i].name, name, len) != 0))
+        i++;
+    return (enum cli_option)i;
 }
 
-static int find_letter(char letter)
+enum cli_option cli_find_letter(char letter)
 {
-    for (int i = 0; i < OPTION_TOTAL; i++)
-        if (cli_options[i].letter == letter)
-            return i;
-    return -1;
+    int i = 0;
+    while (i < OPTION_TOTAL && cli_options[i].letter != letter)
+        i++;
+    return (enum cli_option)i;
 }
 
-static int take_option(struct cli_args *args, int option, const char *value)
+static int take_option(struct cli_args *args, enum cli_option option, const char *value)
 {
     if (option == OPTION_SET)
         args->sets[args->set_count++] = value;
     if (option == OPTION_VERBOSE)
-        args->verbose++;
+        args->level = args->level < SAY_TRACE ? args->level + 1 : SAY_TRACE;
     else if (option != OPTION_SET && args->value[option])
         return cli_error(CLI_USAGE, "--%s is given twice", cli_options[option].name);
     args->value[option] = value;
@@ -74,8 +76,8 @@ static int take_long(struct cli_args *args, int argc, char **argv, int *i)
 {
     const char *name = argv[*i] + 2, *equals = strchr(name, '=');
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
-    int option = find_long(name, len);
-    if (option < 0)
+    enum cli_option option = cli_find_option(name, len);
+    if (option == OPTION_TOTAL)
         return cli_error(CLI_USAGE, "unknown option --%.*s; net-mesh --help shows what there is", (int)len, name);
     if (!cli_options[option].argument)
         return equals ? cli_error(CLI_USAGE, "--%.*s takes no value", (int)len, name) : take_option(args, option, "");
@@ -90,8 +92,9 @@ static int take_long(struct cli_args *args, int argc, char **argv, int *i)
 static int take_short(struct cli_args *args, int argc, char **argv, int *i)
 {
     for (const char *p = argv[*i] + 1; *p; p++) {
-        int option = find_letter(*p), code;
-        if (option < 0)
+        enum cli_option option = cli_find_letter(*p);
+        int code;
+        if (option == OPTION_TOTAL)
             return cli_error(CLI_USAGE, "unknown option -%c; net-mesh --help shows what there is", *p);
         if (!cli_options[option].argument) {
             if ((code = take_option(args, option, "")) != CLI_OK)
@@ -123,31 +126,19 @@ static int split(struct cli_args *args, int argc, char **argv)
     return code;
 }
 
-/* How many of the words name `command`; 0: they do not. */
-static size_t match(const struct cli_command *command, const char *const *words, size_t count)
-{
-    const char *space = strchr(command->name, ' ');
-    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
-    if (count < 1 || strlen(words[0]) != first || memcmp(words[0], command->name, first) != 0)
-        return 0;
-    if (!space)
-        return 1;
-    return count >= 2 && strcmp(words[1], space + 1) == 0 ? 2 : 0;
-}
-
 static int find_command(struct cli_args *args)
 {
     bool group = false;
     if (args->word_count == 0)
         return cli_error(CLI_USAGE, "which command? net-mesh --help shows them");
+    size_t used;
+    args->command = cli_find_command(args->words, args->word_count, &used);
+    if (args->command) {
+        args->word_count -= used;
+        memmove(args->words, args->words + used, args->word_count * sizeof *args->words);
+        return CLI_OK;
+    }
     for (size_t i = 0; i < cli_command_count; i++) {
-        size_t used = match(&cli_commands[i], args->words, args->word_count);
-        if (used) {
-            args->command = &cli_commands[i];
-            args->word_count -= used;
-            memmove(args->words, args->words + used, args->word_count * sizeof *args->words);
-            return CLI_OK;
-        }
         size_t len = strlen(args->words[0]);
         group |= strncmp(cli_commands[i].name, args->words[0], len) == 0 && cli_commands[i].name[len] == ' ';
     }
@@ -162,7 +153,7 @@ static int check_command(const struct cli_args *args)
 {
     const struct cli_command *c = args->command;
     for (int i = 0; i < OPTION_TOTAL; i++)
-        if (args->value[i] && !((c->options | GLOBAL_OPTIONS) >> i & 1))
+        if (args->value[i] && !((c->options | CLI_GLOBAL_OPTIONS) >> i & 1))
             return cli_error(CLI_USAGE, "%s takes no --%s; usage: net-mesh %s %s", c->name, cli_options[i].name,
                              c->name, c->arguments);
     if (args->word_count < c->min_words || args->word_count > c->max_words)
@@ -172,12 +163,27 @@ static int check_command(const struct cli_args *args)
     return CLI_OK;
 }
 
+/* -q counts unless -v is given; NET_MESH_LOG, when it is a level, replaces both. */
+static void choose_level(struct cli_args *args)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug", "trace"};
+    const char *log = getenv("NET_MESH_LOG");
+    if (cli_has(args, OPTION_QUIET) && !cli_has(args, OPTION_VERBOSE))
+        args->level = SAY_ERROR;
+    for (unsigned i = 0; log && i < sizeof levels / sizeof levels[0]; i++)
+        if (strcmp(log, levels[i]) == 0) {
+            args->level = (enum cli_level)i;
+            args->level_from_log = true;
+        }
+}
+
 static int read_globals(struct cli_args *args)
 {
     static const char *const formats[] = {"json", "ndjson", "yaml", "table", "text"};
     const char *output = args->value[OPTION_OUTPUT], *timeout = args->value[OPTION_TIMEOUT];
     args->output = OUTPUT_DEFAULT;
-    args->timeout_ns = TIMEOUT_DEFAULT_NS;
+    args->timeout_ns = CLI_TIMEOUT_DEFAULT_NS;
+    choose_level(args);
     for (unsigned i = 0; output && i < sizeof formats / sizeof formats[0]; i++)
         if (strcmp(output, formats[i]) == 0)
             args->output = (enum output_format)i;
@@ -198,11 +204,14 @@ static const struct cli_command *instead(const struct cli_args *args)
 
 int cli_parse(struct cli_args *args, int argc, char **argv)
 {
+    args->level = SAY_WARN;
     int code = split(args, argc, argv);
     if (code == CLI_OK)
         code = read_globals(args);
     if (code != CLI_OK || (args->command = instead(args)) != NULL)
         return code;
     code = find_command(args);
-    return code == CLI_OK ? check_command(args) : code;
+    if (code == CLI_OK)
+        code = check_command(args);
+    return code == CLI_OK && !(args->command->options & CLI_LOCAL) ? profile_load(args) : code;
 }

@@ -1,4 +1,4 @@
-/* JSON and YAML, and the choice between the formats. */
+/* JSON, and the choice between the formats. */
 #include "cli/output.h"
 
 #include <errno.h>
@@ -89,58 +89,28 @@ static void put_json(FILE *out, struct json_object *value, int depth)
     fprintf(out, "\n%*s%c", 2 * depth, "", object ? '}' : ']');
 }
 
-/* Scalars and empty collections are YAML as they are JSON; texts stay in quotes, so that none reads as a number. */
-static void put_yaml(FILE *out, struct json_object *value, int depth)
+/* False: the value has no such form. */
+static bool put_value(FILE *out, enum output_format format, struct json_object *value)
 {
-    bool object = json_object_is_type(value, json_type_object);
-    if (is_empty(value) || (!object && !json_object_is_type(value, json_type_array))) {
-        fprintf(out, " %s\n", compact(value));
-        return;
-    }
-    if (depth)
-        fputc('\n', out);
-    if (object) {
-        json_object_object_foreach(value, key, member)
-        {
-            fprintf(out, "%*s", 2 * depth, "");
-            if (key[strspn(key, "abcdefghijklmnopqrstuvwxyz_")])
-                put_key(out, key);
-            else
-                fputs(key, out);
-            fputc(':', out);
-            put_yaml(out, member, depth + 1);
-        }
-    } else
-        for (size_t i = 0; i < json_object_array_length(value); i++) {
-            fprintf(out, "%*s-", 2 * depth, "");
-            put_yaml(out, json_object_array_get_idx(value, i), depth + 1);
-        }
-}
-
-void output_yaml(FILE *out, struct json_object *value)
-{
-    put_yaml(out, value, 0);
-}
-
-static void put_value(FILE *out, enum output_format format, struct json_object *value)
-{
+    bool ok = true;
     switch (format) {
     case OUTPUT_NDJSON:
         fprintf(out, "%s\n", compact(value));
         break;
     case OUTPUT_YAML:
-        output_yaml(out, value);
+        ok = output_yaml(out, value, false);
         break;
     case OUTPUT_TABLE:
-        table_print(out, value, true);
+        table_print(out, value, TABLE_ALIGNED | (cli_colored(STDOUT_FILENO) ? TABLE_COLORED : 0));
         break;
     case OUTPUT_TEXT:
-        table_print(out, value, false);
+        table_print(out, value, 0);
         break;
     default:
         put_json(out, value, 0);
         fputc('\n', out);
     }
+    return ok;
 }
 
 /* In memory first: stdio would not tell a broken pipe from other errors once its buffer was written in between. */
@@ -149,11 +119,11 @@ int output_value(enum output_format format, struct json_object *value)
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    if (out)
-        put_value(out, format, value);
-    if (!out || fclose(out) != 0) {
+    bool ok = out && put_value(out, format, value);
+    if (!out || fclose(out) != 0 || !ok) {
         free(text);
-        return cli_error(CLI_FAILURE, "out of memory");
+        return cli_error(CLI_FAILURE,
+                         ok || !out ? "out of memory" : "the answer has characters that YAML does not allow");
     }
     int error = output_bytes(text, len);
     free(text);

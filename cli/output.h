@@ -20,6 +20,8 @@ int output_flush(void);
 /* What an errno of a write to stdout means: CLI_FAILURE, said unless it is EPIPE; CLI_OK for 0. */
 int output_error(int error);
 
-void output_yaml(FILE *, struct json_object *);
+/* ---- yaml.c ---- */
+/* A YAML document; one of many begins with "---". False: no memory, or characters that no YAML text has. */
+bool output_yaml(FILE *, struct json_object *, bool of_many);
 
 #endif

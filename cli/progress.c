@@ -2,6 +2,7 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "cli/http.h"
@@ -14,6 +15,13 @@ void progress_init(struct progress *p, bool quiet)
     *p = (struct progress){.on = !quiet && isatty(STDERR_FILENO), .started = now, .next = now + REDRAW_NS};
 }
 
+/* Columns of the line; one that wrapped could not be taken back. */
+static int room(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
+}
+
 void progress_show(struct progress *p, uint64_t events, uint64_t bytes)
 {
     if (!p->on)
@@ -21,9 +29,11 @@ void progress_show(struct progress *p, uint64_t events, uint64_t bytes)
     uint64_t now = http_now();
     if (now < p->next)
         return;
+    char text[128];
     double seconds = (double)(now - p->started) / 1e9;
-    fprintf(stderr, "\r%.1f MB, %llu events, %.0f events/s\033[K", (double)bytes / 1e6, (unsigned long long)events,
-            (double)events / seconds);
+    snprintf(text, sizeof text, "%.1f MB, %llu events, %.0f events/s", (double)bytes / 1e6, (unsigned long long)events,
+             (double)events / seconds);
+    fprintf(stderr, "\r%.*s\033[K", room(), text);
     p->next = now + REDRAW_NS;
     p->shown = true;
 }

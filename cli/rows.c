@@ -17,6 +17,7 @@ bool rows_init(struct rows *r, enum output_format format, bool raw)
     memset(r, 0, offsetof(struct rows, out));
     r->format = format;
     r->raw = raw;
+    r->colored = cli_colored(STDOUT_FILENO);
     r->tokener = json_tokener_new();
     return r->tokener != NULL;
 }
@@ -119,11 +120,14 @@ static void put_people(struct rows *r, struct json_object *row)
     const char *origin = json_object_get_string(json_object_object_get(row, "origin"));
     bool table = r->format == OUTPUT_TABLE;
     if (table && !r->header_shown)
-        printf("%-10s  %-27s  %-18s  %s\n", "SEQ", "TIME", "ORIGIN", "DATA");
+        printf("%s%-10s  %-27s  %-18s  %s%s\n", r->colored ? cli_style_code(STYLE_HEADING) : "", "SEQ", "TIME",
+               "ORIGIN", "DATA", r->colored ? cli_style_code(STYLE_NONE) : "");
     r->header_shown = true;
     if (json_object_is_type(gap, json_type_array)) {
-        printf("gap %llu..%llu\n", (unsigned long long)json_object_get_uint64(json_object_array_get_idx(gap, 0)),
-               (unsigned long long)json_object_get_uint64(json_object_array_get_idx(gap, 1)));
+        printf("%sgap %llu..%llu%s\n", r->colored ? cli_style_code(STYLE_WARNING) : "",
+               (unsigned long long)json_object_get_uint64(json_object_array_get_idx(gap, 0)),
+               (unsigned long long)json_object_get_uint64(json_object_array_get_idx(gap, 1)),
+               r->colored ? cli_style_code(STYLE_NONE) : "");
         return;
     }
     printf("%-*llu  ", table ? 10 : 0, (unsigned long long)number(row, "seq"));
@@ -142,10 +146,9 @@ static bool put_row(struct rows *r, const char *line, size_t len)
     json_tokener_reset(r->tokener);
     struct json_object *row = len <= INT32_MAX ? json_tokener_parse_ex(r->tokener, line, (int)len) : NULL;
     r->malformed = !json_object_is_type(row, json_type_object);
-    if (!r->malformed && r->format == OUTPUT_YAML) {
-        fputs("---\n", stdout);
-        output_yaml(stdout, row);
-    } else if (!r->malformed)
+    if (!r->malformed && r->format == OUTPUT_YAML)
+        r->malformed = !output_yaml(stdout, row, true);
+    else if (!r->malformed)
         put_people(r, row);
     json_object_put(row);
     if (ferror(stdout))

@@ -12,7 +12,7 @@
 enum { ROWS_OUT = 256 << 10, ROWS_LINE_MAX = 128 << 20 };
 
 struct rows {
-    bool raw;
+    bool raw, colored;
     enum output_format format;
     int error; /* errno of stdout */
     bool malformed;

@@ -2,14 +2,14 @@
 # Which Debian packages the scripts need, and how they are installed; sourced by deploy/quickstart and tests/run.
 
 packages_build=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libyaml-dev
-                libjson-c-dev libhttp-parser-dev)
+                libjson-c-dev libhttp-parser-dev libncurses-dev)
 case $(uname -m) in x86_64) packages_build+=(libipsec-mb-dev) ;; esac
 packages_tests=(libcriterion-dev python3 strace iproute2)
 packages_interop=(python3-venv ca-certificates)
 packages_fuzz=(clang libclang-rt-14-dev llvm)
 packages_tidy=(clang-tidy clang-format)
 packages_aarch64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross liburing-dev:arm64 libssl-dev:arm64 libxxhash-dev:arm64
-                  libyaml-dev:arm64 libjson-c-dev:arm64 libhttp-parser2.9:arm64)
+                  libyaml-dev:arm64 libjson-c-dev:arm64 libhttp-parser2.9:arm64 libncurses-dev:arm64)
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -49,6 +49,13 @@ size_t spsc_max_body(const struct spsc *r)
     return r->size / 2 - HEAD;
 }
 
+size_t spsc_used(const struct spsc *r)
+{
+    size_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
+    size_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    return tail - head <= r->size ? tail - head : 0; /* the two are of different moments */
+}
+
 struct spsc_record *spsc_reserve(struct spsc *r, size_t len)
 {
     if (len > spsc_max_body(r))

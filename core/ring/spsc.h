@@ -41,6 +41,9 @@ void spsc_commit(struct spsc *, struct spsc_record *, size_t len);
 /* Bytes of body a reserve would surely get now (0 when none). */
 size_t spsc_room(struct spsc *);
 
+/* Any thread, for a statistic: bytes taken by records at about this moment. */
+size_t spsc_used(const struct spsc *);
+
 /* Consumer. The oldest record or NULL; stays valid until spsc_release(). */
 struct spsc_record *spsc_peek(struct spsc *);
 void spsc_release(struct spsc *);

@@ -37,10 +37,11 @@ void link_forget_previous(struct link *l, struct crypto *crypto)
     slot_drop(&l->previous, crypto);
 }
 
-static void slot_fill(struct link_slot *slot, const struct session_params *params, uint64_t until)
+static void slot_fill(struct link_slot *slot, const struct session_params *params, uint64_t now, uint64_t until)
 {
     session_init(&slot->session, params);
     slot->used = true;
+    slot->since = now;
     slot->until = until;
 }
 
@@ -80,7 +81,7 @@ bool link_install(struct link *l, struct crypto *crypto, const struct session_pa
     if (loses_simultaneous_open(l, params))
         return false;
     slot_drop(&l->next, crypto);
-    slot_fill(&l->next, params, now + l->config->handshake_timeout_ns);
+    slot_fill(&l->next, params, now, now + l->config->handshake_timeout_ns);
     bool secure = (params->features & FEATURE_SECURE) != 0;
     if (!secure && (params->initiator || !l->current.used)) {
         promote(l, crypto, now);
@@ -147,6 +148,13 @@ static bool wants_redial(const struct link *l, uint64_t now)
     if (link_silent(l, now))
         return true;
     return session_secure(s) && (session_wants_rekey(s) || now - l->current_since > l->config->rekey_interval_ns);
+}
+
+void link_on_config(struct link *l, uint64_t now)
+{
+    l->heartbeat_at = timer_earlier(l->heartbeat_at, now + l->config->heartbeat_interval_ns);
+    if (l->next.used)
+        l->next.until = timer_earlier(l->next.until, now + l->config->handshake_timeout_ns);
 }
 
 unsigned link_on_tick(struct link *l, struct crypto *crypto, uint64_t now)

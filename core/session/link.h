@@ -17,6 +17,7 @@ struct link_config {
 struct link_slot { /* the session is initialised while `used` */
     struct session session;
     bool used;
+    uint64_t since; /* when its handshake ended */
     uint64_t until; /* when an unconfirmed or previous session is given up */
 };
 
@@ -59,6 +60,10 @@ void link_forget_previous(struct link *, struct crypto *);
 
 /* The session to send under, or NULL. */
 struct session *link_tx(struct link *);
+
+/* The values behind `config` have changed: what is due by them is not later than they say now. Tick by link_deadline().
+ */
+void link_on_config(struct link *, uint64_t now);
 
 enum link_want { /* bits */
                  LINK_WANT_NOTHING = 0,

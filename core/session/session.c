@@ -55,6 +55,7 @@ int session_seal(struct session *s, struct crypto *c, struct wire_header *h, uin
     wire_aad(packet, aad);
     uint8_t *text = packet + WIRE_HEADER;
     aead_seal(a, nonce, aad, sizeof aad, text, text, h->payload_len, text + h->payload_len);
+    s->tx_bytes += WIRE_OVERHEAD + h->payload_len;
     return NET_OK;
 }
 
@@ -79,6 +80,8 @@ int session_open(struct session *s, struct crypto *c, const struct wire_header *
     if (!replay_commit(&s->replay, h->counter))
         return NET_ERR_REPLAY;
     epoch_rx_committed(s, c, h->counter);
+    s->rx_packets++;
+    s->rx_bytes += WIRE_OVERHEAD + h->payload_len;
     return NET_OK;
 }
 

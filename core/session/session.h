@@ -42,8 +42,9 @@ struct session {
     struct session_params p;
     enum aead_suite suite;
     struct replay replay;
-    uint64_t tx_counter;    /* next to use */
-    uint64_t open_failures; /* packets that failed authentication, for X1's integrity limit */
+    uint64_t tx_counter;                     /* next to use: as many packets were sealed */
+    uint64_t tx_bytes, rx_packets, rx_bytes; /* sealed; opened; headers and tags included */
+    uint64_t open_failures;                  /* packets that failed authentication, for X1's integrity limit */
     /* X6: p holds the key of the current epoch of each direction; here the previous rx key while the window reaches
      * back, and the next one on trial, derived once. Without FEATURE_EPOCHS all is epoch 0. */
     uint64_t tx_epoch, rx_epoch;

@@ -1,4 +1,4 @@
-/* Who may ask: no web page (Origin, Host), and only who has the token. */
+/* Who may ask: no web page (Origin, Sec-Fetch-Site, Host), and only who has a token that suffices. */
 #include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
@@ -74,11 +74,19 @@ static bool take_authority(struct connection *c)
     return true;
 }
 
+/* A browser says for whom it asks; `none` is a person who typed the address. Not every request of a page has Origin. */
+static bool made_for_page(const struct header_value *site)
+{
+    return site->times && strcasecmp(site->text, "none") != 0;
+}
+
 bool access_allow(struct connection *c)
 {
     const struct header_value *host = &c->request.headers[HEADER_HOST];
     if (c->request.headers[HEADER_ORIGIN].times)
         return refuse(c, 403, net_err_code(NET_ERR_POLICY), "requests of web pages are refused (Origin)", "");
+    if (made_for_page(&c->request.headers[HEADER_SEC_FETCH_SITE]))
+        return refuse(c, 403, net_err_code(NET_ERR_POLICY), "requests of web pages are refused (Sec-Fetch-Site)", "");
     if (!host->len && !c->admin->is_unix)
         return refuse(c, 400, net_err_code(NET_ERR_FORMAT), "the header Host is missing", "");
     if ((host->len && !host_is_local(host->text, host->len)) || !take_authority(c))
@@ -86,23 +94,37 @@ bool access_allow(struct connection *c)
     return true;
 }
 
-bool access_check_token(struct connection *c)
+/* The token, padded with zeros; false: there is none of a token's form. */
+static bool take_token(const struct header_value *v, char given[TOKEN_BYTES])
 {
     static const char scheme[] = "Bearer ";
-    const struct header_value *v = &c->request.headers[HEADER_AUTHORIZATION];
-    char given[TOKEN_BYTES] = {0};
     size_t skip = sizeof scheme - 1;
-    bool form = v->len > skip && strncasecmp(v->text, scheme, skip) == 0;
-    while (form && v->text[skip] == ' ')
+    memset(given, 0, TOKEN_BYTES);
+    if (v->len <= skip || strncasecmp(v->text, scheme, skip) != 0)
+        return false;
+    while (v->text[skip] == ' ')
         skip++;
-    form = form && v->len - skip < sizeof given;
-    if (form)
-        memcpy(given, v->text + skip, v->len - skip);
-    bool right = secure_equal(given, c->admin->token, sizeof given) && form;
-    secure_wipe(given, sizeof given);
-    if (right)
+    if (v->len - skip >= TOKEN_BYTES)
+        return false;
+    memcpy(given, v->text + skip, v->len - skip);
+    return true;
+}
+
+bool access_check_token(struct connection *c, enum access need)
+{
+    const struct admin *a = c->admin;
+    char given[TOKEN_BYTES];
+    if (need == ACCESS_OPEN)
         return true;
-    c->admin->stats.unauthorized++;
-    return refuse(c, 401, "unauthorized", "the header \"Authorization: Bearer TOKEN\" is missing or wrong",
-                  "WWW-Authenticate: Bearer\r\n");
+    bool form = take_token(&c->request.headers[HEADER_AUTHORIZATION], given);
+    bool all = secure_equal(given, a->token, sizeof given);
+    bool reads = secure_equal(given, a->readonly, sizeof given);
+    secure_wipe(given, sizeof given);
+    if (!form || !(all || (reads && a->readonly[0]))) {
+        c->admin->stats.unauthorized++;
+        return refuse(c, 401, "unauthorized", "the header \"Authorization: Bearer TOKEN\" is missing or wrong",
+                      "WWW-Authenticate: Bearer\r\n");
+    }
+    connection_known(c);
+    return all || need == ACCESS_READ || refuse(c, 403, "forbidden", "this token may only read", "");
 }

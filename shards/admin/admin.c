@@ -16,6 +16,7 @@
 static const uint64_t slow_ns = SECONDS(10);
 static const uint64_t linger_ns = SECONDS(2);
 static const uint64_t log_retry_ns = MILLIS(100);
+static const uint64_t alive_ns = SECONDS(15);
 static const uint64_t stop_ns = SECONDS(1);
 static const uint64_t accept_pause_ns = MILLIS(100);
 
@@ -75,10 +76,22 @@ static void refuse_connection(struct admin *a, io_handle handle)
     io_submit(a->io, &r->op);
 }
 
+/* Whoever shows no token cannot keep out who has one: at the limit the stranger who was quiet longest makes room. */
+static bool make_room(struct admin *a)
+{
+    if (a->stats.open - a->evicting < a->max_connections)
+        return true;
+    struct list *quiet = list_first(&a->strangers);
+    if (!quiet || a->evicting >= REFUSALS)
+        return false;
+    connection_evict(container_of(quiet, struct connection, stranger));
+    return true;
+}
+
 static void on_accept(struct io_op *op, int32_t res)
 {
     struct admin *a = container_of(op, struct admin, accept);
-    if (res >= 0 && (a->stopping || a->stats.open >= a->max_connections || !connection_open(a, res)))
+    if (res >= 0 && (a->stopping || !make_room(a) || !connection_open(a, res)))
         refuse_connection(a, res);
     if (!op->more && !a->stopping) {
         if (res >= 0)
@@ -89,29 +102,64 @@ static void on_accept(struct io_op *op, int32_t res)
     admin_check_stopped(a);
 }
 
-int admin_init(struct admin **out, struct io *io, struct node *node, const struct config *config, const char *token)
+/* Nobody waits longer than the new timeout from now on; the lists stay in order of their deadlines. */
+static void shorten_waits(struct admin *a, enum wait_kind kind)
+{
+    uint64_t latest = io_now(a->io) + a->timeout[kind];
+    for (struct list *l = a->waiting[kind].next; l != &a->waiting[kind]; l = l->next) {
+        struct connection *c = container_of(l, struct connection, wait_link);
+        if (c->wait_until > latest)
+            c->wait_until = latest;
+    }
+}
+
+void admin_apply(struct admin *a, const struct config *config)
+{
+    uint64_t idle = config->admin_idle_timeout_ns;
+    a->max_connections = config->admin_connections;
+    a->header_bytes = config->admin_header_bytes;
+    a->timeout[WAIT_IDLE] = idle;
+    a->timeout[WAIT_SLOW] = idle < slow_ns ? idle : slow_ns;
+    shorten_waits(a, WAIT_IDLE);
+    shorten_waits(a, WAIT_SLOW);
+}
+
+int admin_set_tokens(struct admin *a, const struct node_tokens *tokens)
+{
+    _Static_assert(sizeof tokens->admin <= TOKEN_BYTES && sizeof tokens->readonly <= TOKEN_BYTES, "they fit");
+    if (!tokens->admin[0])
+        return NET_ERR_INVALID;
+    secure_wipe(a->token, sizeof a->token);
+    secure_wipe(a->readonly, sizeof a->readonly);
+    memcpy(a->token, tokens->admin, strlen(tokens->admin));
+    memcpy(a->readonly, tokens->readonly, strlen(tokens->readonly));
+    return NET_OK;
+}
+
+int admin_init(struct admin **out, struct io *io, struct node *node, const struct config *config,
+               const struct node_tokens *tokens)
 {
     assert(io->listener != IO_NO_HANDLE);
-    if (!*token || strlen(token) >= TOKEN_BYTES)
-        return NET_ERR_INVALID;
     struct admin *a = calloc(1, sizeof *a);
     if (!a)
         return NET_ERR_NO_MEMORY;
+    int err = admin_set_tokens(a, tokens);
+    if (err) {
+        free(a);
+        return err;
+    }
     a->io = io;
     a->node = node;
-    a->max_connections = config->admin_connections;
-    a->header_bytes = config->admin_header_bytes;
     a->is_unix = config->admin.is_unix;
-    memcpy(a->token, token, strlen(token));
-    uint64_t idle = config->admin_idle_timeout_ns;
-    a->timeout[WAIT_IDLE] = idle;
-    a->timeout[WAIT_SLOW] = idle < slow_ns ? idle : slow_ns;
     a->timeout[WAIT_LINGER] = linger_ns;
     a->timeout[WAIT_LOG] = log_retry_ns;
+    a->timeout[WAIT_ALIVE] = alive_ns;
     a->timeout[WAIT_STOP] = stop_ns;
     for (int i = 0; i < WAIT_KINDS; i++)
         list_init(&a->waiting[i]);
+    admin_apply(a, config);
     list_init(&a->connections);
+    list_init(&a->strangers);
     for (int i = 0; i < REFUSALS; i++)
         a->refusals[i] = (struct refusal){.admin = a, .handle = IO_NO_HANDLE, .until = UINT64_MAX};
     a->accept = (struct io_op){.kind = IO_ACCEPT, .done = on_accept, .handle = io->listener};
@@ -207,5 +255,6 @@ void admin_deinit(struct admin *a)
     while (!list_empty(&a->connections))
         connection_free(container_of(a->connections.next, struct connection, link));
     secure_wipe(a->token, sizeof a->token);
+    secure_wipe(a->readonly, sizeof a->readonly);
     free(a);
 }

@@ -10,13 +10,17 @@
 struct admin;
 
 struct admin_stats { /* since the start; only shard 0 reads them */
-    uint64_t connections, refused, requests, unauthorized, bad_requests, bytes_in, bytes_out;
+    uint64_t connections, refused, evicted, requests, unauthorized, bad_requests, bytes_in, bytes_out;
     uint64_t open; /* connections now */
 };
 
-/* Accepts on io->listener. `token` is copied, io and node must outlive the port. 0, NET_ERR_INVALID (token), or
+/* Accepts on io->listener. The tokens are copied, io and node must outlive the port. 0, NET_ERR_INVALID (tokens), or
  * NET_ERR_NO_MEMORY. */
-int admin_init(struct admin **, struct io *, struct node *, const struct config *, const char *token);
+int admin_init(struct admin **, struct io *, struct node *, const struct config *, const struct node_tokens *);
+/* Others from the next request on. NET_ERR_INVALID: one does not have a token's form, and nothing changes. */
+int admin_set_tokens(struct admin *, const struct node_tokens *);
+/* What of admin.* counts from now on, also for connections that are open; of admin.listen, what was bound stays. */
+void admin_apply(struct admin *, const struct config *);
 const struct admin_stats *admin_get_stats(const struct admin *);
 /* Idle and slow connections end by this; call when now >= admin_deadline(), monotonic ns, UINT64_MAX for never. */
 uint64_t admin_deadline(const struct admin *);
@@ -25,6 +29,6 @@ void admin_tick(struct admin *, uint64_t now);
  * the process (POST /v1/shutdown). `stopped` is called when no operation is pending, possibly from inside; then
  * admin_deinit may be called, also from `stopped`. It takes a second at most, given admin_tick. */
 void admin_stop(struct admin *, void (*stopped)(void *ctx), void *ctx);
-void admin_deinit(struct admin *); /* wipes the token */
+void admin_deinit(struct admin *); /* wipes the tokens */
 
 #endif

@@ -11,11 +11,10 @@
 #ifndef NM_SHARDS_ADMIN_ADMIN_INTERNAL_H
 #define NM_SHARDS_ADMIN_ADMIN_INTERNAL_H
 
-#include <http_parser.h>
-
 #include "shards/admin/admin.h"
 #include "shards/admin/framer.h"
 #include "shards/admin/json.h"
+#include "shards/admin/route.h"
 
 enum {
     IN_BYTES = 64 << 10,    /* read ahead of the request at work, at most */
@@ -27,7 +26,6 @@ enum {
     HEADER_NAME_BYTES = 32, /* longer ones are none of ours */
     HEADER_BYTES = 256,
     TOKEN_BYTES = 128,
-    PARAMS_MAX = 5,
     REFUSALS = 16, /* connections above the limit that are being told so at a time */
 };
 
@@ -37,6 +35,7 @@ enum wait_kind {
     WAIT_SLOW,   /* for the rest of a head or a JSON body */
     WAIT_LINGER, /* for the client to read why it was refused */
     WAIT_LOG,    /* to look again for a log that does not exist yet */
+    WAIT_ALIVE,  /* to say that a stream of Server-Sent Events lives */
     WAIT_STOP,   /* for the last bytes to go while stopping */
     WAIT_KINDS,
     WAIT_NONE = WAIT_KINDS,
@@ -48,6 +47,9 @@ enum header {
     HEADER_AUTHORIZATION,
     HEADER_HOST,
     HEADER_ORIGIN,
+    HEADER_SEC_FETCH_SITE,
+    HEADER_ACCEPT,
+    HEADER_LAST_EVENT_ID,
     HEADER_CONTENT_TYPE,
     HEADER_CONTENT_ENCODING,
     HEADER_TRANSFER_ENCODING,
@@ -88,7 +90,7 @@ struct request {
     char text[TARGET_BYTES]; /* holds `path_param` and the values of `params`, decoded */
     const char *path_param;  /* NAME or CHANNEL */
     size_t path_param_len;
-    struct param params[PARAMS_MAX];
+    struct param params[ROUTE_PARAMS];
     size_t param_count;
     struct channel_name channel;
     uint64_t peer; /* the one named by from= or origin= */
@@ -107,12 +109,16 @@ struct publishing {
     uint64_t refused;   /* its index */
 };
 
+enum row_format { ROWS_NDJSON, ROWS_BINARY, ROWS_SSE };
+
 struct tailing {
     struct tail tail;
     struct tail_request request;
     struct origin_lookup lookup;
     char origin[20]; /* "self" or an id, as rows show it */
-    bool binary, paused, open, looking;
+    enum row_format format;
+    uint64_t alive_at; /* when to say so next */
+    bool paused, open, looking;
     bool unfit; /* an event does not fit into a row */
 };
 
@@ -122,24 +128,12 @@ struct exchange {
     void (*stop)(struct connection *);   /* admin_stop(): likewise, and answer with what there is */
 };
 
-struct route {
-    enum http_method method;
-    const char *path;                 /* "*" is a parameter */
-    void (*end)(struct connection *); /* the request is complete; body in c->body */
-    const char *const *params;        /* names allowed in the query, ends with NULL */
-    bool open;                        /* needs no token */
-    bool channel;                     /* the parameter of the path is a channel */
-    /* Streamed body, all NULL or none. begin: the head is good. body: returns how much was taken; less means wait.
-     * drained: there is nothing more to take now. */
-    void (*begin)(struct connection *);
-    size_t (*body)(struct connection *, const uint8_t *data, size_t len);
-    void (*drained)(struct connection *);
-};
-
 struct connection {
     struct admin *admin;
     struct list link;      /* admin->connections */
     struct list wait_link; /* admin->waiting[wait] */
+    struct list stranger;  /* admin->strangers, until a token was right */
+    bool evicted;          /* counted in admin->evicting */
     enum wait_kind wait;
     uint64_t wait_until;
     enum connection_state state;
@@ -167,7 +161,15 @@ struct connection {
     const struct exchange *exchange; /* of the request at work, or NULL */
     union {
         struct control_request control;
-        struct channel_list channels;
+        struct reload_request reload;
+        struct {
+            union {
+                struct channel_list channels;
+                struct session_list sessions;
+                struct subscriber_list subscribers;
+            };
+            struct listing *asked; /* that one's */
+        } lists;
         struct publishing publishing;
         struct tailing tailing;
     };
@@ -188,10 +190,12 @@ struct refusal {
 struct admin {
     struct io *io;
     struct node *node;
-    char token[TOKEN_BYTES]; /* padded with zeros */
+    char token[TOKEN_BYTES], readonly[TOKEN_BYTES]; /* padded with zeros; readonly "": there is none */
     uint32_t max_connections, header_bytes;
     bool is_unix;
     uint64_t timeout[WAIT_KINDS];
+    struct list strangers; /* connections that never showed a token, the longest quiet first */
+    unsigned evicting;     /* connections that are closing to make room */
     struct list waiting[WAIT_KINDS];
     struct list connections;
     struct io_op accept;
@@ -217,6 +221,10 @@ void connection_wait(struct connection *, enum wait_kind);
 void connection_on_timeout(struct connection *);
 void connection_stop(struct connection *);
 
+void connection_heard(struct connection *); /* a request of it came */
+void connection_evict(struct connection *); /* its place is needed */
+void connection_known(struct connection *); /* it has shown a token: nobody takes its place */
+
 /* request.c: what the parser says */
 void request_init(struct connection *);
 /* Parses on. False when nothing more can be done with what has been read. */
@@ -224,14 +232,14 @@ bool request_step(struct connection *);
 
 /* access.c: false when it has refused */
 bool access_allow(struct connection *);
-bool access_check_token(struct connection *);
+bool access_check_token(struct connection *, enum access);
 
 /* route.c */
 bool route_find(struct connection *); /* fills request.route and its parameters, or refuses */
 const char *route_param(const struct connection *, const char *key); /* NULL: not given */
-/* A parameter's value, or `*out` as it was when not given. False when it has refused. */
-bool route_param_bool(struct connection *, const char *key, bool *out);
-bool route_param_u64(struct connection *, const char *key, uint64_t max, uint64_t *out);
+/* Their values were checked; false or `absent` when not given. */
+bool route_param_flag(const struct connection *, const char *key);
+uint64_t route_param_u64(const struct connection *, const char *key, uint64_t absent);
 /* `text` names a peer: request.peer. With `unknown`, an id nobody has is fine. False when it has refused. */
 bool route_param_peer(struct connection *, const char *text, bool unknown);
 
@@ -257,13 +265,23 @@ bool out_on_sent(struct connection *, size_t n); /* sends on; true: there is roo
 
 /* route_*.c */
 void healthz_get(struct connection *);
+void openapi_get(struct connection *);
 void node_get(struct connection *);
+void shards_get(struct connection *);
+void config_get(struct connection *);
+void reload_post(struct connection *);
+void log_level_get(struct connection *);
+void log_level_put(struct connection *);
 void metrics_get(struct connection *);
 void shutdown_post(struct connection *);
 void peers_get(struct connection *);
 void peers_post(struct connection *);
 void peers_delete(struct connection *);
+void put_features(struct buffer *, uint64_t bits); /* "features":[...] of peers and sessions */
+void put_rtt(struct buffer *, bool known, uint64_t ns);
+void sessions_get(struct connection *);
 void channels_get(struct connection *);
+void subscribers_get(struct connection *);
 void subscriptions_get(struct connection *);
 void subscribe_post(struct connection *);
 void unsubscribe_post(struct connection *);
@@ -272,8 +290,18 @@ size_t publish_body(struct connection *, const uint8_t *data, size_t len);
 void publish_drained(struct connection *);
 void publish_end(struct connection *);
 void events_get(struct connection *);
-void events_on_wait(struct connection *); /* WAIT_LOG is over */
+void events_on_wait(struct connection *); /* WAIT_LOG or WAIT_ALIVE is over */
 void events_on_room(struct connection *); /* the stream has room again */
+
+/* event_rows.c: a row of `events` */
+const char *rows_type(enum row_format); /* Content-Type */
+void rows_put_event(struct buffer *, enum row_format, const char *origin, const struct tail_event *);
+void rows_put_gap(struct buffer *, enum row_format, uint64_t from, uint64_t to);
+
+/* body.c: the body as JSON, to be put by the caller; NULL when it is not */
+struct json_object *body_parse(const struct connection *);
+
+enum { TIMEOUT_MS_MAX = 3600000 };
 
 extern const struct exchange control_exchange; /* route_control.c: c->control is pending */
 /* The reply as it stands, or the error. For the `done` of a request; runs the connection. */

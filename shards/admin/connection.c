@@ -28,6 +28,7 @@ bool connection_open(struct admin *a, io_handle handle)
     c->wait = WAIT_NONE;
     list_init(&c->wait_link);
     list_push_back(&a->connections, &c->link);
+    list_push_back(&a->strangers, &c->stranger);
     request_init(c);
     a->stats.connections++;
     a->stats.open++;
@@ -40,10 +41,12 @@ void connection_free(struct connection *c)
 {
     list_remove(&c->link);
     list_remove(&c->wait_link);
+    list_remove(&c->stranger);
     buffer_deinit(&c->reply);
     secure_wipe(&c->request, sizeof c->request); /* the token was in both */
     secure_wipe(c->in, c->in_used);
     c->admin->stats.open--;
+    c->admin->evicting -= c->evicted;
     free(c);
 }
 
@@ -66,7 +69,30 @@ void connection_abort(struct connection *c)
         c->exchange->cancel(c);
     c->exchange = NULL;
     c->state = CONN_CLOSING;
+    list_remove(&c->stranger);
     connection_wait(c, WAIT_NONE);
+}
+
+void connection_heard(struct connection *c)
+{
+    if (!list_linked(&c->stranger))
+        return;
+    list_remove(&c->stranger);
+    list_push_back(&c->admin->strangers, &c->stranger);
+}
+
+void connection_known(struct connection *c)
+{
+    list_remove(&c->stranger);
+}
+
+void connection_evict(struct connection *c)
+{
+    c->evicted = true;
+    c->admin->evicting++;
+    c->admin->stats.evicted++;
+    connection_abort(c);
+    connection_run(c);
 }
 
 /* The answer is out: go on with the next request, or end. */
@@ -206,7 +232,7 @@ void connection_on_timeout(struct connection *c)
     enum wait_kind waited = c->wait;
     list_remove(&c->wait_link);
     c->wait = WAIT_NONE;
-    if (waited == WAIT_LOG) {
+    if (waited == WAIT_LOG || waited == WAIT_ALIVE) {
         events_on_wait(c);
     } else if (waited == WAIT_SLOW) {
         c->close_after = true;

@@ -56,6 +56,9 @@ static int find_header(const char *name, size_t len)
         [HEADER_AUTHORIZATION] = "authorization",
         [HEADER_HOST] = "host",
         [HEADER_ORIGIN] = "origin",
+        [HEADER_SEC_FETCH_SITE] = "sec-fetch-site",
+        [HEADER_ACCEPT] = "accept",
+        [HEADER_LAST_EVENT_ID] = "last-event-id",
         [HEADER_CONTENT_TYPE] = "content-type",
         [HEADER_CONTENT_ENCODING] = "content-encoding",
         [HEADER_TRANSFER_ENCODING] = "transfer-encoding",
@@ -67,6 +70,16 @@ static int find_header(const char *name, size_t len)
     return i;
 }
 
+static void put_value(struct header_value *v, const char *at, size_t len)
+{
+    if (len >= sizeof v->text - v->len) {
+        v->overflow = true;
+        return;
+    }
+    memcpy(v->text + v->len, at, len);
+    v->len = (uint16_t)(v->len + len);
+}
+
 static int on_header_value(http_parser *p, const char *at, size_t len)
 {
     struct request *r = &of(p)->request;
@@ -75,18 +88,12 @@ static int on_header_value(http_parser *p, const char *at, size_t len)
     if (!r->in_value) {
         r->in_value = true;
         r->header = find_header(r->name, r->name_len);
-        if (r->header < HEADER_COUNT)
-            r->headers[r->header].times++;
+        if (r->header < HEADER_COUNT && r->headers[r->header].times++)
+            put_value(&r->headers[r->header], ",", 1); /* only of a list: others stand once */
     }
     if (r->header == HEADER_COUNT)
         return 0;
-    struct header_value *v = &r->headers[r->header];
-    if (len >= sizeof v->text - v->len) {
-        v->overflow = true;
-        return 0;
-    }
-    memcpy(v->text + v->len, at, len);
-    v->len = (uint16_t)(v->len + len);
+    put_value(&r->headers[r->header], at, len);
     return 0;
 }
 
@@ -164,6 +171,8 @@ static bool check_form(struct connection *c)
     if (r->malformed)
         return refuse(c, 400, "format", "the name of a header has a blank in it");
     for (int i = 0; i < HEADER_COUNT; i++) {
+        if (i == HEADER_ACCEPT)
+            continue; /* a list, and a wish: what is too long of it is not looked at */
         if (r->headers[i].times > 1)
             return refuse(c, 400, "format", "a header that must stand once stands twice");
         if (r->headers[i].overflow || memchr(r->headers[i].text, '\0', r->headers[i].len))
@@ -214,6 +223,7 @@ static bool check_body(struct connection *c)
 static void on_head(struct connection *c)
 {
     c->admin->stats.requests++;
+    connection_heard(c);
     c->close_after = c->close_after || !http_should_keep_alive(&c->parser);
     c->request.head_only = c->parser.method == HTTP_HEAD;
     trim_headers(&c->request);

@@ -8,35 +8,6 @@
 #include "core/base/text.h"
 #include "shards/admin/admin_internal.h"
 
-static const char *const no_params[] = {NULL};
-static const char *const subscribe_params[] = {"from", "timeout_ms", NULL};
-static const char *const publish_params[] = {"durable", NULL};
-static const char *const events_params[] = {"from", "limit", "follow", "origin", "format", NULL};
-
-#define ROUTE(m, p, handler, names, ...)                                                                               \
-    {                                                                                                                  \
-        .method = m, .path = p, .end = handler, .params = names, ##__VA_ARGS__                                         \
-    }
-static const struct route routes[] = {
-    ROUTE(HTTP_GET, "/healthz", healthz_get, no_params, .open = true),
-    ROUTE(HTTP_GET, "/metrics", metrics_get, no_params),
-    ROUTE(HTTP_GET, "/v1/node", node_get, no_params),
-    ROUTE(HTTP_GET, "/v1/peers", peers_get, no_params),
-    ROUTE(HTTP_POST, "/v1/peers", peers_post, no_params),
-    ROUTE(HTTP_DELETE, "/v1/peers/*", peers_delete, no_params),
-    ROUTE(HTTP_GET, "/v1/channels", channels_get, no_params),
-    ROUTE(HTTP_GET, "/v1/subscriptions", subscriptions_get, no_params),
-    ROUTE(HTTP_POST, "/v1/channels/*/subscribe", subscribe_post, subscribe_params, .channel = true),
-    ROUTE(HTTP_POST, "/v1/channels/*/unsubscribe", unsubscribe_post, subscribe_params, .channel = true),
-    ROUTE(HTTP_POST, "/v1/channels/*/publish", publish_end, publish_params, .channel = true, .begin = publish_begin,
-          .body = publish_body, .drained = publish_drained),
-    ROUTE(HTTP_GET, "/v1/channels/*/events", events_get, events_params, .channel = true),
-    ROUTE(HTTP_POST, "/v1/shutdown", shutdown_post, no_params),
-};
-#undef ROUTE
-
-enum { ROUTES = sizeof routes / sizeof routes[0] };
-
 static int hex_digit(char ch)
 {
     if (ch >= '0' && ch <= '9')
@@ -74,16 +45,17 @@ static const char *decode(struct request *r, size_t *used, const char *in, size_
     return out;
 }
 
-/* The path matches; *param is what stands for its "*". */
+/* The path matches; *param is what stands for its "{name}". */
 static bool matches(const char *pattern, const char *path, size_t len, struct cspan *param)
 {
     const char *end = path + len;
     for (; *pattern; pattern++) {
-        if (*pattern == '*') {
+        if (*pattern == '{') {
             const char *slash = memchr(path, '/', (size_t)(end - path));
             const char *stop = slash ? slash : end;
             *param = (struct cspan){(const uint8_t *)path, (size_t)(stop - path)};
             path = stop;
+            pattern = strchr(pattern, '}');
         } else if (path < end && *path == *pattern) {
             path++;
         } else {
@@ -103,7 +75,7 @@ static bool refuse_method(struct connection *c, const char *path, size_t len)
 {
     char allow[64] = "Allow: ";
     struct cspan param;
-    for (size_t i = 0; i < ROUTES; i++) {
+    for (size_t i = 0; i < route_count; i++) {
         if (!matches(routes[i].path, path, len, &param))
             continue;
         const char *name = routes[i].method == HTTP_GET ? "GET, HEAD" : http_method_str(routes[i].method);
@@ -119,7 +91,7 @@ static const struct route *find(struct connection *c, const char *path, size_t l
 {
     enum http_method method = c->request.head_only ? HTTP_GET : (enum http_method)c->parser.method;
     *known = false;
-    for (size_t i = 0; i < ROUTES; i++) {
+    for (size_t i = 0; i < route_count; i++) {
         if (!matches(routes[i].path, path, len, param))
             continue;
         *known = true;
@@ -129,25 +101,73 @@ static const struct route *find(struct connection *c, const char *path, size_t l
     return NULL;
 }
 
+static const struct route_param *find_param(const struct route *r, const char *name, size_t len)
+{
+    for (const struct route_param *p = r->params; p < r->params + ROUTE_PARAMS && p->name; p++)
+        if (strlen(p->name) == len && memcmp(p->name, name, len) == 0)
+            return p;
+    return NULL;
+}
+
+static bool take_u64(const char *text, uint64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+}
+
+static bool refuse_param(struct connection *c, const struct route_param *p, const char *value, const char *allowed)
+{
+    char message[200];
+    text_format(message, sizeof message, "%s=%.40s is not valid, allowed: %s", p->name, value, allowed);
+    return refuse(c, NET_ERR_INVALID, message);
+}
+
+static bool is_choice(const struct schema *s, const char *value)
+{
+    const char *const *choice = s->choices;
+    while (*choice && strcmp(*choice, value) != 0)
+        choice++;
+    return *choice != NULL;
+}
+
+static bool check_param(struct connection *c, const struct route_param *p, const char *value)
+{
+    uint64_t number;
+    switch (p->schema->kind) {
+    case SCHEMA_FLAG:
+        return strcmp(value, "true") == 0 || strcmp(value, "false") == 0 || refuse_param(c, p, value, "true or false");
+    case SCHEMA_U64:
+        return (take_u64(value, &number) && (!p->max || number <= p->max)) ||
+               refuse_param(c, p, value, "a decimal number in its range");
+    case SCHEMA_POSITION:
+        return strcmp(value, "earliest") == 0 || strcmp(value, "latest") == 0 || take_u64(value, &number) ||
+               refuse_param(c, p, value, "earliest, latest or a sequence");
+    case SCHEMA_ENUM:
+        return is_choice(p->schema, value) || refuse_param(c, p, value, p->about);
+    default:
+        return true;
+    }
+}
+
 static bool take_param(struct connection *c, const char *at, size_t len, size_t *used)
 {
     struct request *r = &c->request;
     const char *equal = memchr(at, '=', len);
     size_t key = equal ? (size_t)(equal - at) : len;
     size_t size = 0;
-    const char *const *known = r->route->params;
-    while (*known && (strlen(*known) != key || memcmp(*known, at, key) != 0))
-        known++;
-    if (!*known || !equal)
+    const struct route_param *p = find_param(r->route, at, key);
+    if (!p || !equal)
         return refuse(c, NET_ERR_INVALID, "a parameter of the query is unknown to this path or has no value");
-    if (route_param(c, *known))
+    if (route_param(c, p->name))
         return refuse(c, NET_ERR_INVALID, "a parameter of the query stands twice");
     const char *value = decode(r, used, equal + 1, len - key - 1, &size);
     if (!value)
         return refuse(c, NET_ERR_FORMAT, "the query is not well-formed percent-encoding");
-    assert(r->param_count < PARAMS_MAX);
-    r->params[r->param_count++] = (struct param){*known, value};
-    return true;
+    assert(r->param_count < ROUTE_PARAMS);
+    r->params[r->param_count++] = (struct param){p->name, value};
+    return check_param(c, p, value);
 }
 
 static bool take_params(struct connection *c, const char *query, size_t len, size_t used)
@@ -163,6 +183,19 @@ static bool take_params(struct connection *c, const char *query, size_t len, siz
     return true;
 }
 
+static bool check_required(struct connection *c)
+{
+    char message[80];
+    for (const struct route_param *p = c->request.route->params; p < c->request.route->params + ROUTE_PARAMS && p->name;
+         p++) {
+        if (!p->required || route_param(c, p->name))
+            continue;
+        text_format(message, sizeof message, "the parameter %s of the query is missing", p->name);
+        return refuse(c, NET_ERR_INVALID, message);
+    }
+    return true;
+}
+
 static bool take_path(struct connection *c, struct cspan param, size_t *used)
 {
     struct request *r = &c->request;
@@ -171,7 +204,7 @@ static bool take_path(struct connection *c, struct cspan param, size_t *used)
     r->path_param = decode(r, used, (const char *)param.data, param.len, &r->path_param_len);
     if (!r->path_param)
         return refuse(c, NET_ERR_FORMAT, "the path is not well-formed percent-encoding");
-    if (!r->route->channel)
+    if (!strstr(r->route->path, "{channel}"))
         return true;
     enum channel_name_error err = channel_name_parse(r->path_param, r->path_param_len, &r->channel);
     return err == CHANNEL_NAME_OK || refuse(c, NET_ERR_INVALID, channel_name_error_text(err));
@@ -186,7 +219,7 @@ bool route_find(struct connection *c)
     bool known;
     size_t used = 0;
     r->route = find(c, r->target, path, &param, &known);
-    if (!(r->route && r->route->open) && !access_check_token(c))
+    if (!access_check_token(c, r->route ? r->route->access : ACCESS_READ))
         return false;
     if (!r->route && known)
         return refuse_method(c, r->target, path);
@@ -196,7 +229,7 @@ bool route_find(struct connection *c)
     }
     if (!take_path(c, param, &used))
         return false;
-    return !query || take_params(c, query + 1, r->target_len - path - 1, used);
+    return (!query || take_params(c, query + 1, r->target_len - path - 1, used)) && check_required(c);
 }
 
 const char *route_param(const struct connection *c, const char *key)
@@ -207,32 +240,16 @@ const char *route_param(const struct connection *c, const char *key)
     return NULL;
 }
 
-static bool refuse_param(struct connection *c, const char *key, const char *allowed)
-{
-    char message[160];
-    text_format(message, sizeof message, "%s=%.40s is not valid, allowed: %s", key, route_param(c, key), allowed);
-    return refuse(c, NET_ERR_INVALID, message);
-}
-
-bool route_param_bool(struct connection *c, const char *key, bool *out)
+bool route_param_flag(const struct connection *c, const char *key)
 {
     const char *text = route_param(c, key);
-    if (!text)
-        return true;
-    *out = strcmp(text, "true") == 0;
-    return *out || strcmp(text, "false") == 0 || refuse_param(c, key, "true or false");
+    return text && strcmp(text, "true") == 0;
 }
 
-bool route_param_u64(struct connection *c, const char *key, uint64_t max, uint64_t *out)
+uint64_t route_param_u64(const struct connection *c, const char *key, uint64_t absent)
 {
     const char *text = route_param(c, key);
-    if (!text)
-        return true;
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    bool ok = text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && *out <= max;
-    return ok || refuse_param(c, key, "a decimal number in its range");
+    return text ? strtoull(text, NULL, 10) : absent;
 }
 
 bool route_param_peer(struct connection *c, const char *text, bool unknown)

@@ -6,42 +6,11 @@
 #include "core/base/text.h"
 #include "shards/admin/admin_internal.h"
 
-static const char *content_type(const struct tailing *t)
-{
-    return t->binary ? "application/octet-stream" : "application/x-ndjson";
-}
-
-static void put_json_row(struct buffer *b, const char *origin, const struct tail_event *e)
-{
-    buffer_str(b, "{\"seq\":");
-    buffer_u64(b, e->seq);
-    buffer_str(b, ",\"ts_ns\":");
-    buffer_u64(b, e->ts_ns);
-    buffer_str(b, ",\"origin\":\"");
-    buffer_str(b, origin);
-    if (utf8_valid(e->data.data, e->data.len)) {
-        buffer_str(b, "\",\"data\":\"");
-        json_escape(b, e->data.data, e->data.len);
-    } else {
-        buffer_str(b, "\",\"data_base64\":\"");
-        buffer_base64(b, e->data.data, e->data.len);
-    }
-    buffer_put(b, "\"}\n", 3);
-}
-
-static void put_binary_row(struct buffer *b, const struct tail_event *e)
-{
-    uint8_t header[FRAME_HEADER];
-    store_le32(header, (uint32_t)e->data.len);
-    buffer_put(b, header, sizeof header);
-    buffer_put(b, e->data.data, e->data.len);
-}
-
 /* The head goes out with the first row: until then the request can still fail with a status. */
 static struct buffer *row_begin(struct connection *c, size_t *mark)
 {
     if (!c->streaming)
-        stream_begin(c, content_type(&c->tailing));
+        stream_begin(c, rows_type(c->tailing.format));
     return stream_row(c, mark);
 }
 
@@ -64,10 +33,7 @@ static bool on_event(struct tail *tail, const struct tail_event *e)
     struct connection *c = container_of(tail, struct connection, tailing.tail);
     size_t mark;
     struct buffer *b = row_begin(c, &mark);
-    if (c->tailing.binary)
-        put_binary_row(b, e);
-    else
-        put_json_row(b, c->tailing.origin, e);
+    rows_put_event(b, c->tailing.format, c->tailing.origin, e);
     return row_end(c, mark);
 }
 
@@ -75,14 +41,10 @@ static bool on_gap(struct tail *tail, uint64_t from, uint64_t to)
 {
     struct connection *c = container_of(tail, struct connection, tailing.tail);
     size_t mark;
-    if (c->tailing.binary)
+    if (c->tailing.format == ROWS_BINARY)
         return true;
     struct buffer *b = row_begin(c, &mark);
-    buffer_str(b, "{\"gap\":[");
-    buffer_u64(b, from);
-    buffer_str(b, ",");
-    buffer_u64(b, to);
-    buffer_str(b, "]}\n");
+    rows_put_gap(b, c->tailing.format, from, to);
     return row_end(c, mark);
 }
 
@@ -94,7 +56,7 @@ static void end(struct connection *c, int err)
         return;
     }
     if (!c->streaming)
-        stream_begin(c, content_type(&c->tailing));
+        stream_begin(c, rows_type(c->tailing.format));
     stream_end(c, err == 0);
 }
 
@@ -135,16 +97,42 @@ static void set_origin(struct connection *c, bool self, uint64_t origin)
         text_format(t->origin, sizeof t->origin, "0x%016" PRIx64, origin);
 }
 
+/* A comment now and then tells the client, and what is between, that the stream lives; one that stalls needs none. */
+static void say_alive(struct connection *c)
+{
+    struct tailing *t = &c->tailing;
+    size_t mark;
+    if (t->format != ROWS_SSE || io_now(c->admin->io) < t->alive_at)
+        return;
+    t->alive_at = io_now(c->admin->io) + c->admin->timeout[WAIT_ALIVE];
+    if (!out_empty(c))
+        return;
+    buffer_str(stream_row(c, &mark), ": keep-alive\n\n");
+    stream_commit(c, mark);
+    out_send(c);
+}
+
+static void stream_follow(struct connection *c)
+{
+    struct tailing *t = &c->tailing;
+    if (!c->streaming) { /* it may be long until the first row */
+        stream_begin(c, rows_type(t->format));
+        t->alive_at = io_now(c->admin->io) + c->admin->timeout[WAIT_ALIVE];
+    }
+}
+
 static void open_tail(struct connection *c)
 {
     struct tailing *t = &c->tailing;
     t->tail = (struct tail){.event = on_event, .gap = on_gap, .done = on_done};
     int err = node_tail_open(c->admin->node, &t->tail, &t->request);
     t->open = !err;
-    if (err)
+    if (err) {
         end(c, err);
-    else if (t->request.follow && !c->streaming)
-        stream_begin(c, content_type(t)); /* it may be long until the first row */
+    } else if (t->request.follow) {
+        stream_follow(c);
+        connection_wait(c, t->format == ROWS_SSE ? WAIT_ALIVE : WAIT_NONE);
+    }
 }
 
 static void on_origins(struct origin_lookup *l, int count, bool self, uint64_t origin)
@@ -161,8 +149,7 @@ static void on_origins(struct origin_lookup *l, int count, bool self, uint64_t o
     } else if (!c->tailing.request.follow) {
         end(c, NET_ERR_NOT_FOUND);
     } else {
-        if (!c->streaming)
-            stream_begin(c, content_type(&c->tailing));
+        stream_follow(c);
         connection_wait(c, WAIT_LOG);
     }
     connection_run(c);
@@ -178,12 +165,16 @@ static void look(struct connection *c)
 
 void events_on_wait(struct connection *c)
 {
-    if (!c->tailing.unfit) {
-        look(c);
+    if (c->tailing.unfit) {
+        cancel(c);
+        end(c, NET_ERR_TOO_LARGE);
         return;
     }
-    cancel(c);
-    end(c, NET_ERR_TOO_LARGE);
+    say_alive(c);
+    if (c->tailing.open)
+        connection_wait(c, WAIT_ALIVE);
+    else
+        look(c);
 }
 
 void events_on_room(struct connection *c)
@@ -195,34 +186,48 @@ void events_on_room(struct connection *c)
     node_tail_resume(c->admin->node, &t->tail);
 }
 
-static bool invalid(struct connection *c, const char *message)
-{
-    respond_error(c, NET_ERR_INVALID, message);
-    return false;
-}
-
-static bool take_start(struct connection *c)
+static void take_start(struct connection *c)
 {
     struct tail_request *r = &c->tailing.request;
     const char *from = route_param(c, "from");
-    if (!from || strcmp(from, "earliest") == 0) {
-        r->start = TAIL_EARLIEST;
-    } else if (strcmp(from, "latest") == 0) {
-        r->start = TAIL_LATEST;
-    } else {
-        r->start = TAIL_SEQ;
-        return route_param_u64(c, "from", UINT64_MAX, &r->seq);
+    r->start = !from || strcmp(from, "earliest") == 0 ? TAIL_EARLIEST
+               : strcmp(from, "latest") == 0          ? TAIL_LATEST
+                                                      : TAIL_SEQ;
+    if (r->start == TAIL_SEQ)
+        r->seq = route_param_u64(c, "from", 0);
+}
+
+/* WHATWG HTML 9.2: a client that lost its stream asks again with the last id it saw. */
+static bool take_last_event_id(struct connection *c)
+{
+    const struct header_value *last = &c->request.headers[HEADER_LAST_EVENT_ID];
+    struct tail_request *r = &c->tailing.request;
+    uint64_t seq;
+    if (c->tailing.format != ROWS_SSE || !last->len)
+        return true;
+    if (config_parse_number(last->text, &seq) != NET_OK || seq == UINT64_MAX) {
+        respond_error(c, NET_ERR_INVALID, "Last-Event-ID must be the sequence of an event");
+        return false;
     }
+    r->start = TAIL_SEQ;
+    r->seq = seq + 1;
     return true;
 }
 
-static bool take_format(struct connection *c)
+/* RFC 9110 12.5.1, as far as it concerns us: a client that names this type wants it. */
+static bool accepts_sse(const struct connection *c)
+{
+    static const char type[] = "text/event-stream";
+    const char *at = strcasestr(c->request.headers[HEADER_ACCEPT].text, type);
+    return at && strchr(",; \t", at[sizeof type - 1]); /* or the end: strchr() finds the NUL, too */
+}
+
+static enum row_format take_format(const struct connection *c)
 {
     const char *format = route_param(c, "format");
-    c->tailing.binary = format && strcmp(format, "binary") == 0;
-    if (format && !c->tailing.binary && strcmp(format, "ndjson") != 0)
-        return invalid(c, "format must be ndjson or binary");
-    return true;
+    if (!format)
+        return accepts_sse(c) ? ROWS_SSE : ROWS_NDJSON;
+    return strcmp(format, "sse") == 0 ? ROWS_SSE : strcmp(format, "binary") == 0 ? ROWS_BINARY : ROWS_NDJSON;
 }
 
 static bool take_origin(struct connection *c, const char *origin)
@@ -241,9 +246,11 @@ void events_get(struct connection *c)
     const char *origin = route_param(c, "origin");
     struct tailing *t = &c->tailing;
     *t = (struct tailing){.request = {.channel = c->request.channel, .counted = route_param(c, "limit") != NULL}};
-    if (!take_start(c) || !take_format(c) || !take_origin(c, origin) ||
-        !route_param_bool(c, "follow", &t->request.follow) ||
-        !route_param_u64(c, "limit", UINT64_MAX, &t->request.count))
+    t->format = take_format(c);
+    t->request.follow = route_param_flag(c, "follow");
+    t->request.count = route_param_u64(c, "limit", 0);
+    take_start(c);
+    if (!take_last_event_id(c) || !take_origin(c, origin))
         return;
     if (c->request.head_only || (t->request.counted && !t->request.count)) {
         end(c, 0);

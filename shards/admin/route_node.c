@@ -1,4 +1,5 @@
-/* The node itself: /healthz, /v1/node, /metrics, /v1/shutdown. */
+/* The node itself: /healthz, /v1/node, /metrics, /v1/log-level, /v1/shutdown. */
+#include <json-c/json.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,6 +77,8 @@ static void put_own_metrics(struct buffer *b, const struct admin_stats *s)
     put_metric(b, "connections", "gauge", "Open admin connections.", s->open);
     put_metric(b, "connections_total", "counter", "Admin connections accepted.", s->connections);
     put_metric(b, "connections_refused_total", "counter", "Admin connections turned away at a limit.", s->refused);
+    put_metric(b, "connections_evicted_total", "counter",
+               "Admin connections without a token that made room for new ones.", s->evicted);
     put_metric(b, "requests_total", "counter", "Admin requests whose head was read.", s->requests);
     put_metric(b, "unauthorized_total", "counter", "Admin requests without the right token.", s->unauthorized);
     put_metric(b, "bad_requests_total", "counter", "Admin requests answered 4xx, 401 apart.", s->bad_requests);
@@ -94,6 +97,46 @@ void metrics_get(struct connection *c)
     node_render_metrics(c->admin->node, put_text, b);
     put_own_metrics(b, &c->admin->stats);
     respond(c, 200, "text/plain; version=0.0.4; charset=utf-8");
+}
+
+static const char *const levels[] = {
+    [LEVEL_ERROR] = "error", [LEVEL_WARN] = "warn", [LEVEL_INFO] = "info", [LEVEL_DEBUG] = "debug"};
+
+enum { LEVELS = sizeof levels / sizeof levels[0] };
+
+void log_level_get(struct connection *c)
+{
+    struct buffer *b = reply_begin(c);
+    json_open(b, NULL, '{');
+    json_str(b, "level", levels[node_log_level(c->admin->node)]);
+    json_close(b, '}');
+    respond_json(c, 200);
+}
+
+/* {"level": one of the words}; LEVELS: it is not. */
+static size_t take_level(struct json_object *body)
+{
+    struct json_object *level = NULL;
+    size_t i = 0;
+    if (!json_object_is_type(body, json_type_object) || json_object_object_length(body) != 1 ||
+        !json_object_object_get_ex(body, "level", &level) || !json_object_is_type(level, json_type_string))
+        return LEVELS;
+    while (i < LEVELS && strcmp(levels[i], json_object_get_string(level)) != 0)
+        i++;
+    return i;
+}
+
+void log_level_put(struct connection *c)
+{
+    struct json_object *body = body_parse(c);
+    size_t level = take_level(body);
+    json_object_put(body);
+    if (level == LEVELS) {
+        respond_error(c, NET_ERR_INVALID, "the body must be {\"level\": error, warn, info or debug}");
+        return;
+    }
+    node_set_log_level(c->admin->node, (enum config_level)level);
+    log_level_get(c);
 }
 
 void shutdown_post(struct connection *c)

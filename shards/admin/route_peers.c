@@ -29,6 +29,23 @@ static void put_addr(struct buffer *b, const char *key, bool has_addr, const str
     json_str(b, key, has_addr ? text : NULL);
 }
 
+void put_features(struct buffer *b, uint64_t bits)
+{
+    json_open(b, "features", '[');
+    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
+        if (bits & features[i].bit)
+            json_str(b, NULL, features[i].name);
+    json_close(b, ']');
+}
+
+void put_rtt(struct buffer *b, bool known, uint64_t ns)
+{
+    if (known)
+        json_u64(b, "rtt_us", ns / 1000);
+    else
+        json_null(b, "rtt_us");
+}
+
 static void put_peer(void *ctx, const struct peer_row *row)
 {
     static const char *const states[] = {
@@ -40,15 +57,8 @@ static void put_peer(void *ctx, const struct peer_row *row)
     put_addr(b, "addr", row->has_addr, &row->addr);
     json_str(b, "state", states[row->state]);
     json_str(b, "compat", compat_name(row->compat));
-    json_open(b, "features", '[');
-    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++)
-        if (row->features & features[i].bit)
-            json_str(b, NULL, features[i].name);
-    json_close(b, ']');
-    if (row->has_rtt)
-        json_u64(b, "rtt_us", row->rtt_ns / 1000);
-    else
-        json_null(b, "rtt_us");
+    put_features(b, row->features);
+    put_rtt(b, row->has_rtt, row->rtt_ns);
     json_close(b, '}');
 }
 
@@ -144,19 +154,6 @@ static const char *take_members(struct json_object *body, struct peer_entry *e)
     return NULL;
 }
 
-/* The body as JSON; NULL when it is not. */
-static struct json_object *parse_body(const struct connection *c)
-{
-    struct json_tokener *tokener = strlen((const char *)c->body) == c->request.body_len ? json_tokener_new_ex(8) : NULL;
-    if (!tokener)
-        return NULL;
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    /* with its NUL: else a document that ends in a number or a literal is not known to be complete */
-    struct json_object *body = json_tokener_parse_ex(tokener, (const char *)c->body, (int)c->request.body_len + 1);
-    json_tokener_free(tokener);
-    return body;
-}
-
 static void put_entry(struct buffer *b, const struct peer_entry *e)
 {
     json_open(b, NULL, '{');
@@ -181,7 +178,7 @@ void peers_post(struct connection *c)
 {
     struct peer_entry entry = {0};
     struct config_error error;
-    struct json_object *body = parse_body(c);
+    struct json_object *body = body_parse(c);
     const char *message = take_members(body, &entry);
     json_object_put(body);
     if (!message && peer_entry_check(&entry, &error) != 0)

@@ -119,14 +119,12 @@ void publish_begin(struct connection *c)
 {
     const struct header_value *type = &c->request.headers[HEADER_CONTENT_TYPE];
     bool binary = is_type(type, "application/octet-stream");
-    bool durable = false;
+    bool durable = route_param_flag(c, "durable");
     struct publishing *pu = &c->publishing;
     if (!binary && !is_type(type, "text/plain")) {
         respond_refusal(c, 415, "unsupported", "Content-Type must be text/plain or application/octet-stream", "");
         return;
     }
-    if (!route_param_bool(c, "durable", &durable))
-        return;
     *pu = (struct publishing){.publisher = {.writable = on_writable, .done = on_done}};
     int err = node_publish_open(c->admin->node, &pu->publisher, &c->request.channel, durable);
     if (err) {

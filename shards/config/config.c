@@ -6,17 +6,10 @@
 #include "core/base/err.h"
 #include "shards/config/config_internal.h"
 
-enum {
-    CONFIG_FILE_MAX = 64 << 10, /* ours has 6 KB, and libyaml takes time in the square of the depth */
-    LINE_SET = -1,              /* given by --set */
-};
-
 struct loader {
     struct config *config;
     struct document document;
     struct config_error *error;
-    struct rules_given given;
-    long lines[CONFIG_KEY_MAX];        /* where each key was given; 0: nowhere */
     const char *texts[CONFIG_KEY_MAX]; /* --set values, for rendering */
 };
 
@@ -51,14 +44,14 @@ const char *config_value_text(const struct config_key *key, const yaml_node_t *n
     return bare && document_is_quoted(node) ? NULL : document_text(node);
 }
 
-static int take_value(struct loader *l, const struct config_key *key, const yaml_node_t *node)
+static int take_value(struct loader *l, const struct config_key *key, size_t line, const yaml_node_t *node)
 {
     char allowed[CONFIG_TEXT_MAX], items[4096];
     const char *text = config_value_text(key, node);
     int err = NET_ERR_INVALID;
-    l->lines[key - config_keys] = (long)node->start_mark.line + 1;
+    l->config->lines[key - config_keys] = (int32_t)line + 1;
     if (key->type == KEY_RULES)
-        return document_is_empty(node) ? NET_OK : rules_take(&l->document, node, l->config, &l->given);
+        return document_is_empty(node) ? NET_OK : rules_take(&l->document, node, l->config);
     if (config_key_is_list(key)) {
         if (node->type == YAML_SEQUENCE_NODE && join_items(&l->document, node, items) == NET_OK)
             err = config_key_set(key, l->config, items);
@@ -120,7 +113,7 @@ static int take_mapping(struct loader *l, const yaml_node_t *mapping, const char
         bool fits = snprintf(name, sizeof name, "%s%s%s", section, *section ? "." : "", text) < (int)sizeof name;
         const struct config_key *key = fits ? config_key_find(name) : NULL;
         if (key && (*section || !strchr(text, '.')))
-            err = take_value(l, key, value);
+            err = take_value(l, key, key_node->start_mark.line, value);
         else if (*section || !fits || strchr(text, '.') || !is_section(text))
             err = unknown_key(l, key_node, section);
         else if (!document_is_empty(value)) /* a section whose keys are all commented out is empty */
@@ -168,7 +161,7 @@ static int take_override(struct loader *l, const char *text)
         bare++;
     }
     if (fits && config_key_set(key, l->config, bare) == NET_OK) {
-        l->lines[key - config_keys] = LINE_SET;
+        l->config->lines[key - config_keys] = CONFIG_LINE_SET;
         l->texts[key - config_keys] = equals + 1;
         return NET_OK;
     }
@@ -187,9 +180,9 @@ static int check_together(struct loader *l, const char *file)
     char place[CONFIG_PATH_MAX + 32] = "--set";
     if (c->session_timeout_ns > c->heartbeat_interval_ns)
         return NET_OK;
-    long line = l->lines[timeout - config_keys] ? l->lines[timeout - config_keys] : l->lines[interval - config_keys];
-    if (line != LINE_SET)
-        snprintf(place, sizeof place, "%s:%ld", file, line);
+    int32_t line = c->lines[timeout - config_keys] ? c->lines[timeout - config_keys] : c->lines[interval - config_keys];
+    if (line != CONFIG_LINE_SET)
+        snprintf(place, sizeof place, "%s:%d", file, line);
     return config_fail(l->error, "%s: %s: found %llums, allowed: more than %s (%llums)", place, timeout->name,
                        (unsigned long long)c->session_timeout_ns / 1000000, interval->name,
                        (unsigned long long)c->heartbeat_interval_ns / 1000000);
@@ -200,7 +193,7 @@ static int take_overrides(struct loader *l, const char *const *overrides, size_t
     int err = NET_OK;
     for (size_t i = 0; !err && i < count; i++)
         err = take_override(l, overrides[i]);
-    rules_resolve(l->config, &l->given);
+    rules_resolve(l->config);
     return err ? err : check_together(l, file);
 }
 
@@ -220,7 +213,7 @@ int config_load(const char *dir, const char *const *overrides, size_t count, str
     size_t len = 0;
     int err = file_path(dir, "node.yaml", path, error);
     if (!err)
-        err = file_read(path, CONFIG_FILE_MAX, &text, &len, error);
+        err = file_read(path, CONFIG_MAX_YAML, &text, &len, error);
     if (!err)
         err = config_parse(text, len, path, overrides, count, c, error);
     free(text);
@@ -263,7 +256,8 @@ static void put_key(FILE *out, const struct config_key *key, const char *indent,
     put_comment(out, indent, key->doc);
     fprintf(out, "%s# Default: ", indent);
     put_value(out, key, key->initial);
-    fprintf(out, ". Allowed: %s.\n%s%s: ", allowed, indent, dot ? dot + 1 : key->name);
+    fprintf(out, ". Allowed: %s.\n%s# Applies: %s.\n%s%s: ", allowed, indent, config_key_applies(key), indent,
+            dot ? dot + 1 : key->name);
     put_value(out, key, text);
     fputc('\n', out);
 }
@@ -271,9 +265,11 @@ static void put_key(FILE *out, const struct config_key *key, const char *indent,
 static void put_file(FILE *out, const struct loader *l)
 {
     char section[64] = "";
-    fputs("# net-mesh node configuration: read when the node starts, never written by it. `net-mesh init --force` "
-          "makes it\n"
-          "# anew. Durations are numbers with ns, us, ms, s, m, h or d, as in 1h30m; sizes take KiB, MiB and GiB.\n",
+    fputs("# net-mesh node configuration: read when the node starts and when it is told to reload (`net-mesh reload`, "
+          "or\n"
+          "# SIGHUP), never written by it. `net-mesh config check` says whether it is right; `net-mesh init --force` "
+          "makes\n"
+          "# it anew. Durations are numbers with ns, us, ms, s, m, h or d, as in 1h30m; sizes take KiB, MiB and GiB.\n",
           out);
     for (size_t i = 0; i < config_key_count; i++) {
         const struct config_key *key = &config_keys[i];

@@ -1,7 +1,7 @@
 /*
- * Configuration: node.yaml, the files of a node's directory, and --set overrides. Checked once, immutable afterwards.
- * Every key stands in one table (config_keys.c) that drives parsing, messages, defaults and the generated, commented
- * file.
+ * Configuration: node.yaml, the files of a node's directory, and --set overrides. Checked once, immutable afterwards: a
+ * reload makes another one. Every key stands in one table (config_keys.c) that drives parsing, messages, defaults, what
+ * a reload may change, and the generated, commented file.
  */
 #ifndef NM_SHARDS_CONFIG_CONFIG_H
 #define NM_SHARDS_CONFIG_CONFIG_H
@@ -13,6 +13,11 @@
 #include "core/io/io.h"
 
 enum { CONFIG_PATH_MAX = 4096, CONFIG_MAX_CPUS = 256, CONFIG_MAX_SHARDS = 64, CONFIG_MAX_RULES = 64 };
+enum { CONFIG_KEY_MAX = 96 }; /* keys there may be; a few dozen are used */
+enum {
+    CONFIG_MAX_YAML = 64 << 10
+}; /* bytes of node.yaml: ours has 9 KB, and libyaml takes time in the square of the depth */
+enum { CONFIG_LINE_SET = -1 }; /* in place of a line of node.yaml: given by --set */
 
 enum config_sessions { SESSIONS_SECURE, SESSIONS_COMPAT };
 enum config_peers { PEERS_ANY, PEERS_LISTED };
@@ -32,10 +37,12 @@ struct channel_settings {
     uint64_t retention_age_ns;  /* channels.retention_age: none = 0 */
     uint64_t max_lag;           /* channels.max_lag: 0 = what the log retains, else events */
 };
+enum { CHANNEL_SETTINGS = 8 };
 /* channels.prefixes.PREFIX, resolved: what a rule does not say is what channels.* says. */
 struct channel_rule {
     char prefix[256];
     struct channel_settings settings;
+    int32_t lines[CHANNEL_SETTINGS]; /* of node.yaml, where it says each, in the order above; 0: it does not */
 };
 
 struct config {
@@ -92,6 +99,8 @@ struct config {
     enum config_level log_level;    /* logging.level: info */
     enum config_logging log_format; /* logging.format: auto | text | json */
     uint32_t log_rate;              /* logging.rate: 10 lines of a kind per second and shard; none = 0 */
+
+    int32_t lines[CONFIG_KEY_MAX]; /* by number of the key, where it was given: a line, CONFIG_LINE_SET; 0: nowhere */
 };
 
 /* Where something is wrong and how: "node.yaml:12: shards.count: found \"many\", allowed: auto or 1..64". */
@@ -112,6 +121,41 @@ int config_parse(const char *text, size_t len, const char *file, const char *con
 /* The generated, commented node.yaml with `overrides` in place. Caller frees. NULL with *error on a bad override. */
 char *config_render(const char *const *overrides, size_t count, struct config_error *);
 
+/* Every key and what it is here, in the order of node.yaml, and after channels.prefixes each setting that a rule states
+ * ("channels.prefixes.sensors.fsync"). */
+struct config_row {
+    const char *key;
+    const char *value;   /* as node.yaml has it: 16KiB, 60s, [0, 2] */
+    int32_t line;        /* as in struct config */
+    const char *applies; /* what a reload does with it: "at once on reload", "at the next start", ... */
+    bool live;           /* a reload changes it */
+    const char *pending; /* of a running node: what the file says now and the next start brings, or NULL */
+};
+/* "default", "node.yaml" or "--set": where the value is from. */
+const char *config_source(const struct config_row *);
+/* `started` and `read` as for config_merge(), or NULL when there is no running node. */
+void config_each(const struct config *, const struct config *started, const struct config *read,
+                 void (*row)(void *ctx, const struct config_row *), void *ctx);
+
+/* What a reload does. `read` is what the files say now and `started` what they said at the start, of which `running`
+ * has the values in use: *out takes from `read` what can change at run time. */
+struct config_changes { /* names of keys, static */
+    const char *applied[CONFIG_KEY_MAX];
+    const char *restart[CONFIG_KEY_MAX]; /* changed, but only a start brings it */
+    size_t applied_count, restart_count;
+};
+void config_merge(const struct config *running, const struct config *started, const struct config *read,
+                  struct config *out, struct config_changes *);
+/* What a key of node.yaml is, for manuals. */
+struct config_doc {
+    const char *name, *initial; /* the default, as text; of a list: its items, "" for none */
+    const char *text;           /* sentences, a line each */
+    char allowed[256];          /* "auto or 1..64" */
+    bool of_channels;           /* also for the channels of a prefix */
+};
+/* The key at `index`, in the order of the file; false: there are no more. */
+bool config_describe(size_t index, struct config_doc *out);
+
 /* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
 /* "A:P", "[v6]:P"; port 0 and names are refused. */
 int config_parse_addr(const char *text, struct io_addr *out);
@@ -123,13 +167,19 @@ int config_parse_duration(const char *text, uint64_t *out_ns); /* cli.md 2.1 */
 int config_parse_size(const char *text, uint64_t *out);        /* 65536, 64KiB, 4MiB, 1GiB */
 
 /* The node's directory. Secrets are 64 hex digits in files of mode 0600; node_secrets_wipe() when done. */
+struct node_tokens {   /* of the admin port, as text */
+    char admin[65];    /* admin.token: for everything */
+    char readonly[65]; /* readonly.token: may only read; "": there is none */
+};
 struct node_secrets {
     uint8_t seed[32];          /* identity */
     uint8_t static_secret[32]; /* noise.key */
     uint8_t psk[32];           /* psk */
-    char admin_token[65];      /* admin.token, text */
+    struct node_tokens tokens;
 };
-/* A token alone, of DIR/admin.token or NET_MESH_TOKEN_FILE. As below. */
+/* Both tokens; DIR/readonly.token may be missing. Errors as node_dir_load_secrets(). The caller wipes them. */
+int node_dir_load_tokens(const char *dir, struct node_tokens *, struct config_error *);
+/* A token alone, of a node's directory or NET_MESH_TOKEN_FILE. As below. */
 int admin_token_load(const char *path, char token[65], struct config_error *);
 /* NET_ERR_NOT_FOUND, NET_ERR_IO; NET_ERR_INVALID for a file that others may read or that is not 64 hex digits. */
 int node_dir_load_secrets(const char *dir, struct node_secrets *, struct config_error *);
@@ -142,8 +192,9 @@ struct node_dir_init {
     size_t override_count;
     bool force; /* rewrite node.yaml only */
 };
-/* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS without force,
- * NET_ERR_INVALID (an override), NET_ERR_IO and others of files, with *error filled. */
+/* Creates DIR (0700) with node.yaml and secrets; never replaces keys or logs. NET_ERR_EXISTS for a node's directory
+ * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files,
+ * with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
 
 /* peers.yaml: peers and subscriptions. */

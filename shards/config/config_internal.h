@@ -31,11 +31,12 @@ struct config_key {
     const char *zero;         /* a word that stands for 0, or NULL */
     const char *const *words; /* KEY_WORD: NULL-terminated */
     bool power_of_two;
-    bool channel;    /* may stand in a rule of channels.prefixes: the field is one of config.channel */
-    const char *doc; /* sentences for node.yaml, a line each */
+    const char *live; /* how a reload applies it; NULL: at the next start alone */
+    bool channel;     /* may stand in a rule of channels.prefixes: the field is one of config.channel */
+    const char *doc;  /* sentences for node.yaml, a line each */
 };
 
-enum { CONFIG_KEY_MAX = 96, CONFIG_TEXT_MAX = 256 };
+enum { CONFIG_TEXT_MAX = 256, CONFIG_VALUE_MAX = 4096 };
 extern const struct config_key config_keys[];
 extern const size_t config_key_count; /* at most CONFIG_KEY_MAX */
 
@@ -48,6 +49,13 @@ int config_key_set(const struct config_key *, struct config *, const char *text)
 int config_key_set_channel(const struct config_key *, struct channel_settings *, const char *text);
 /* The field of such a key. */
 void *config_key_field(const struct config_key *, struct channel_settings *);
+/* The value as text that config_key_set() takes; of rules: nothing. */
+void config_key_format(const struct config_key *, const struct config *, char out[CONFIG_VALUE_MAX]);
+void config_key_format_channel(const struct config_key *, const struct channel_settings *, char out[CONFIG_VALUE_MAX]);
+bool config_key_equal(const struct config_key *, const struct config *, const struct config *);
+void config_key_copy(const struct config_key *, struct config *to, const struct config *from);
+/* "at once on reload", "at the next start": when a change of it counts. */
+const char *config_key_applies(const struct config_key *);
 /* "auto or 1..64": what the key takes. */
 void config_key_allowed(const struct config_key *, char out[CONFIG_TEXT_MAX]);
 
@@ -88,13 +96,14 @@ const char *config_value_text(const struct config_key *, const yaml_node_t *);
 
 enum { CONFIG_KEY_PATH = 384 }; /* of "channels.prefixes.PREFIX.key" */
 
-struct rules_given { /* which settings each rule states: 1 by number of the key */
-    bool key[CONFIG_MAX_RULES][CONFIG_KEY_MAX];
-};
 /* Reads the mapping; NET_ERR_INVALID with the document's error filled. */
-int rules_take(struct document *, const yaml_node_t *, struct config *, struct rules_given *);
+int rules_take(struct document *, const yaml_node_t *, struct config *);
 /* Once channels.* are known: gives each rule what it does not state. */
-void rules_resolve(struct config *, const struct rules_given *);
+void rules_resolve(struct config *);
+/* The same prefixes state the same. */
+bool rules_equal(const struct config *, const struct config *);
+/* A row for each setting that a rule states. */
+void rules_each(const struct config *, void (*row)(void *ctx, const struct config_row *), void *ctx);
 
 /* ---- file.c ---- */
 

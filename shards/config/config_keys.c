@@ -2,12 +2,8 @@
  * Every key of node.yaml. The table drives defaults, parsing, messages and the generated file: a new key is a field in
  * struct config and a row here.
  */
-#include <assert.h>
-#include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/base/err.h"
 #include "shards/config/config_internal.h"
 
 #define KIB UINT64_C(1024)
@@ -30,6 +26,11 @@ static const char *const words_level[] = {"error", "warn", "info", "debug", NULL
 #define CHANNEL(member) FIELD(channel.member), .channel = true
 #define RANGE(lo, hi) .min = (lo), .max = (hi)
 
+/* .live: how a reload applies a key, as a person reads it. */
+#define AT_ONCE "at once on reload"
+#define NEW_SESSIONS "on reload, to new sessions"
+#define NEW_LOGS "on reload, to channels whose log is not open yet"
+
 // clang-format off
 const struct config_key config_keys[] = {
     {"listen", KEY_LISTEN, "[::]:20037", FIELD(listen),
@@ -39,10 +40,13 @@ const struct config_key config_keys[] = {
      .doc = "Where the admin port (HTTP) listens: a TCP address, or a unix socket of mode 0600.\n"
             "A relative PATH is relative to this directory."},
     {"admin.connections", KEY_NUMBER, "256", FIELD(admin_connections), RANGE(1, 65536),
+     .live = AT_ONCE,
      .doc = "How many connections the admin port has open at a time."},
     {"admin.idle_timeout", KEY_DURATION, "60s", FIELD(admin_idle_timeout_ns), RANGE(1 * S, DAY),
+     .live = AT_ONCE,
      .doc = "An admin connection on which nothing happens for so long is closed."},
     {"admin.header_bytes", KEY_SIZE, "16KiB", FIELD(admin_header_bytes), RANGE(1 * KIB, 64 * KIB),
+     .live = AT_ONCE,
      .doc = "Longest head of an HTTP request, in bytes."},
 
     {"shards.count", KEY_NUMBER, "auto", FIELD(shards), RANGE(1, CONFIG_MAX_SHARDS), .zero = "auto",
@@ -60,16 +64,20 @@ const struct config_key config_keys[] = {
      .doc = "Whether to keep memory from being swapped out. Where the system refuses, the node goes on without."},
 
     {"security.sessions", KEY_WORD, "secure", FIELD(sessions), .words = words_sessions,
+     .live = NEW_SESSIONS,
      .doc = "secure: only peers that prove their entity get in, and v0.19 peers that peers.yaml names.\n"
             "compat: v0.19 peers that nothing names get in, too."},
     {"security.peers", KEY_WORD, "any", FIELD(peers), .words = words_peers,
+     .live = NEW_SESSIONS,
      .doc = "any: who holds the psk and proves an entity gets in. listed: only the peers of peers.yaml."},
     {"security.ciphers", KEY_CIPHERS, "aes-256-gcm, chacha20-poly1305",
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
+     .live = NEW_SESSIONS,
      .doc = "Largest UDP payload sent, in bytes; auto takes what the path to each peer carries in one piece."},
     {"transport.window", KEY_SIZE, "1MiB", FIELD(window), RANGE(64 * KIB, 1 * GIB),
+     .live = NEW_SESSIONS,
      .doc = "How many bytes a peer may send on one stream before we have taken any; less\n"
             "when that many for each subscription would be more than half of the socket buffer."},
     {"transport.socket_buffer", KEY_SIZE, "4MiB", FIELD(socket_buffer), RANGE(64 * KIB, 1 * GIB),
@@ -80,47 +88,66 @@ const struct config_key config_keys[] = {
      .doc = "Whether to receive many datagrams with one call, where the kernel can."},
 
     {"session.heartbeat_interval", KEY_DURATION, "5s", FIELD(heartbeat_interval_ns), RANGE(10 * MS, HOUR),
+     .live = AT_ONCE,
      .doc = "How often a heartbeat goes to each peer."},
     {"session.session_timeout", KEY_DURATION, "30s", FIELD(session_timeout_ns), RANGE(20 * MS, DAY),
+     .live = AT_ONCE,
      .doc = "A peer that is silent for so long is down. Longer than heartbeat_interval."},
     {"session.handshake_timeout", KEY_DURATION, "5s", FIELD(handshake_timeout_ns), RANGE(10 * MS, HOUR),
+     .live = AT_ONCE,
      .doc = "How long one attempt of a handshake waits for its answer."},
     {"session.handshake_retries", KEY_NUMBER, "3", FIELD(handshake_retries), RANGE(0, 1024),
+     .live = AT_ONCE,
      .doc = "Attempts of a handshake before it counts as failed; 0 acts as 1."},
     {"session.rekey_interval", KEY_DURATION, "24h", FIELD(rekey_interval_ns), RANGE(1 * S, 30 * DAY),
+     .live = AT_ONCE,
      .doc = "How often a session gets new keys."},
 
     {"limits.peers", KEY_NUMBER, "4096", FIELD(max_peers), RANGE(1, 1048576),
+     .live = AT_ONCE,
      .doc = "How many peers the node knows at a time."},
     {"limits.pending_handshakes", KEY_NUMBER, "256", FIELD(max_pending_handshakes), RANGE(1, 65536),
      .doc = "How many handshakes are under way at a time."},
     {"limits.handshakes_per_source", KEY_NUMBER, "5", FIELD(max_handshakes_per_source), RANGE(1, 1000000),
+     .live = AT_ONCE,
      .doc = "Handshakes answered for one source address, per second."},
     {"limits.streams_per_peer", KEY_NUMBER, "4096", FIELD(max_streams), RANGE(1, 65536),
+     .live = AT_ONCE,
      .doc = "Streams open with one peer."},
     {"limits.channels", KEY_NUMBER, "4096", FIELD(max_channels), RANGE(1, 65536),
+     .live = AT_ONCE,
      .doc = "Logs open at a time, on each shard. Half of them may be of channels that only peers asked for."},
     {"limits.channels_per_peer", KEY_NUMBER, "1024", FIELD(max_channels_per_peer), RANGE(1, 65536),
+     .live = AT_ONCE,
      .doc = "Channels one peer may subscribe to, on each shard."},
 
     {"channels.log", KEY_WORD, "disk", CHANNEL(log), .words = words_log,
+     .live = NEW_LOGS,
      .doc = "Where events are kept: disk, memory, or none (only what subscribers have still to get)."},
     {"channels.fsync", KEY_WORD, "never", CHANNEL(fsync), .words = words_fsync,
+     .live = AT_ONCE,
      .doc = "When a log on disk is synced: never (the system writes in its own time; --durable syncs what it publishes),\n"
             "each (a publish is answered when it is synced), every fsync_events, or every fsync_interval."},
     {"channels.fsync_events", KEY_NUMBER, "1000", CHANNEL(fsync_events), RANGE(1, UINT32_MAX),
+     .live = AT_ONCE,
      .doc = "With fsync: every, the events after which a log is synced."},
     {"channels.fsync_interval", KEY_DURATION, "1s", CHANNEL(fsync_interval_ns), RANGE(1 * MS, HOUR),
+     .live = AT_ONCE,
      .doc = "With fsync: interval, the time after which what was written is synced."},
     {"channels.retention_events", KEY_NUMBER, "none", CHANNEL(retention_events), RANGE(1, INT64_MAX), .zero = "none",
+     .live = AT_ONCE,
      .doc = "A log keeps the newest so many events; none is no limit. Whichever limit is met first counts."},
     {"channels.retention_bytes", KEY_SIZE, "none", CHANNEL(retention_bytes), RANGE(64 * KIB, GIB << 20), .zero = "none",
+     .live = AT_ONCE,
      .doc = "A log keeps the newest events of so many bytes together."},
     {"channels.retention_age", KEY_DURATION, "none", CHANNEL(retention_age_ns), RANGE(1 * S, 36500 * DAY), .zero = "none",
+     .live = AT_ONCE,
      .doc = "A log keeps events for so long."},
     {"channels.max_lag", KEY_NUMBER, "0", CHANNEL(max_lag), RANGE(0, INT64_MAX),
+     .live = AT_ONCE,
      .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},
     {"channels.prefixes", KEY_RULES, "",
+     .live = AT_ONCE ", but for log",
      .doc = "Settings of the channels below a prefix, where they differ from those above. The longest prefix that is the\n"
             "channel's name or ends before a slash of it has the word: sensors is sensors and sensors/x, not sensors2.\n"
             "Each takes log, fsync, fsync_events, fsync_interval, retention_events, retention_bytes, retention_age and\n"
@@ -129,22 +156,28 @@ const struct config_key config_keys[] = {
             "    sensors: {retention_age: 1h, fsync: each}\n"
             "    \"logs/debug\": {log: none}"},
     {"channels.none_bytes", KEY_SIZE, "2MiB", FIELD(log_none_bytes), RANGE(512 * KIB, 1 * GIB), .power_of_two = true,
+     .live = NEW_LOGS,
      .doc = "What a channel keeps at most with log: none, in bytes."},
     {"channels.ack_timeout", KEY_DURATION, "5s", FIELD(ack_timeout_ns), RANGE(10 * MS, HOUR),
+     .live = AT_ONCE,
      .doc = "How long a subscribe request waits for the peer's answer."},
     {"channels.publish_timeout", KEY_DURATION, "30s", FIELD(publish_timeout_ns), RANGE(1 * MS, DAY),
+     .live = AT_ONCE,
      .doc = "How long a publish waits when the node has no room."},
 
     {"stop.timeout", KEY_DURATION, "30s", FIELD(stop_timeout_ns), RANGE(100 * MS, HOUR),
+     .live = AT_ONCE,
      .doc = "How long a stop takes at most: publishers get their answers, logs are written, synced and closed.\n"
             "Then the node ends all the same, says what was left undone, and its exit code is 1."},
 
     {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
+     .live = AT_ONCE,
      .doc = "What goes to stderr."},
     {"logging.format", KEY_WORD, "auto", FIELD(log_format), .words = words_logging,
      .doc = "text: lines for people. json: an object a line. auto: lines for the systemd journal\n"
             "where stderr is its, else text."},
     {"logging.rate", KEY_NUMBER, "10", FIELD(log_rate), RANGE(1, 1000000), .zero = "none",
+     .live = AT_ONCE,
      .doc = "How many lines of one kind a shard says in a second; one line tells how many more there were.\n"
             "While they go on to come, the second becomes longer, up to a minute."},
 };
@@ -166,238 +199,19 @@ bool config_key_is_list(const struct config_key *key)
     return key->type == KEY_CPUS || key->type == KEY_CIPHERS;
 }
 
-static void store(const struct config_key *key, void *field, uint64_t value)
+const char *config_key_applies(const struct config_key *key)
 {
-    switch (key->size) {
-    case sizeof(uint16_t):
-        *(uint16_t *)field = (uint16_t)value;
-        break;
-    case sizeof(uint32_t):
-        *(uint32_t *)field = (uint32_t)value;
-        break;
-    default:
-        assert(key->size == sizeof(uint64_t));
-        *(uint64_t *)field = value;
-    }
+    return key->live ? key->live : "at the next start";
 }
 
-static int set_number(const struct config_key *key, void *field, const char *text)
+bool config_describe(size_t index, struct config_doc *out)
 {
-    uint64_t value = 0;
-    if (key->zero && strcmp(text, key->zero) == 0) {
-        store(key, field, 0);
-        return NET_OK;
-    }
-    int err = key->type == KEY_DURATION ? config_parse_duration(text, &value)
-              : key->type == KEY_SIZE   ? config_parse_size(text, &value)
-                                        : config_parse_number(text, &value);
-    if (err || value < key->min || value > key->max || (key->power_of_two && (value & (value - 1)) != 0))
-        return NET_ERR_INVALID;
-    store(key, field, value);
-    return NET_OK;
-}
-
-static int set_bool(void *field, const char *text)
-{
-    bool on = strcmp(text, "true") == 0;
-    if (!on && strcmp(text, "false") != 0)
-        return NET_ERR_INVALID;
-    *(bool *)field = on;
-    return NET_OK;
-}
-
-static int set_word(const struct config_key *key, void *field, const char *text)
-{
-    _Static_assert(sizeof(enum config_log) == sizeof(uint32_t), "enums are stored as 32-bit numbers");
-    for (uint32_t i = 0; key->words[i]; i++)
-        if (strcmp(text, key->words[i]) == 0) {
-            store(key, field, i);
-            return NET_OK;
-        }
-    return NET_ERR_INVALID;
-}
-
-static int set_admin(struct config *c, const char *text)
-{
-    static const char scheme[] = "unix:";
-    if (strncmp(text, scheme, sizeof scheme - 1) != 0) {
-        struct io_addr addr;
-        if (config_parse_addr(text, &addr) != NET_OK)
-            return NET_ERR_INVALID;
-        memset(&c->admin, 0, sizeof c->admin);
-        c->admin.addr = addr;
-        return NET_OK;
-    }
-    const char *path = text + sizeof scheme - 1;
-    if (*path == '\0' || strlen(path) >= sizeof c->admin.path)
-        return NET_ERR_INVALID;
-    for (const char *p = path; *p; p++)
-        if (iscntrl((unsigned char)*p))
-            return NET_ERR_INVALID;
-    memset(&c->admin, 0, sizeof c->admin);
-    c->admin.is_unix = true;
-    memcpy(c->admin.path, path, strlen(path) + 1);
-    return NET_OK;
-}
-
-/* The next item of "a, b": *text moves behind it. False at the end of the list; an empty item is "". */
-static bool next_item(const char **text, char item[32])
-{
-    if (!*text)
+    _Static_assert(sizeof out->allowed == CONFIG_TEXT_MAX, "what config_key_allowed() fills");
+    if (index >= config_key_count)
         return false;
-    const char *comma = strchrnul(*text, ',');
-    const char *from = *text + strspn(*text, " "), *to = comma;
-    while (to > from && to[-1] == ' ')
-        to--;
-    size_t n = to > from ? (size_t)(to - from) : 0;
-    n = n < 31 ? n : 31; /* longer than anything allowed, and stays so */
-    memcpy(item, from, n);
-    item[n] = '\0';
-    *text = *comma ? comma + 1 : NULL;
+    const struct config_key *key = &config_keys[index];
+    *out =
+        (struct config_doc){.name = key->name, .initial = key->initial, .text = key->doc, .of_channels = key->channel};
+    config_key_allowed(key, out->allowed);
     return true;
-}
-
-static int set_cpus(const struct config_key *key, struct config *c, const char *text)
-{
-    uint16_t cpus[CONFIG_MAX_CPUS];
-    uint32_t count = 0;
-    char item[32];
-    const char *rest = *text ? text : NULL;
-    while (next_item(&rest, item)) {
-        uint64_t cpu;
-        if (config_parse_number(item, &cpu) != NET_OK || cpu > key->max || count == CONFIG_MAX_CPUS)
-            return NET_ERR_INVALID;
-        for (uint32_t i = 0; i < count; i++)
-            if (cpus[i] == cpu)
-                return NET_ERR_INVALID;
-        cpus[count++] = (uint16_t)cpu;
-    }
-    memset(c->cpus, 0, sizeof c->cpus);
-    memcpy(c->cpus, cpus, count * sizeof cpus[0]);
-    c->cpu_count = count;
-    return NET_OK;
-}
-
-static int set_ciphers(struct config *c, const char *text)
-{
-    bool aes = false, chacha = false;
-    char item[32];
-    while (next_item(&text, item)) {
-        bool *which = strcmp(item, "aes-256-gcm") == 0 ? &aes : strcmp(item, "chacha20-poly1305") == 0 ? &chacha : NULL;
-        if (!which || *which)
-            return NET_ERR_INVALID;
-        *which = true;
-    }
-    c->cipher_aes_gcm = aes;
-    c->cipher_chacha = chacha;
-    return NET_OK;
-}
-
-/* What is one field: a boolean, a word, or a number of some kind. */
-static int set_field(const struct config_key *key, void *field, const char *text)
-{
-    switch (key->type) {
-    case KEY_BOOL:
-        return set_bool(field, text);
-    case KEY_WORD:
-        return set_word(key, field, text);
-    default:
-        return set_number(key, field, text);
-    }
-}
-
-int config_key_set(const struct config_key *key, struct config *c, const char *text)
-{
-    switch (key->type) {
-    case KEY_LISTEN:
-        return config_parse_addr(text, &c->listen);
-    case KEY_ADMIN:
-        return set_admin(c, text);
-    case KEY_CPUS:
-        return set_cpus(key, c, text);
-    case KEY_CIPHERS:
-        return set_ciphers(c, text);
-    case KEY_RULES:
-        c->rule_count = 0;
-        return *text ? NET_ERR_INVALID : NET_OK;
-    default:
-        return set_field(key, (char *)c + key->offset, text);
-    }
-}
-
-void *config_key_field(const struct config_key *key, struct channel_settings *settings)
-{
-    assert(key->channel);
-    return (char *)settings + (key->offset - offsetof(struct config, channel));
-}
-
-int config_key_set_channel(const struct config_key *key, struct channel_settings *settings, const char *text)
-{
-    return set_field(key, config_key_field(key, settings), text);
-}
-
-static void format_value(const struct config_key *key, uint64_t value, char out[32])
-{
-    static const struct {
-        uint64_t unit;
-        const char *name;
-    } sizes[] = {{GIB, "GiB"}, {MIB, "MiB"}, {KIB, "KiB"}, {1, ""}},
-      durations[] = {{DAY, "d"}, {HOUR, "h"}, {MIN, "m"}, {S, "s"}, {MS, "ms"}, {1, "ns"}};
-    size_t i = 0;
-    if (key->type == KEY_DURATION) {
-        while (value % durations[i].unit != 0 || (value == 0 && durations[i].unit != S))
-            i++;
-        snprintf(out, 32, "%llu%s", (unsigned long long)(value / durations[i].unit), durations[i].name);
-    } else if (key->type == KEY_SIZE) {
-        while (value % sizes[i].unit != 0)
-            i++;
-        snprintf(out, 32, "%llu%s", (unsigned long long)(value / sizes[i].unit), sizes[i].name);
-    } else
-        snprintf(out, 32, "%llu", (unsigned long long)value);
-}
-
-static void allowed_words(const struct config_key *key, char out[CONFIG_TEXT_MAX])
-{
-    size_t n = 0;
-    for (size_t i = 0; key->words[i]; i++)
-        n += (size_t)snprintf(out + n, CONFIG_TEXT_MAX - n, "%s%s",
-                              i == 0              ? ""
-                              : key->words[i + 1] ? ", "
-                                                  : " or ",
-                              key->words[i]);
-}
-
-void config_key_allowed(const struct config_key *key, char out[CONFIG_TEXT_MAX])
-{
-    char low[32], high[32];
-    switch (key->type) {
-    case KEY_BOOL:
-        strcpy(out, "true or false");
-        return;
-    case KEY_WORD:
-        allowed_words(key, out);
-        return;
-    case KEY_LISTEN:
-        strcpy(out, "ADDRESS:PORT or [IPV6]:PORT, port 1..65535");
-        return;
-    case KEY_ADMIN:
-        strcpy(out, "ADDRESS:PORT, [IPV6]:PORT (port 1..65535), or unix:PATH (at most 107 bytes)");
-        return;
-    case KEY_CPUS:
-        snprintf(out, CONFIG_TEXT_MAX, "a list of at most %d CPU numbers, each once", CONFIG_MAX_CPUS);
-        return;
-    case KEY_CIPHERS:
-        strcpy(out, "a list of one or both of aes-256-gcm, chacha20-poly1305");
-        return;
-    case KEY_RULES:
-        snprintf(out, CONFIG_TEXT_MAX, "a mapping of at most %d prefixes of channel names to settings",
-                 CONFIG_MAX_RULES);
-        return;
-    default:
-        format_value(key, key->min, low);
-        format_value(key, key->max, high);
-        snprintf(out, CONFIG_TEXT_MAX, "%s%s%s%s..%s%s", key->type == KEY_DURATION ? "a duration, " : "",
-                 key->zero ? key->zero : "", key->zero ? " or " : "", low, high,
-                 key->power_of_two ? ", a power of two" : "");
-    }
 }

@@ -3,6 +3,7 @@
  * call made, it takes away again.
  */
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 #include "shards/config/config_internal.h"
 
 /* What makes a directory a node's: any of these. */
-static const char *const contents[] = {"identity",  "noise.key",  "psk",   "admin.token",
+static const char *const contents[] = {"identity",  "noise.key",  "psk",   "admin.token", "readonly.token",
                                        "node.yaml", "peers.yaml", "redex", "redex-from"};
 enum { CONTENTS = sizeof contents / sizeof contents[0] };
 
@@ -192,6 +193,8 @@ static int make_everything(struct maker *m, const struct node_dir_init *init, co
     if (!err)
         err = add_drawn(m, "admin.token");
     if (!err)
+        err = add_drawn(m, "readonly.token");
+    if (!err)
         err = add_dir(m, "redex");
     if (!err)
         err = add_dir(m, "redex-from");
@@ -246,6 +249,27 @@ static const char *first_content(int dir)
     return NULL;
 }
 
+/* What a disk mounted for the node brings along does not count. */
+static bool is_empty(int dir)
+{
+    static const char *const no_content[] = {".", "..", "lost+found"};
+    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *entries = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!entries) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    bool empty = true;
+    for (struct dirent *e; empty && (e = readdir(entries)) != NULL;) {
+        empty = false;
+        for (size_t i = 0; i < sizeof no_content / sizeof no_content[0]; i++)
+            empty |= strcmp(e->d_name, no_content[i]) == 0;
+    }
+    closedir(entries);
+    return empty;
+}
+
 static int open_dir(struct maker *m)
 {
     m->made_dir = mkdir(m->dir, 0700) == 0;
@@ -269,7 +293,10 @@ int node_dir_create(const struct node_dir_init *init, struct config_error *error
     int err = open_dir(&m);
     if (!err) {
         const char *there = first_content(m.fd);
-        if (!there)
+        if (!there && !is_empty(m.fd)) {
+            config_fail(error, "%s: is neither empty nor a node's directory; give a new or an empty one", m.dir);
+            err = NET_ERR_EXISTS;
+        } else if (!there)
             err = make_everything(&m, init, yaml);
         else if (init->force && (err = check_same_psk(&m, init->psk_file)) == NET_OK)
             err = replace_yaml(&m, yaml);

@@ -78,6 +78,26 @@ int admin_token_load(const char *path, char token[65], struct config_error *erro
     return err;
 }
 
+int node_dir_load_tokens(const char *dir, struct node_tokens *t, struct config_error *error)
+{
+    char path[CONFIG_PATH_MAX];
+    int err = file_path(dir, "admin.token", path, error);
+    memset(t, 0, sizeof *t);
+    if (!err)
+        err = admin_token_load(path, t->admin, error);
+    if (!err)
+        err = file_path(dir, "readonly.token", path, error);
+    if (!err)
+        err = admin_token_load(path, t->readonly, error);
+    if (err == NET_ERR_NOT_FOUND && t->admin[0]) {
+        t->readonly[0] = '\0'; /* directories that were made before it, or it is not wanted */
+        err = NET_OK;
+    }
+    if (err)
+        secure_wipe(t, sizeof *t);
+    return err;
+}
+
 int node_dir_load_secrets(const char *dir, struct node_secrets *s, struct config_error *error)
 {
     const struct {
@@ -93,9 +113,7 @@ int node_dir_load_secrets(const char *dir, struct node_secrets *s, struct config
             err = secret_read(path, files[i].out, error);
     }
     if (!err)
-        err = file_path(dir, "admin.token", path, error);
-    if (!err)
-        err = admin_token_load(path, s->admin_token, error);
+        err = node_dir_load_tokens(dir, &s->tokens, error);
     if (err)
         node_secrets_wipe(s);
     return err;

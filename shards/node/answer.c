@@ -32,7 +32,7 @@ static bool direct_candidate(const struct contact *c, const struct io_addr *from
 /* X0: zeros pass only where policy expects a v0.19.0 node. */
 static bool ungated_allowed(struct contacts *cs, const struct handshake_hello *hello, const struct io_addr *from)
 {
-    if (cs->shard->node->config.sessions == SESSIONS_COMPAT)
+    if (cs->shard->config->sessions == SESSIONS_COMPAT)
         return true;
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next) {
         const struct contact *c = container_of(n, struct contact, in_all);
@@ -57,7 +57,7 @@ static int read_direct(struct contacts *cs, const struct handshake_hello *hello,
 /* Who may have a session here, and of which kind. */
 static bool claim_allowed(struct contacts *cs, const struct handshake_claim *claim)
 {
-    const struct config *config = &cs->shard->node->config;
+    const struct config *config = cs->shard->config;
     const struct contact *c = contact_find(cs, claim->node_id);
     bool listed = c && c->entry;
     if (claim->node_id == cs->shard->node->identity.ids.node_id || claim->node_id == 0)
@@ -75,7 +75,7 @@ static bool claim_allowed(struct contacts *cs, const struct handshake_claim *cla
 static bool passes_guards(struct contacts *cs, const struct handshake_hello *hello, const struct io_addr *from)
 {
     struct shard *s = cs->shard;
-    const struct config *config = &s->node->config;
+    const struct config *config = s->config;
     if (!hello->gated && !(hello->gate_zero && ungated_allowed(cs, hello, from))) {
         COUNT(s, drop_gate);
         SAY_REFUSED(cs, from, "without the secure extension, and no entry expects that (security.sessions)");

@@ -7,6 +7,7 @@
 #include "core/base/text.h"
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
+#include "shards/node/reload.h"
 #include "shards/node/say.h"
 
 struct contact *contact_find(struct contacts *cs, uint64_t node_id)
@@ -43,7 +44,7 @@ struct contact *contact_get(struct contacts *cs, uint64_t node_id, int *err)
     if (c)
         return c;
     *err = NET_ERR_LIMIT;
-    if (cs->by_id.count >= cs->shard->node->config.max_peers)
+    if (cs->by_id.count >= cs->shard->config->max_peers)
         return NULL;
     *err = NET_ERR_NO_MEMORY;
     c = calloc(1, sizeof *c);
@@ -91,7 +92,7 @@ bool contact_is_compat(const struct contact *c)
 bool cipher_allowed(const struct node *n, uint64_t features)
 {
     const uint64_t aes = FEATURE_SECURE | FEATURE_EPOCHS | FEATURE_AES_GCM;
-    return n->config.cipher_chacha || (features & n->local.features & aes) == aes;
+    return n->config->cipher_chacha || (features & n->local.features & aes) == aes;
 }
 
 /* All windows together stay below half of the socket buffer that was got (X4). What is subscribed to later shares from
@@ -102,7 +103,7 @@ static uint32_t window_to_offer(const struct contacts *cs)
     const struct node *n = cs->shard->node;
     uint32_t half = n->options.socket_buffer ? n->options.socket_buffer / 2 : UINT32_MAX;
     uint32_t share = half / (cs->wanted_count > 2 ? cs->wanted_count : 2);
-    uint32_t window = n->config.window < share ? n->config.window : share;
+    uint32_t window = n->config->window < share ? n->config->window : share;
     return window < WINDOW_MIN ? WINDOW_MIN : window;
 }
 
@@ -259,10 +260,13 @@ int contacts_init(struct shard *s, struct config_error *error)
     list_init(&cs->lists);
     list_init(&cs->woken_tails);
     store_init(cs);
+    int err = reload_init(cs);
+    if (err)
+        return err;
     requests_init(cs);
     timer_init(&cs->publish_timer, publishers_on_timer);
     timer_init(&cs->stop_timer, stop_on_timer);
-    int err = guard_init(&cs->guard, s->io, s->node->config.max_pending_handshakes);
+    err = guard_init(&cs->guard, s->io, s->config->max_pending_handshakes);
     if (err)
         return err;
     err = add_from_file(cs, &s->node->peers);
@@ -295,6 +299,7 @@ void contacts_deinit(struct shard *s)
         free(c);
     }
     requests_deinit(cs);
+    reload_deinit(cs);
     timer_cancel(&s->timers, &cs->publish_timer);
     timer_cancel(&s->timers, &cs->stop_timer);
     map_deinit(&cs->by_id);

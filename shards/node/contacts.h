@@ -65,6 +65,8 @@ struct store {
     struct list waiting, saving; /* control_request */
 };
 
+struct reload; /* reload.h */
+
 struct contacts {
     struct shard *shard;
     struct map by_id;
@@ -73,13 +75,14 @@ struct contacts {
     uint32_t wanted_count; /* of all contacts */
     struct guard guard;
     struct store store;
+    struct reload *reload;
     struct timer request_timer, publish_timer;
     struct list requests;  /* control_request waiting for a peer, by deadline scan */
     struct list refusals;  /* answers that are due in the next turn */
     uint32_t next_id;      /* of publishers and lists */
     struct map publishers; /* id -> struct publisher */
     struct list publisher_list;
-    struct list lists;       /* struct channel_list */
+    struct list lists;       /* struct listing */
     struct list woken_tails; /* struct tail: a step is due */
     enum stop_phase phase;
     uint32_t phase_waiting;
@@ -95,7 +98,7 @@ void contacts_on_peer_state(struct shard *, unsigned home, const struct msg_peer
 void contacts_on_redial(struct shard *, uint64_t node_id);
 void contacts_on_subscribed(struct shard *, const struct msg_answer *);
 void contacts_on_published(struct shard *, const struct msg_published *);
-void contacts_on_list_row(struct shard *, uint64_t request, const struct msg_list_row *);
+void contacts_on_list_row(struct shard *, uint64_t request, const void *body);
 void contacts_on_list_end(struct shard *, uint64_t request);
 void contacts_on_stopped(struct shard *, unsigned from, enum stop_phase);
 

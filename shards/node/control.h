@@ -74,15 +74,59 @@ void node_unsubscribe(struct node *, const struct channel_name *, uint64_t peer,
 /* Forget a request whose client went away; its `done` will not be called. */
 void node_request_cancel(struct node *, struct control_request *);
 
+/*
+ * Reads DIR/node.yaml again, with the --set of the start. What can change at run time does, on all shards, before
+ * `done`; what cannot is named. A mistake in the file (NET_ERR_INVALID, NET_ERR_TOO_LARGE), a file that cannot be read,
+ * and a node that stops (NET_ERR_STATE) change nothing: `message` says what is wrong and `changes` is NULL. Who asks
+ * while a reload is under way is answered by another one after it.
+ */
+struct reload_request {
+    void (*done)(struct reload_request *, int err, const char *message, const struct config_changes *changes);
+    struct list link; /* the node's from here on */
+};
+void node_reload(struct node *, struct reload_request *);
+void node_reload_cancel(struct node *, struct reload_request *); /* its `done` will not be called */
+/* Every key and its value in use; config_row.pending has what waits for the next start. */
+void node_each_setting(struct node *, void (*row)(void *ctx, const struct config_row *), void *ctx);
+
+/* What this node says: changed at once, on all shards. */
+enum config_level node_log_level(const struct node *);
+void node_set_log_level(struct node *, enum config_level);
+
+struct shard_row {
+    unsigned index;
+    bool pinned; /* to `cpu` */
+    unsigned cpu;
+    uint64_t turns, peers, sessions, logs;
+    uint64_t rx_datagrams, rx_bytes, rx_events, tx_datagrams, tx_bytes, tx_events;
+    uint64_t published_events, stored_events, drops; /* drops: for whatever reason */
+    uint64_t ring_bytes, ring_used;                  /* of the fullest ring that brings it messages, right now */
+};
+/* Synchronous: what is counted is read relaxed. */
+void node_each_shard(struct node *, void (*row)(void *ctx, const struct shard_row *), void *ctx);
+
+/*
+ * Lists of what all shards know: each is asked by message; `row` is called any number of times, `done` once. A row is
+ * valid during the call. What is cancelled is not called again.
+ */
+struct listing { /* the node's part */
+    struct list link;
+    void (*row)(struct listing *, const void *body);
+    void (*done)(struct listing *);
+    uint32_t waiting, id;
+};
+void node_list_cancel(struct node *, struct listing *);
+
 struct channel_row {
     const char *channel;
     bool self;       /* origin: this node, or the peer below */
     uint64_t origin; /* node id */
     enum config_log log;
     uint64_t first_seq, next_seq, bytes;
-    uint32_t subscribers; /* of ours, on this node */
-    bool exists;          /* false: subscribed to by peers, but nothing was ever published */
-    int error;            /* the log refuses appends: net_err */
+    uint64_t appended_events, appended_bytes; /* since the node started */
+    uint32_t subscribers;                     /* of ours, on this node */
+    bool exists;                              /* false: subscribed to by peers, but nothing was ever published */
+    int error;                                /* the log refuses appends: net_err */
 };
 struct subscription_row {
     const char *channel;
@@ -93,14 +137,46 @@ void node_each_subscription(struct node *, void (*row)(void *, const struct subs
 struct channel_list {
     void (*row)(struct channel_list *, const struct channel_row *); /* any number of times */
     void (*done)(struct channel_list *);
-    struct {
-        struct list link;
-        uint32_t waiting;
-        uint32_t id;
-    } node;
+    struct listing node;
 };
 void node_list_channels(struct node *, struct channel_list *);
-void node_list_channels_cancel(struct node *, struct channel_list *);
+
+/* Of a peer's sessions: the one in use, one not yet confirmed, and the one before for what is still on its way. */
+enum session_state { SESSION_ACTIVE, SESSION_UNCONFIRMED, SESSION_PREVIOUS };
+struct session_row {
+    uint64_t peer;         /* node id */
+    uint64_t id;           /* the same at both ends: from the handshake's hash */
+    uint64_t rx_id, tx_id; /* as packets carry them */
+    enum session_state state;
+    bool aes_gcm; /* else ChaCha20-Poly1305 */
+    bool initiator;
+    bool silent; /* nothing came for a while though we sent: what can wait is held */
+    uint64_t features;
+    uint64_t age_ns;
+    uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes; /* of packets, header and tag included */
+    uint64_t rtt_ns;                                     /* of the peer; 0: not measured yet */
+    uint64_t rx_window, tx_window;                       /* bytes a stream may bring before credit is given anew */
+    unsigned shard;                                      /* the peer's home */
+};
+struct session_list {
+    void (*row)(struct session_list *, const struct session_row *);
+    void (*done)(struct session_list *);
+    struct listing node;
+};
+void node_list_sessions(struct node *, struct session_list *);
+
+/* A peer that reads a channel of ours, as far as it has come. */
+struct subscriber_row {
+    uint64_t peer; /* node id */
+    struct channel_name channel;
+    uint64_t next_seq, lag; /* to be sent next; events it is behind */
+};
+struct subscriber_list {
+    void (*row)(struct subscriber_list *, const struct subscriber_row *);
+    void (*done)(struct subscriber_list *);
+    struct listing node;
+};
+void node_list_subscribers(struct node *, struct subscriber_list *);
 
 /* A publish in progress. */
 struct publisher {
@@ -183,6 +259,7 @@ void node_render_metrics(struct node *, void (*put)(void *ctx, const char *text,
 
 /* Begins the orderly stop. The admin port keeps what it has and gets admin_stop() when the rest is done. */
 void node_shutdown(struct node *);
-void node_stop_now(struct node *); /* the same, with no time left */
+bool node_stopping(const struct node *); /* it has begun */
+void node_stop_now(struct node *);       /* the same, with no time left */
 
 #endif

@@ -12,7 +12,7 @@ static bool can_dial(const struct contact *c)
  * soon. */
 static uint64_t attempt_timeout(const struct contact *c)
 {
-    uint64_t most = c->owner->shard->node->config.handshake_timeout_ns;
+    uint64_t most = c->owner->shard->config->handshake_timeout_ns;
     uint64_t t = c->dial.attempts < 8 ? FIRST_TIMEOUT_NS << c->dial.attempts : most;
     if (t < 4 * c->rtt_ns)
         t = 4 * c->rtt_ns;
@@ -44,7 +44,7 @@ static void attempt(struct contact *c)
         COUNT(s, handshakes_started);
     }
     timer_arm(&s->timers, &d->timer, s->now + attempt_timeout(c));
-    uint32_t patience = s->node->config.handshake_retries ? s->node->config.handshake_retries : 1;
+    uint32_t patience = s->config->handshake_retries ? s->config->handshake_retries : 1;
     if (c->state == PEER_CONNECTING && d->attempts == patience)
         shard_say_about(s, LEVEL_WARN, (struct say_about){.peer = c->node_id, .addr = &c->entry->addr},
                         "%s does not answer, or refuses; going on to try", c->entry->name);
@@ -110,7 +110,7 @@ static void on_session(struct contact *c, const struct session_params *params, c
     }
     contact_session(c, params, from, relayed, s->now - c->dial.sent_at);
     /* The home reports when it is confirmed, and that stops the timer; else the next attempt comes. */
-    timer_arm(&s->timers, &c->dial.timer, s->now + s->node->config.handshake_timeout_ns);
+    timer_arm(&s->timers, &c->dial.timer, s->now + s->config->handshake_timeout_ns);
 }
 
 bool dial_on_datagram(struct contacts *cs, struct cspan datagram, const struct io_addr *from)

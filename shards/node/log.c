@@ -38,7 +38,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     log->key = key;
     log->name = *name;
     log->shard = s;
-    log->kind = config_channel(&s->node->config, name->text)->log;
+    log->kind = config_channel(s->config, name->text)->log;
     list_init(&log->growing);
     list_init(&log->starving);
     list_init(&log->pending);
@@ -93,7 +93,7 @@ int log_touch(struct shard *s, struct log_key key, const struct channel_name *na
     if (is_taken(s, key, name))
         return NET_ERR_EXISTS;
     struct log *log = log_find(s, key);
-    if (!log && s->logs.count >= s->node->config.max_channels)
+    if (!log && s->logs.count >= s->config->max_channels)
         return NET_ERR_LIMIT;
     if (!log && !(log = log_create(s, key, name)))
         return NET_ERR_NO_MEMORY;
@@ -151,7 +151,8 @@ static int open_redex(struct log *log)
 
 int log_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
 {
-    enum config_log kind = config_channel(&s->node->config, name->text)->log;
+    const struct log *there = log_find(s, key);
+    enum config_log kind = there && there->open ? there->kind : config_channel(s->config, name->text)->log;
     if (kind == LOG_DISK && !channel_name_storable(name))
         return NET_ERR_INVALID;
     if (s->stopping >= STOP_LOGS)
@@ -162,7 +163,7 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
         return err;
     if (!log->open) {
         log->kind = kind;
-        err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->node->config.log_none_bytes) : open_redex(log);
+        err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->config->log_none_bytes) : open_redex(log);
         log->open = err == NET_OK;
         if (err) {
             log_release(log);
@@ -235,8 +236,11 @@ int log_append(struct log *log, struct cspan frames, uint32_t count, uint64_t *f
         err = append_to_ring(log, frames, count, first);
     else
         err = redex_append_frames(log->redex, io_wall(s->io), frames, count, first);
-    if (err == NET_OK)
+    if (err == NET_OK) {
+        log->appended_events += count;
+        log->appended_bytes += frames.len - count * sizeof(uint32_t) /* of their lengths */;
         log_mark_grown(log);
+    }
     return err;
 }
 
@@ -332,7 +336,7 @@ static int open_found(struct scan *sc)
     uint64_t hash = channel_hash(channel.text, channel.len);
     if (log_owner(sc->shard->node, hash) != sc->shard->index)
         return SCAN_GO_ON;
-    if (config_channel(&sc->shard->node->config, channel.text)->log != LOG_DISK)
+    if (config_channel(sc->shard->config, channel.text)->log != LOG_DISK)
         return SCAN_GO_ON; /* the channel is kept elsewhere now; what it has on disk waits for the setting to return */
     struct log *log;
     int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
@@ -401,7 +405,7 @@ static bool any_on_disk(const struct config *c)
 
 int log_open_all(struct shard *s, struct config_error *error)
 {
-    if (!any_on_disk(&s->node->config))
+    if (!any_on_disk(s->config))
         return NET_OK;
     struct scan *sc = calloc(1, sizeof *sc);
     if (!sc)

@@ -21,7 +21,8 @@ struct log {
     struct channel_name name;
     struct shard *shard;
     enum config_log kind;
-    bool open; /* has storage: redex or ring */
+    uint64_t appended_events, appended_bytes; /* since it was opened */
+    bool open;                                /* has storage: redex or ring */
     struct redex *redex;
     struct event_ring ring;
     struct list in_shard;                 /* shard->log_list */
@@ -77,7 +78,7 @@ void log_on_receive_open(struct shard *, const struct msg_subscribe *);
 void log_on_received(struct shard *, unsigned from, const struct msg_received *, struct cspan frames);
 void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);
 void log_on_peer_gone(struct shard *, uint64_t node_id);
-void log_on_list(struct shard *, unsigned from, uint64_t request);
+void log_on_list(struct shard *, unsigned from, uint64_t request); /* a row for each log */
 bool log_serve_waiting(struct log *); /* reads that found no room; false: there is still none for some */
 void log_return_credit(struct log *);
 

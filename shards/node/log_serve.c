@@ -206,7 +206,7 @@ enum { ROSTER_ANSWER = sizeof(struct msg_cursor) + sizeof(struct msg_answer) + 6
 static enum membership_reason authorize(struct shard *s, const struct msg_subscribe *m)
 {
     if (!roster_has(&s->roster, &m->channel, m->node_id) &&
-        roster_peer_channels(&s->roster, m->node_id) >= s->node->config.max_channels_per_peer)
+        roster_peer_channels(&s->roster, m->node_id) >= s->config->max_channels_per_peer)
         return REASON_TOO_MANY_CHANNELS;
     return REASON_NONE;
 }
@@ -224,7 +224,7 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
         return reason;
     struct log_key key = {0, hash};
     /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
-    if (!log_find(s, key) && s->logs.count >= (s->node->config.max_channels + 1) / 2)
+    if (!log_find(s, key) && s->logs.count >= (s->config->max_channels + 1) / 2)
         return REASON_TOO_MANY_CHANNELS;
     int err = log_touch(s, key, &m->channel, &log);
     if (err)
@@ -298,12 +298,13 @@ void log_on_list(struct shard *s, unsigned from, uint64_t request)
             .first_seq = heads.first,
             .next_seq = heads.live,
             .bytes = log->open && log->redex ? redex_bytes(log->redex) : 0,
+            .appended_events = log->appended_events,
+            .appended_bytes = log->appended_bytes,
             .subscribers = subscribers,
             .error = log->redex ? redex_error(log->redex) : NET_OK,
             .log = log->kind,
             .exists = log->open,
         };
-        mailbox_send(s, from, MSG_LIST_ROW, 0, request, &row, sizeof row);
+        mailbox_send(s, from, MSG_LIST_ROW, LIST_CHANNELS, request, &row, sizeof row);
     }
-    mailbox_send(s, from, MSG_LIST_END, 0, request, NULL, 0);
 }

@@ -36,7 +36,7 @@ static void ask(struct subscription *sub, struct peer *p)
         .channel = sub->channel,
     };
     queue_message(p, &m);
-    uint64_t wait = p->shard->node->config.ack_timeout_ns << (sub->attempts < 4 ? sub->attempts : 4);
+    uint64_t wait = p->shard->config->ack_timeout_ns << (sub->attempts < 4 ? sub->attempts : 4);
     sub->attempts++;
     sub->ask_at = p->shard->now + (wait < ASK_AGAIN_MAX_NS ? wait : ASK_AGAIN_MAX_NS);
 }

@@ -7,7 +7,9 @@
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
+#include "shards/node/peer.h"
 #include "shards/node/receive.h"
+#include "shards/node/reload.h"
 #include "shards/node/say.h"
 #include "shards/node/view.h"
 
@@ -16,6 +18,39 @@
     type name;                                                                                                         \
     assert(r->len >= sizeof name);                                                                                     \
     memcpy(&name, r->body, sizeof name)
+
+/* What all shards are asked for, on each of them. */
+static void on_list(struct shard *s, unsigned from, enum list_kind kind, uint64_t request)
+{
+    if (kind == LIST_CHANNELS)
+        log_on_list(s, from, request);
+    else if (kind == LIST_SESSIONS)
+        peer_on_list_sessions(s, from, request);
+    else
+        peer_on_list_subscribers(s, from, request);
+    mailbox_send(s, from, MSG_LIST_END, 0, request, NULL, 0);
+}
+
+static void on_list_row(struct shard *s, const struct spsc_record *r)
+{
+    switch ((enum list_kind)r->aux) {
+    case LIST_CHANNELS: {
+        BODY(struct msg_list_row, m);
+        contacts_on_list_row(s, r->arg, &m);
+        break;
+    }
+    case LIST_SESSIONS: {
+        BODY(struct session_row, m);
+        contacts_on_list_row(s, r->arg, &m);
+        break;
+    }
+    case LIST_SUBSCRIBERS: {
+        BODY(struct subscriber_row, m);
+        contacts_on_list_row(s, r->arg, &m);
+        break;
+    }
+    }
+}
 
 static void on_control_message(struct shard *s, unsigned from, struct spsc_record *r)
 {
@@ -38,13 +73,14 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
         contacts_on_published(s, &m);
         break;
     }
-    case MSG_LIST_ROW: {
-        BODY(struct msg_list_row, m);
-        contacts_on_list_row(s, r->arg, &m);
+    case MSG_LIST_ROW:
+        on_list_row(s, r);
         break;
-    }
     case MSG_LIST_END:
         contacts_on_list_end(s, r->arg);
+        break;
+    case MSG_CONFIGURED:
+        reload_on_configured(s, r->arg);
         break;
     case MSG_SAY:
         say_on_message(s, r);
@@ -104,7 +140,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         break;
     }
     case MSG_LIST:
-        log_on_list(s, from, r->arg);
+        on_list(s, from, (enum list_kind)r->aux, r->arg);
         break;
     default:
         on_control_message(s, from, r);
@@ -188,6 +224,11 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     case MSG_DATA:
         view_on_data(s, r);
         break;
+    case MSG_CONFIG: {
+        BODY(struct msg_config, m);
+        reload_on_config(s, m.config);
+        break;
+    }
     case MSG_STOP:
         stop_on_message(s, (enum stop_phase)r->aux);
         break;

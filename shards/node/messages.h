@@ -34,12 +34,18 @@ enum message_kind {
     MSG_PUBLISH_OPEN, /* shard 0 -> owner */
     MSG_PUBLISH,      /* shard 0 -> owner: event frames */
     MSG_PUBLISHED,    /* owner -> shard 0: stored (written, or synced), or an error */
-    MSG_LIST,         /* shard 0 -> all: arg request; rows and an end come back */
-    MSG_LIST_ROW,
+    MSG_LIST,         /* shard 0 -> all: aux enum list_kind, arg request; rows and an end come back */
+    MSG_LIST_ROW,     /* aux enum list_kind: a struct msg_list_row, session_row or subscriber_row */
     MSG_LIST_END,
-    MSG_SAY,     /* any -> shard 0: a line for stderr */
-    MSG_STOP,    /* shard 0 -> all: aux = enum stop_phase */
-    MSG_STOPPED, /* all -> shard 0: aux = phase reached */
+    MSG_CONFIG,     /* shard 0 -> all: the configuration from now on, by reference */
+    MSG_CONFIGURED, /* all -> shard 0: have it, and no longer use the one before; arg: logs kept of another kind */
+    MSG_SAY,        /* any -> shard 0: a line for stderr */
+    MSG_STOP,       /* shard 0 -> all: aux = enum stop_phase */
+    MSG_STOPPED,    /* all -> shard 0: aux = phase reached */
+};
+
+struct msg_config {
+    const struct config *config; /* shard 0's, which frees it when all have answered for the next one */
 };
 
 struct msg_session {
@@ -150,9 +156,11 @@ struct msg_published {
     bool delayed; /* no answer yet, because of err: the writing goes on being tried */
 };
 
+enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_SUBSCRIBERS };
+
 struct msg_list_row {
     struct channel_name channel;
-    uint64_t origin, first_seq, next_seq, bytes;
+    uint64_t origin, first_seq, next_seq, bytes, appended_events, appended_bytes;
     uint32_t subscribers;
     int32_t error;
     enum config_log log;

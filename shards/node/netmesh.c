@@ -1,62 +1,21 @@
 /* libnetmesh: a directory becomes a running node: threads, reactors, shards, the admin port. */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/admin/admin.h"
-#include "shards/netmesh.h"
-#include "shards/node/control.h"
 #include "shards/node/machine.h"
+#include "shards/node/netmesh_internal.h"
 #include "shards/node/say.h"
-#include "shards/node/shard.h"
 #include "shards/node/stderr.h"
 
-static const uint64_t ENDING_NS = UINT64_C(2000000000); /* what cancelled operations get to complete */
-enum { JOIN_S = 5 };                                    /* and a thread of a stop that was given up, to end */
-
-struct worker {
-    struct netmesh *nm;
-    unsigned index;
-    pthread_t thread;
-    bool started;
-    bool stuck; /* the kernel did not give back what its reactor lent it */
-    int err;
-    struct config_error error;
-};
-
-struct netmesh {
-    char dir[CONFIG_PATH_MAX];
-    struct config config;
-    struct node_secrets secrets;
-    struct peers_file peers;
-    bool peers_taken;
-    struct netmesh_hooks hooks;
-    struct node *node;
-    struct reactor_group *group;
-    struct admin *admin;
-    struct worker *workers;
-    sem_t started; /* a worker runs, or failed */
-    int lock_fd;
-    atomic_bool stop; /* netmesh_stop() was called; control_loop() looks every 100 ms */
-    bool admin_stopped, handle_signals;
-    bool stuck;            /* a thread did not end, or its reactor: what they use may never be freed */
-    unsigned stop_signals; /* how many came */
-    struct io_op signal_op;
-    sigset_t signals;
-};
-
-__attribute__((format(printf, 3, 4))) static int fail(char *error, size_t len, const char *format, ...)
+int netmesh_fail(char *error, size_t len, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -90,28 +49,41 @@ static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
         return NET_OK;
     text_format(path, sizeof path, "%s/%s", nm->dir, nm->config.admin.path);
     if (strlen(path) >= sizeof nm->config.admin.path) {
-        fail(error, len, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
-             sizeof nm->config.admin.path - 1);
+        netmesh_fail(error, len, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
+                     sizeof nm->config.admin.path - 1);
         return NET_ERR_INVALID;
     }
     memcpy(nm->config.admin.path, path, strlen(path) + 1);
     return NET_OK;
 }
 
-static int load(struct netmesh *nm, const char *const *overrides, size_t count, char *error, size_t len)
+static int load(struct netmesh *nm, char *error, size_t len)
 {
     struct config_error e = {{0}};
-    int err = config_load(nm->dir, overrides, count, &nm->config, &e);
+    int err = config_load(nm->dir, (const char *const *)nm->overrides, nm->override_count, &nm->config, &e);
     if (!err)
         err = node_dir_load_secrets(nm->dir, &nm->secrets, &e);
     if (!err)
         err = peers_file_load(nm->dir, &nm->peers, &e);
     if (err) {
-        fail(error, len, "%s", e.text);
+        netmesh_fail(error, len, "%s", e.text);
         return err;
     }
+    nm->read = nm->config;
     machine_resolve(&nm->config);
     return resolve_admin_path(nm, error, len);
+}
+
+static int copy_overrides(struct netmesh *nm, const char *const *overrides, size_t count)
+{
+    nm->overrides = calloc(count + 1, sizeof *nm->overrides);
+    while (nm->overrides && nm->override_count < count) {
+        char *copy = strdup(overrides[nm->override_count]);
+        if (!copy)
+            return NET_ERR_NO_MEMORY;
+        nm->overrides[nm->override_count++] = copy;
+    }
+    return nm->overrides ? NET_OK : NET_ERR_NO_MEMORY;
 }
 
 int netmesh_open(struct netmesh **out, const char *dir, const char *const *overrides, size_t count,
@@ -120,19 +92,24 @@ int netmesh_open(struct netmesh **out, const char *dir, const char *const *overr
     struct netmesh *nm = calloc(1, sizeof *nm);
     *out = NULL;
     if (!nm) {
-        fail(error, error_len, "out of memory");
+        netmesh_fail(error, error_len, "out of memory");
         return NET_ERR_NO_MEMORY;
     }
     nm->lock_fd = -1;
+    service_none(&nm->service);
     if (hooks)
         nm->hooks = *hooks;
     int err = NET_OK;
     if (strlen(dir) >= sizeof nm->dir) {
-        fail(error, error_len, "the name of the directory is too long");
+        netmesh_fail(error, error_len, "the name of the directory is too long");
         err = NET_ERR_INVALID;
     } else {
         memcpy(nm->dir, dir, strlen(dir) + 1);
-        err = load(nm, overrides, count, error, error_len);
+        err = copy_overrides(nm, overrides, count);
+        if (err)
+            netmesh_fail(error, error_len, "out of memory");
+        else
+            err = load(nm, error, error_len);
     }
     if (err)
         netmesh_close(nm);
@@ -148,10 +125,14 @@ void netmesh_close(struct netmesh *nm)
     node_secrets_wipe(&nm->secrets);
     if (nm->stuck)
         return;
+    for (size_t i = 0; i < nm->override_count; i++)
+        free(nm->overrides[i]);
+    free(nm->overrides);
     if (!nm->peers_taken)
         peers_file_free(&nm->peers);
     if (nm->lock_fd >= 0)
         close(nm->lock_fd);
+    service_deinit(&nm->service);
     free(nm);
 }
 
@@ -163,10 +144,10 @@ static int lock_directory(struct netmesh *nm, char *error, size_t len)
     text_format(path, sizeof path, "%s/lock", nm->dir);
     nm->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (nm->lock_fd < 0)
-        return fail(error, len, "%s: cannot open: %s", path, strerror(errno));
+        return netmesh_fail(error, len, "%s: cannot open: %s", path, strerror(errno));
     if (flock(nm->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return NET_OK;
-    fail(error, len, "%s: another node runs in this directory", nm->dir);
+    netmesh_fail(error, len, "%s: another node runs in this directory", nm->dir);
     return NET_ERR_BUSY;
 }
 
@@ -201,6 +182,9 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     struct node_options options = {
         .dir = nm->dir,
         .config = &nm->config,
+        .read = &nm->read,
+        .overrides = (const char *const *)nm->overrides,
+        .override_count = nm->override_count,
         .secrets = &nm->secrets,
         .peers = nm->peers,
         .hooks = nm->hooks,
@@ -213,7 +197,7 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     nm->peers_taken = true;
     int err = node_create(&nm->node, &options, &e);
     if (err)
-        fail(error, len, "%s", e.text);
+        netmesh_fail(error, len, "%s", e.text);
     else if (nm->config.sessions == SESSIONS_COMPAT)
         say(nm, LEVEL_WARN,
             "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read what "
@@ -221,223 +205,17 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     return err;
 }
 
-/* Makes the shard's reactor and starts the shard on it. */
-static int start_shard(struct netmesh *nm, unsigned index, struct reactor **r, struct config_error *error)
-{
-    struct reactor_options options = {
-        .shard = index,
-        .signals = index == 0 && nm->handle_signals ? &nm->signals : NULL,
-        .spin_ns = nm->config.spin_ns,
-    };
-    if (nm->config.pin && !machine_pin(&nm->config, index))
-        node_say(nm->node, LEVEL_WARN, "shards.pin: cannot pin shard %u (%s)", index, strerror(errno));
-    int err = reactor_create(r, nm->group, &options, error->text, sizeof error->text);
-    if (err)
-        return err;
-    shard_set_reactor_stats(node_shard(nm->node, index), reactor_get_stats(*r));
-    err = shard_start(nm->node, index, reactor_io(*r), error);
-    return err;
-}
-
-/* False: the kernel is still at it, as with a disk that hangs, and nothing cancels that. The reactor stays. */
-static bool end_reactor(struct reactor *r)
-{
-    struct io *io = reactor_io(r);
-    uint64_t until = io->ops->clock(io) + ENDING_NS;
-    reactor_cancel_all(r);
-    while (reactor_busy(r))
-        if (io->ops->clock(io) > until || reactor_turn(r, until, NULL, NULL) < 0)
-            return false;
-    reactor_destroy(r);
-    return true;
-}
-
-static void *worker_main(void *arg)
-{
-    struct worker *w = arg;
-    struct reactor *r = NULL;
-    w->err = start_shard(w->nm, w->index, &r, &w->error);
-    sem_post(&w->nm->started);
-    struct shard *s = node_shard(w->nm->node, w->index);
-    while (w->err == NET_OK) {
-        uint64_t deadline = shard_turn(s);
-        if (shard_done(s))
-            break;
-        if (reactor_turn(r, deadline, shard_idle, s) < 0)
-            w->err = NET_ERR_IO;
-    }
-    if (w->err == NET_OK && node_gave_up(w->nm->node))
-        shard_tell_unfinished(s);
-    w->stuck = r && !end_reactor(r);
-    return NULL;
-}
-
-static int start_workers(struct netmesh *nm, char *error, size_t len)
-{
-    unsigned n = nm->config.shards;
-    for (unsigned i = 1; i < n; i++) {
-        nm->workers[i] = (struct worker){.nm = nm, .index = i};
-        int res = pthread_create(&nm->workers[i].thread, NULL, worker_main, &nm->workers[i]);
-        if (res)
-            return fail(error, len, "cannot start a thread for shard %u: %s", i, strerror(res));
-        nm->workers[i].started = true;
-        while (sem_wait(&nm->started) != 0)
-            ;
-        if (nm->workers[i].err) {
-            fail(error, len, "%s", nm->workers[i].error.text);
-            return nm->workers[i].err;
-        }
-    }
-    return NET_OK;
-}
-
-static void on_signal(struct io_op *op, int32_t res)
-{
-    struct netmesh *nm = container_of(op, struct netmesh, signal_op);
-    if (res > 0 && nm->stop_signals++ == 0)
-        node_shutdown(nm->node);
-    else if (res > 0)
-        node_stop_now(nm->node);
-}
-
-static void on_admin_stopped(void *ctx)
-{
-    struct netmesh *nm = ctx;
-    nm->admin_stopped = true;
-    node_admin_stopped(nm->node);
-}
-
-static void on_quiesced(void *ctx)
-{
-    struct netmesh *nm = ctx;
-    admin_stop(nm->admin, on_admin_stopped, nm);
-}
-
-static int start_control(struct netmesh *nm, struct io *io, char *error, size_t len)
-{
-    int err = admin_init(&nm->admin, io, nm->node, &nm->config, nm->secrets.admin_token);
-    if (err) {
-        fail(error, len, "cannot start the admin port: %s", net_err_text(err));
-        return err;
-    }
-    node_on_quiesced(nm->node, on_quiesced, nm);
-    if (nm->handle_signals) {
-        nm->signal_op = (struct io_op){.kind = IO_SIGNAL, .done = on_signal};
-        io_submit(io, &nm->signal_op);
-    }
-    return NET_OK;
-}
-
-static void say_ready(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx)
-{
-    char listen[64], admin[128], line[512];
-    struct node_info info;
-    config_format_addr(&nm->config.listen, listen);
-    if (nm->config.admin.is_unix)
-        text_format(admin, sizeof admin, "unix:%s", nm->config.admin.path);
-    else
-        config_format_addr(&nm->config.admin.addr, admin);
-    node_get_info(nm->node, &info);
-    shard_say(node_shard(nm->node, 0), LEVEL_INFO,
-              "net-mesh %s: node 0x%016" PRIx64 " serves %s, admin port %s, %u shards, socket buffer %u bytes%s%s%s%s",
-              NM_VERSION, info.node_id, listen, admin, info.shards, info.socket_buffer, info.gso ? ", gso" : "",
-              info.gro ? ", gro" : "", info.fast_cipher ? ", aes-256-gcm" : "", info.ipsec_mb ? " by ipsec-mb" : "");
-    if (!ready)
-        return;
-    text_format(line, sizeof line,
-                "{\"event\":\"ready\",\"node_id\":\"0x%016" PRIx64 "\",\"listen\":\"%s\",\"admin\":\"%s\"}",
-                nm->node->identity.ids.node_id, listen, admin);
-    ready(ctx, line);
-}
-
-static int control_loop(struct netmesh *nm, struct reactor *r)
-{
-    struct shard *s = node_shard(nm->node, 0);
-    struct io *io = reactor_io(r);
-    for (;;) {
-        if (atomic_load_explicit(&nm->stop, memory_order_relaxed))
-            node_request_stop(nm->node);
-        uint64_t deadline = shard_turn(s);
-        if (shard_done(s) && !node_gave_up(nm->node))
-            return NET_OK;
-        if (shard_done(s)) {
-            shard_tell_unfinished(s);
-            return NET_ERR_TIMEOUT;
-        }
-        if (!nm->admin_stopped) {
-            if (io_now(io) >= admin_deadline(nm->admin))
-                admin_tick(nm->admin, io_now(io));
-            deadline = timer_earlier(deadline, admin_deadline(nm->admin));
-        }
-        int res = reactor_turn(r, deadline, shard_idle, s);
-        if (res < 0)
-            return res;
-    }
-}
-
-/* Shard 0, on the calling thread: last to start, last to end. */
-static int run_control(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx, char *error, size_t len)
-{
-    struct config_error e = {{0}};
-    struct reactor *r = NULL;
-    int err = start_shard(nm, 0, &r, &e);
-    if (err)
-        fail(error, len, "%s", e.text);
-    else if ((err = start_control(nm, reactor_io(r), error, len)) == NET_OK) {
-        say_ready(nm, ready, ctx);
-        err = control_loop(nm, r);
-        if (node_gave_up(nm->node))
-            fail(error, len, "the node did not stop within stop.timeout; what it left undone was said before");
-        else if (err)
-            fail(error, len, "the reactor failed: %s", net_err_text(err));
-    }
-    if (r && !end_reactor(r))
-        nm->stuck = true;
-    say_finish(nm->node);
-    if (nm->admin && !nm->stuck)
-        admin_deinit(nm->admin);
-    return err;
-}
-
-/* A start that failed half way: the shards that run are told to end without a control shard. */
-static void abandon_workers(struct netmesh *nm)
-{
-    for (unsigned i = 1; i < nm->config.shards; i++)
-        if (nm->workers[i].started)
-            shard_abandon(node_shard(nm->node, i));
-}
-
-/* One that gave up may hang in a system call for as long as the disk does. */
-static void join_workers(struct netmesh *nm)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += JOIN_S;
-    for (unsigned i = 1; i < nm->config.shards; i++) {
-        struct worker *w = &nm->workers[i];
-        if (!w->started)
-            continue;
-        if (!node_gave_up(nm->node))
-            pthread_join(w->thread, NULL);
-        else if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
-            nm->stuck = true;
-            continue;
-        }
-        nm->stuck |= w->stuck;
-    }
-}
-
 static int run_shards(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx, char *error, size_t len)
 {
     nm->workers = calloc(nm->config.shards, sizeof *nm->workers);
     if (!nm->workers || sem_init(&nm->started, 0, 0) != 0)
-        return fail(error, len, "out of memory");
-    int err = start_workers(nm, error, len);
+        return netmesh_fail(error, len, "out of memory");
+    int err = workers_start(nm, error, len);
     if (!err)
-        err = run_control(nm, ready, ctx, error, len);
+        err = serve(nm, ready, ctx, error, len);
     if (err)
-        abandon_workers(nm);
-    join_workers(nm);
+        workers_abandon(nm);
+    workers_join(nm);
     if (nm->stuck)
         return err;
     sem_destroy(&nm->started);
@@ -454,6 +232,7 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     sigemptyset(&nm->signals);
     sigaddset(&nm->signals, SIGINT);
     sigaddset(&nm->signals, SIGTERM);
+    sigaddset(&nm->signals, SIGHUP);
     if (handle_signals)
         pthread_sigmask(SIG_BLOCK, &nm->signals, &before);
     int err = lock_directory(nm, error, error_len);
@@ -466,7 +245,7 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     if (!err)
         err = run_shards(nm, ready, ctx, error, error_len);
     if (!err && node_stop_incomplete(nm->node))
-        err = fail(error, error_len, "the node stopped, but could not write all that its peers had sent");
+        err = netmesh_fail(error, error_len, "the node stopped, but could not write all that its peers had sent");
     if (!err)
         node_say(nm->node, LEVEL_INFO, "stopped");
     if (nm->stuck)
@@ -478,6 +257,12 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     if (handle_signals)
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     return err;
+}
+
+void netmesh_tell_service_manager(struct netmesh *nm)
+{
+    service_deinit(&nm->service);
+    service_init(&nm->service);
 }
 
 void netmesh_stop(struct netmesh *nm)

@@ -24,7 +24,7 @@ static int load_identity(struct node *n, const struct node_secrets *secrets, str
     n->local.identity = &n->identity;
     memcpy(n->local.static_secret, secrets->static_secret, 32);
     memcpy(n->local.psk, secrets->psk, 32);
-    n->local.features = offered_features(&n->config);
+    n->local.features = offered_features(n->config);
     handshake_local_init(&n->local, crypto);
     err = identity_init(&n->identity, crypto, secrets->seed);
     crypto_deinit(crypto);
@@ -44,7 +44,7 @@ static int make_shards(struct node *n)
     memset(n->rings, 0, count * count * sizeof *n->rings);
     int err = NET_OK;
     for (size_t i = 0; i < count * count && !err; i++)
-        err = spsc_init(&n->rings[i], n->config.ring_bytes);
+        err = spsc_init(&n->rings[i], n->config->ring_bytes);
     for (unsigned i = 0; i < count && !err; i++)
         err = shard_create(n, i);
     return err;
@@ -60,18 +60,19 @@ int node_create(struct node **out, const struct node_options *options, struct co
     }
     *out = n;
     n->options = *options;
-    n->config = *options->config;
+    struct config *config = malloc(sizeof *config);
+    if (config)
+        *config = *options->config;
+    n->config = config;
+    n->started = options->read ? *options->read : *options->config;
     n->peers = options->peers;
     n->shard_count = options->config->shards;
     text_format(n->dir, sizeof n->dir, "%s", options->dir);
-    n->link_config = (struct link_config){
-        .heartbeat_interval_ns = n->config.heartbeat_interval_ns,
-        .session_timeout_ns = n->config.session_timeout_ns,
-        .handshake_timeout_ns = n->config.handshake_timeout_ns,
-        .rekey_interval_ns = n->config.rekey_interval_ns,
-    };
-    int err = load_identity(n, options->secrets, error);
-    if (!err && !n->config.cipher_chacha && !(n->local.features & FEATURE_AES_GCM)) {
+    node_set_log_level(n, options->config->log_level);
+    int err = config ? load_identity(n, options->secrets, error) : NET_ERR_NO_MEMORY;
+    if (!config)
+        text_format(error->text, sizeof error->text, "out of memory");
+    if (!err && !config->cipher_chacha && !(n->local.features & FEATURE_AES_GCM)) {
         text_format(error->text, sizeof error->text,
                     "security.ciphers: aes-256-gcm alone needs a CPU with AES and carry-less multiply instructions");
         err = NET_ERR_INVALID;
@@ -109,6 +110,7 @@ void node_destroy(struct node *n)
     peers_file_free(&n->peers);
     identity_deinit(&n->identity);
     handshake_local_deinit(&n->local);
+    free((struct config *)n->config);
     free(n);
 }
 
@@ -127,10 +129,10 @@ void node_get_info(struct node *n, struct node_info *out)
     struct shard *s = n->shards[0];
     *out = (struct node_info){
         .node_id = n->identity.ids.node_id,
-        .config = &n->config,
+        .config = n->config,
         .shards = n->shard_count,
         .uptime_ns = s->now - n->started_ns,
-        .stopping = s->stopping != STOP_NONE,
+        .stopping = node_stopping(n),
         .fast_cipher = (n->local.features & FEATURE_AES_GCM) != 0,
         .ipsec_mb = crypto_uses_ipsec_mb(s->crypto),
         .gso = n->options.gso,
@@ -139,4 +141,14 @@ void node_get_info(struct node *n, struct node_info *out)
     };
     memcpy(out->entity, n->identity.entity, 32);
     memcpy(out->public_key, n->local.static_public, 32);
+}
+
+enum config_level node_log_level(const struct node *n)
+{
+    return atomic_load_explicit(&n->log_level, memory_order_relaxed);
+}
+
+void node_set_log_level(struct node *n, enum config_level level)
+{
+    atomic_store_explicit(&n->log_level, level, memory_order_relaxed);
 }

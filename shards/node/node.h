@@ -16,8 +16,11 @@ struct node;
 struct shard;
 
 struct node_options {
-    const char *dir;                    /* of the node; logs live in DIR/redex and DIR/redex-from */
-    const struct config *config;        /* copied; config->shards is the real number here, not 0 */
+    const char *dir;              /* of the node; logs live in DIR/redex and DIR/redex-from */
+    const struct config *config;  /* copied; config->shards is the real number here, not 0 */
+    const struct config *read;    /* copied: the same as the files say it (shards.count: auto); NULL: no other */
+    const char *const *overrides; /* --set, given again to a reload; must outlive the node */
+    size_t override_count;
     const struct node_secrets *secrets; /* copied where needed; the caller wipes its own */
     struct peers_file peers;            /* ownership passes to the node, also on failure */
     struct netmesh_hooks hooks;         /* all NULL: none */
@@ -42,6 +45,14 @@ void shard_set_reactor_stats(struct shard *, const struct reactor_stats *);
  * With no callback set the stop goes on by itself. */
 void node_on_quiesced(struct node *, void (*quiesced)(void *ctx), void *ctx);
 void node_admin_stopped(struct node *);
+
+/* What is reloaded with node.yaml by whoever runs the node, on shard 0's thread. */
+struct node_reload_hooks {
+    int (*prepare)(void *ctx, struct config_error *); /* before anything changes; an error: nothing does */
+    void (*apply)(void *ctx, const struct config *);  /* every shard has the new configuration */
+    void *ctx;
+};
+void node_on_reload(struct node *, const struct node_reload_hooks *);
 
 /* One turn after completions: rings, timers, outputs, file writes. Returns when it wants the next one: 0 at once. */
 uint64_t shard_turn(struct shard *);

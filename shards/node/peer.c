@@ -25,7 +25,7 @@ struct peer *peer_get(struct shard *s, uint64_t node_id)
         return NULL;
     p->shard = s;
     p->node_id = node_id;
-    link_init(&p->link, &s->node->link_config, s->node->identity.ids.node_id, node_id, s->now);
+    link_init(&p->link, &s->link_config, s->node->identity.ids.node_id, node_id, s->now);
     uint64_t seed;
     io_random(s->io, &seed, sizeof seed);
     map_init(&p->streams, seed);
@@ -84,7 +84,7 @@ static uint16_t clamp_plaintext(int payload, bool relayed)
 static void learn_sizes(struct peer *p, uint16_t peer_max_datagram)
 {
     struct io *io = p->shard->io;
-    int path = p->shard->node->config.max_datagram;
+    int path = p->shard->config->max_datagram;
     if (path == 0)
         path = io->plain->path_payload(io, &p->addr);
     if (path < 1200)

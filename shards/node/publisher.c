@@ -29,7 +29,7 @@ static void finish(struct contacts *cs, struct publisher *p, int err)
 
 static void arm(struct contacts *cs, struct publisher *p)
 {
-    p->node.deadline = cs->shard->now + cs->shard->node->config.publish_timeout_ns;
+    p->node.deadline = cs->shard->now + cs->shard->config->publish_timeout_ns;
     if (!timer_armed(&cs->publish_timer))
         timer_arm(&cs->shard->timers, &cs->publish_timer, p->node.deadline);
 }
@@ -61,7 +61,7 @@ int node_publish_open(struct node *node, struct publisher *p, const struct chann
     struct contacts *cs = node->shards[0]->contacts;
     if (cs->phase != STOP_NONE)
         return NET_ERR_STATE;
-    if (config_channel(&node->config, channel->text)->log == LOG_DISK && !channel_name_storable(channel))
+    if (config_channel(node->config, channel->text)->log == LOG_DISK && !channel_name_storable(channel))
         return NET_ERR_INVALID;
     p->events = p->bytes = p->first_seq = p->last_seq = 0;
     memset(&p->node, 0, sizeof p->node);

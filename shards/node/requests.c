@@ -325,7 +325,7 @@ void node_subscribe(struct node *node, const struct channel_name *name, uint64_t
     struct contact *c = contact_find(cs, peer);
     if (!c) {
         refuse(cs, r, NET_ERR_NOT_FOUND, "no such peer");
-    } else if (config_channel(&node->config, name->text)->log == LOG_DISK && !channel_name_storable(name)) {
+    } else if (config_channel(node->config, name->text)->log == LOG_DISK && !channel_name_storable(name)) {
         refuse(cs, r, NET_ERR_INVALID, "this name cannot be stored: a part of it is a file name of the log itself");
     } else {
         struct wanted *w;

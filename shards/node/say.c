@@ -11,7 +11,7 @@ static const uint64_t RETRY_NS = 100000000; /* stderr took nothing */
 
 static bool is_wanted(const struct node *n, enum config_level level)
 {
-    return n->options.say && level <= n->config.log_level;
+    return n->options.say && level <= node_log_level(n);
 }
 
 /* ---- the writer ---- */
@@ -134,7 +134,7 @@ static void say_v(struct shard *s, enum config_level level, struct say_about abo
     struct say_kind *kind;
     if (!is_wanted(s->node, level))
         return;
-    if (!say_rate_take(&s->say, format, s->now, s->node->config.log_rate, &kind)) {
+    if (!say_rate_take(&s->say, format, s->now, s->config->log_rate, &kind)) {
         COUNT(s, say_suppressed);
         return;
     }

@@ -9,6 +9,7 @@
 #include "shards/node/mailbox.h"
 #include "shards/node/peer.h"
 #include "shards/node/receive.h"
+#include "shards/node/reload.h"
 #include "shards/node/transmit.h"
 
 enum { ROSTER_CHANNELS = 65536 };
@@ -25,6 +26,7 @@ int shard_create(struct node *n, unsigned index)
     n->shards[index] = s;
     s->node = n;
     s->index = index;
+    shard_set_config(s, n->config);
     s->parked = calloc(n->shard_count, sizeof *s->parked);
     s->face = calloc(1, sizeof *s->face);
     if (!s->parked || !s->face)
@@ -64,7 +66,7 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
     uint64_t seed;
     io_random(io, &seed, sizeof seed);
     if (!err)
-        err = roster_init(&s->roster, n->config.max_channels, n->config.max_channels_per_peer, seed);
+        err = roster_init(&s->roster, s->config->max_channels, s->config->max_channels_per_peer, seed);
     if (!err)
         err = log_open_all(s, error);
     if (!err && index == 0)

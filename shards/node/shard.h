@@ -26,27 +26,31 @@ struct contacts;
 struct tx_buffer;
 
 struct node {
-    struct config config;
+    const struct config *config; /* the newest, immutable; shard 0's: the shards read their own s->config */
+    struct config started;       /* what the files said at the start */
     struct node_options options; /* pointers inside are not used after node_create, but dir */
     char dir[CONFIG_PATH_MAX];
     struct identity identity;
     struct handshake_local local;
-    struct link_config link_config;
     struct peers_file peers; /* as it was at the start; contacts hold what is true since */
     unsigned shard_count;
     struct shard **shards;
-    struct spsc *rings;                  /* [from * shard_count + to] */
-    atomic_bool stop_requested, running; /* running: shard 0 serves; before, the others look for shard_abandon() */
-    atomic_bool gave_up;                 /* the stop took longer than it may: what is left is left */
-    atomic_bool stop_incomplete;         /* or not, but not all that was received could be written */
+    struct spsc *rings;                   /* [from * shard_count + to] */
+    atomic_bool stop_requested, running;  /* running: shard 0 serves; before, the others look for shard_abandon() */
+    atomic_bool gave_up;                  /* the stop took longer than it may: what is left is left */
+    atomic_bool stop_incomplete;          /* or not, but not all that was received could be written */
+    _Atomic(enum config_level) log_level; /* shard 0 sets it, node_say() and others look at it */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
+    struct node_reload_hooks reload_hooks;
     uint64_t started_ns;
 };
 
 struct shard {
     struct node *node;
     unsigned index;
+    const struct config *config; /* the node's, as far as this shard has been told */
+    struct link_config link_config;
     struct io *io;
     struct crypto *crypto;
     struct timer_wheel timers;

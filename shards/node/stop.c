@@ -6,6 +6,7 @@
 #include "shards/node/contacts.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
+#include "shards/node/reload.h"
 
 static const uint64_t LOOK_NS = 10000000; /* how often shard 0 looks whether publishers and peers.yaml are done */
 
@@ -61,7 +62,7 @@ void stop_on_timer(struct timer *t, uint64_t now)
     uint64_t next = cs->stop_deadline;
     if (cs->phase == STOP_PUBLISHERS) {
         publishers_end_idle(cs);
-        if (!list_empty(&cs->publisher_list) || store_busy(cs))
+        if (!list_empty(&cs->publisher_list) || store_busy(cs) || reload_busy(cs))
             next = timer_earlier(next, now + LOOK_NS);
         else
             broadcast(cs, STOP_LOGS);
@@ -76,11 +77,12 @@ void node_shutdown(struct node *node)
         return;
     enter(cs, STOP_PUBLISHERS);
     requests_abort(cs);
+    reload_abort(cs);
     for (struct list *n = cs->all.next; n != &cs->all; n = n->next)
         dial_stop(container_of(n, struct contact, in_all));
     publishers_wake(cs); /* those that wait for room learn that none will come */
     cs->stop_since = cs->shard->now;
-    cs->stop_deadline = cs->shard->now + node->config.stop_timeout_ns;
+    cs->stop_deadline = cs->shard->now + cs->shard->config->stop_timeout_ns;
     timer_arm(&cs->shard->timers, &cs->stop_timer, cs->shard->now);
 }
 
@@ -90,6 +92,11 @@ void node_stop_now(struct node *node)
     node_shutdown(node);
     cs->stop_deadline = cs->shard->now;
     timer_arm(&cs->shard->timers, &cs->stop_timer, cs->shard->now);
+}
+
+bool node_stopping(const struct node *node)
+{
+    return node->shards[0]->contacts->phase != STOP_NONE;
 }
 
 bool node_gave_up(const struct node *node)

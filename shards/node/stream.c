@@ -22,7 +22,7 @@ struct stream *stream_get(struct peer *p, uint64_t id)
     struct stream *st = map_get(&p->streams, id);
     if (st || !p->link.current.used)
         return st;
-    if (p->streams.count >= p->shard->node->config.max_streams)
+    if (p->streams.count >= p->shard->config->max_streams)
         return NULL;
     st = calloc(1, sizeof *st);
     if (!st)

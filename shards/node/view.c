@@ -55,7 +55,7 @@ int view_open(struct shard *s, struct log_key key, const struct channel_name *na
     }
     v->key = key;
     v->name = *name;
-    v->max_lag = config_channel(&s->node->config, name->text)->max_lag;
+    v->max_lag = config_channel(s->config, name->text)->max_lag;
     v->shard = s;
     list_init(&v->cursors);
     list_init(&v->tails);

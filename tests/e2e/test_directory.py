@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import mesh_process as mesh
 
-SECRETS = ("identity", "noise.key", "psk", "admin.token")
+SECRETS = ("identity", "noise.key", "psk", "admin.token", "readonly.token")
 
 
 def contents(directory):

@@ -35,8 +35,8 @@ class Start(mesh.MeshCase):
         a.publish("some/channel", ["x"])
         a.terminate()
         self.assertLessEqual({path.name for path in a.dir.iterdir()},
-                             {"node.yaml", "identity", "noise.key", "psk", "admin.token", "peers.yaml", "redex", "redex-from",
-                              "lock"})
+                             {"node.yaml", "identity", "noise.key", "psk", "admin.token", "readonly.token", "peers.yaml",
+                              "redex", "redex-from", "lock"})
 
     def test_second_node_in_one_directory(self):
         a = self.node("a")
@@ -285,6 +285,27 @@ class Endpoint(mesh.MeshCase):
         self.assertIn("0644", self.status(url, token, status=2))
         self.assertIn("NET_MESH_ENDPOINT", self.status(status=2))
 
+    def test_a_token_that_may_only_read(self):
+        a = self.node("a")
+        a.start()
+        env = {"NET_MESH_ENDPOINT": f"http://{a.admin}", "NET_MESH_TOKEN_FILE": str(a.dir / "readonly.token")}
+        a.publish("x", ["1"])
+        self.assertEqual(mesh.run("tail", "x", "--raw", env=env).stdout, b"1\n")
+        for command in (("status",), ("metrics",), ("peer", "ls"), ("channel", "ls")):
+            mesh.run(*command, env=env)
+        for command in (("publish", "x"), ("shutdown",), ("peer", "rm", "b"), ("subscribe", "x", "--from", "0x1")):
+            error = mesh.run(*command, env=env, stdin=b"2\n", status=6).stderr.decode()
+            self.assertIn("this token may only read", error, command)
+        self.assertEqual(a.channel("x")["next_seq"], 1)
+
+    def test_a_directory_without_a_readonly_token(self):
+        a = self.node("a")
+        (a.dir / "readonly.token").rename(self.dir / "token")
+        a.start()
+        url = f"http://{a.admin}"
+        self.assertEqual(self.status(url, a.dir / "admin.token"), a.node_id)
+        self.assertIn("refuses the token", self.status(url, self.dir / "token", status=6))
+
     def test_unreachable(self):
         a = self.node("a")
         self.assertIn(a.admin, self.status(a.dir, status=6))
@@ -328,7 +349,7 @@ class Secrets(mesh.MeshCase):
         text = str(said)
         for node in (a, b, stranger):
             self.assertIn(node.node_id, text)
-            for name in ("identity", "noise.key", "psk", "admin.token"):
+            for name in ("identity", "noise.key", "psk", "admin.token", "readonly.token"):
                 secret = (node.dir / name).read_text().strip()
                 self.assertEqual(len(secret), 64)
                 for part in (secret[:16], secret[-16:], str(bytes.fromhex(secret))[2:-1]):

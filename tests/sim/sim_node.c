@@ -25,9 +25,12 @@ static struct peers_file copy_peers(const struct mesh_node *m)
 static void *create(void *ctx, struct io *const *ios, unsigned shards)
 {
     struct mesh_node *m = ctx;
+    struct config read = m->config;
+    read.shards = 0; /* as a node.yaml that leaves it to the machine */
     struct node_options options = {
         .dir = DIR,
         .config = &m->config,
+        .read = &read,
         .secrets = &m->secrets,
         .peers = copy_peers(m),
         .socket_buffer = 4 << 20,

@@ -144,6 +144,7 @@ void fake_node_start(struct fake_node *n, const struct fake_script *script)
     static const char yaml[] = "admin: {listen: \"unix:admin.sock\"}\n";
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     memset(n, 0, sizeof *n);
+    setenv("NET_MESH_CONFIG", "/nonexistent/config.toml", 0); /* no profiles of whoever runs the tests */
     n->script = *script;
     scratch_make(n->dir);
     free(scratch_file(n->dir, "node.yaml", yaml, sizeof yaml - 1, 0600));
@@ -202,6 +203,7 @@ static pid_t start(const char *program, const char *const *args, int in, int out
         dup2(out, STDOUT_FILENO);
         if (err >= 0)
             dup2(err, STDERR_FILENO);
+        setenv("TERM", "xterm", 0); /* a terminal, where there is one, has colours */
         execv(program, (char *const *)argv);
         _exit(126);
     }

@@ -80,6 +80,15 @@ def run(*arguments, stdin=b"", status=0, env=None, seconds=120, program=None):
     return done
 
 
+def help_of(command):
+    return run("help", *command.split()).stdout.decode()
+
+
+def commands():
+    """Every command there is: "init", "peer add", …"""
+    return [line[2:].split("  ")[0] for line in help_of("").split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+
+
 def namespaces_work():
     return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "--net", "true"], stderr=subprocess.DEVNULL,
                                                 check=False).returncode == 0
@@ -326,5 +335,6 @@ def main():
     for name in [name for name in os.environ if name.startswith("NET_MESH_")]:
         if name not in ("NET_MESH_E2E_LONG",):
             del os.environ[name]
+    os.environ["NET_MESH_CONFIG"] = "/nonexistent/config.toml"  # no profiles of whoever runs the tests
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     unittest.main(verbosity=2)

@@ -96,11 +96,13 @@ Test(admin_limits, after_a_refusal_the_body_is_read_over_for_a_while)
     cr_assert(world_closed(&w, client));
 }
 
+#define NODE "GET /v1/node HTTP/1.1\r\n" WORLD_HEAD "\r\n"
+
 Test(admin_limits, connections)
 {
     const char *heard;
     for (int i = 0; i < 8; i++)
-        expect_status(world_ask(&w, WORLD_HEALTHZ), 200);
+        expect_status(world_ask(&w, NODE), 200);
     heard = world_ask(&w, "");
     expect_error(heard, 503, "limit");
     cr_assert(world_closed(&w, 8));
@@ -112,10 +114,62 @@ Test(admin_limits, connections)
     expect_status(world_ask(&w, WORLD_HEALTHZ), 200);
 }
 
-Test(admin_limits, refused_connections_that_read_nothing_hold_nothing)
+/* Who shows no token cannot keep out who has one. */
+Test(admin_limits, strangers_make_room)
+{
+    int known = stream_connect(&w.stream);
+    world_say(&w, known, NODE);
+    for (int i = 1; i < 8; i++)
+        world_ask(&w, i % 2 ? "" : "GET /v1/node HT");
+    for (int i = 8; i < 12; i++)
+        expect_status(world_ask(&w, NODE), 200);
+    cr_assert_eq(admin_get_stats(w.admin)->evicted, 4);
+    cr_assert_eq(admin_get_stats(w.admin)->refused, 0);
+    cr_assert_eq(admin_get_stats(w.admin)->open, 8);
+    cr_assert(!world_closed(&w, known), "it has shown a token");
+    for (int i = 1; i < 8; i++)
+        cr_assert_eq(world_closed(&w, i), i < 5, "%d: the longest quiet go first", i);
+}
+
+Test(admin_limits, of_strangers_the_longest_quiet_goes)
 {
     for (int i = 0; i < 8; i++)
         world_ask(&w, WORLD_HEALTHZ);
+    for (int i = 0; i < 8; i++)
+        if (i != 5)
+            world_say(&w, i, WORLD_HEALTHZ);
+    world_ask(&w, WORLD_HEALTHZ);
+    for (int i = 0; i < 9; i++)
+        cr_assert_eq(world_closed(&w, i), i == 5, "%d", i);
+}
+
+/* An answer nobody takes, a body nobody sends: no reason to keep the place. */
+Test(admin_limits, a_stranger_makes_room_whatever_it_waits_for)
+{
+    for (int i = 0; i < 8; i++) {
+        int client = stream_connect(&w.stream);
+        w.stream.ends[client].room = 0;
+        world_say(&w, client,
+                  i % 2 ? WORLD_HEALTHZ WORLD_HEALTHZ : "POST /v1/peers HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    for (int i = 0; i < 8; i++)
+        expect_status(world_ask(&w, NODE), 200);
+    for (int i = 0; i < 8; i++)
+        cr_assert(world_closed(&w, i), "%d", i);
+    expect_error(world_ask(&w, ""), 503, "limit");
+}
+
+Test(admin_limits, who_has_shown_a_token_stays_known)
+{
+    for (int i = 0; i < 8; i++)
+        world_ask(&w, NODE WORLD_HEALTHZ); /* the last request has none */
+    expect_error(world_ask(&w, ""), 503, "limit");
+}
+
+Test(admin_limits, refused_connections_that_read_nothing_hold_nothing)
+{
+    for (int i = 0; i < 8; i++)
+        world_ask(&w, NODE);
     for (int i = 0; i < 20; i++) {
         int client = stream_connect(&w.stream);
         w.stream.ends[client].room = 0;

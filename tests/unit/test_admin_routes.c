@@ -218,11 +218,14 @@ Test(admin_routes, channels)
     w.node.channel_count = 3;
     get("/v1/channels");
     expect(200, "[{\"channel\":\"a/b\",\"origin\":\"self\",\"origin_name\":null,\"log\":\"disk\",\"first_seq\":5,"
-                "\"next_seq\":18446744073709551615,\"bytes\":77,\"subscribers\":2,\"error\":null},"
+                "\"next_seq\":18446744073709551615,\"bytes\":77,\"appended_events\":0,\"appended_bytes\":0,"
+                "\"subscribers\":2,\"error\":null},"
                 "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\",\"log\":\"memory\","
-                "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"subscribers\":0,\"error\":\"poisoned\"},"
+                "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
+                "0,\"error\":\"poisoned\"},"
                 "{\"channel\":\"c\",\"origin\":\"0x000000000000000d\",\"origin_name\":null,\"log\":\"none\","
-                "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"subscribers\":0,\"error\":null}]\n");
+                "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
+                "0,\"error\":null}]\n");
 }
 
 Test(admin_routes, subscriptions)

@@ -42,6 +42,7 @@ static const char *const requests[] = {
     "GET /v1/nothing HTTP/1.1\r\nContent-Length: 5\r\n" WORLD_HEAD "\r\n",
     "POST /v1/shutdown HTTP/1.1\r\n" WORLD_HEAD "\r\n",
     "bad",
+    "POST /v1/reload HTTP/1.1\r\n" WORLD_HEAD "\r\n",
 };
 
 enum { REQUESTS = sizeof requests / sizeof requests[0] };

@@ -18,6 +18,9 @@ static void set_up(void)
     cr_assert_eq(chdir(base), 0);
     unsetenv("NET_MESH_ENDPOINT");
     unsetenv("NET_MESH_TOKEN_FILE");
+    setenv("NET_MESH_CONFIG", "none.toml", 1);
+    unsetenv("NET_MESH_PROFILE");
+    unsetenv("NET_MESH_LOG");
     unsetenv("NO_COLOR");
 }
 
@@ -201,6 +204,19 @@ Test(cli_args, init_and_info)
     free(key);
     json_object_put(o);
     cli_run_free(&init);
+}
+
+/* A slip of the pen must not strew keys among other things. */
+Test(cli_args, init_wants_a_place_of_its_own)
+{
+    expect_part(CLI("init", "/"), 2, "", "net-mesh: /: is neither empty nor a node's directory");
+    cr_assert_eq(mkdir("full", 0700), 0);
+    free(scratch_file("full", "thesis", "", 0, 0600));
+    expect_part(CLI("init", "full"), 2, "", "net-mesh: full: is neither empty nor a node's directory; give a new");
+    expect_part(CLI("init", "full", "--force"), 2, "", "net-mesh: full: is neither empty");
+    cr_expect_eq(system("test \"$(ls full)\" = thesis"), 0);
+    cr_assert_eq(system("mkdir -p disk/lost+found"), 0);
+    expect_part(CLI("init", "disk"), 0, "node_id", "");
 }
 
 /* identity.md 2.2 and RFC 7748 6.1: seeds and keys with known public halves. */

@@ -101,7 +101,7 @@ Test(cli_requests, lists_and_status)
     expect(CLI("status", "--output", "table"), HEAD("GET", "/v1/node") "\r\n", 0,
            "node_id         0x1\nsecurity.peers  any\n", "");
     start("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n5\r\n\":[1]\r\n1\r\n}\r\n0\r\n\r\n");
-    expect(CLI("status", "--output", "yaml"), HEAD("GET", "/v1/node") "\r\n", 0, "a:\n  - 1\n", "");
+    expect(CLI("status", "--output", "yaml"), HEAD("GET", "/v1/node") "\r\n", 0, "a:\n- 1\n", "");
 }
 
 Test(cli_requests, metrics_are_passed_on)

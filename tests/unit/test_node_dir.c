@@ -77,7 +77,7 @@ static unsigned entries(const char *dir)
 
 Test(node_dir, holds_what_the_issue_lists)
 {
-    static const char *const secrets[] = {"n/identity", "n/noise.key", "n/psk", "n/admin.token"};
+    static const char *const secrets[] = {"n/identity", "n/noise.key", "n/psk", "n/admin.token", "n/readonly.token"};
     struct config_error e;
     struct config c;
     struct node_secrets s;
@@ -85,7 +85,7 @@ Test(node_dir, holds_what_the_issue_lists)
     char text[256];
     cr_assert_eq(create(path("n"), NULL, false, &e), NET_OK, "%s", e.text);
     cr_expect(stat(path("n"), &st) == 0 && (st.st_mode & 0777) == 0700);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
         cr_expect(stat(path(secrets[i]), &st) == 0 && (st.st_mode & 0777) == 0600, "%s", secrets[i]);
         cr_expect_eq(read_file(path(secrets[i]), text, sizeof text), 65);
         cr_expect_eq(strspn(text, "0123456789abcdef"), 64);
@@ -93,10 +93,12 @@ Test(node_dir, holds_what_the_issue_lists)
     }
     cr_expect(stat(path("n/redex"), &st) == 0 && S_ISDIR(st.st_mode));
     cr_expect(stat(path("n/redex-from"), &st) == 0 && S_ISDIR(st.st_mode));
-    cr_expect_eq(entries(path("n")), 7);
+    cr_expect_eq(entries(path("n")), 8);
     cr_expect_eq(config_load(path("n"), NULL, 0, &c, &e), NET_OK, "%s", e.text);
     cr_expect_eq(node_dir_load_secrets(path("n"), &s, &e), NET_OK, "%s", e.text);
-    cr_expect_eq(strlen(s.admin_token), 64);
+    cr_expect_eq(strlen(s.tokens.admin), 64);
+    cr_expect_eq(strlen(s.tokens.readonly), 64);
+    cr_expect_str_neq(s.tokens.admin, s.tokens.readonly);
     cr_expect(memcmp(s.seed, s.psk, 32) != 0 && memcmp(s.seed, s.static_secret, 32) != 0);
     struct crypto *crypto;
     struct identity id;
@@ -123,7 +125,7 @@ Test(node_dir, keys_are_never_replaced)
     cr_expect_str_eq(before, after);
     read_file(path("n/node.yaml"), yaml, sizeof yaml);
     cr_expect_eq(strncmp(yaml, "# net-mesh node configuration", 29), 0);
-    cr_expect_eq(entries(path("n")), 7, "nothing is left beside the files");
+    cr_expect_eq(entries(path("n")), 8, "nothing is left beside the files");
 
     cr_assert_eq(unlink(path("n/psk")), 0);
     cr_expect_eq(create(path("n"), NULL, true, &e), NET_OK);
@@ -144,7 +146,7 @@ Test(node_dir, an_existing_directory_that_is_no_node_is_used)
     struct config_error e;
     cr_assert_eq(mkdir(path("n"), 0700), 0);
     cr_expect_eq(create(path("n"), NULL, true, &e), NET_OK, "%s", e.text);
-    cr_expect_eq(entries(path("n")), 7);
+    cr_expect_eq(entries(path("n")), 8);
 }
 
 Test(node_dir, psk_of_another_node)
@@ -248,4 +250,24 @@ Test(node_dir, missing_node_yaml)
     struct config c;
     cr_expect_eq(config_load(path("none"), NULL, 0, &c, &e), NET_ERR_NOT_FOUND);
     cr_expect_not_null(strstr(e.text, "/none/node.yaml: cannot open: No such file or directory"));
+}
+
+/* A directory made before there were two, or whose owner removed it. */
+Test(node_dir, a_readonly_token_may_be_missing_but_not_exposed)
+{
+    struct config_error e;
+    struct node_tokens t;
+    struct node_secrets s;
+    cr_assert_eq(create(path("n"), NULL, false, &e), NET_OK, "%s", e.text);
+    cr_assert_eq(chmod(path("n/readonly.token"), 0640), 0);
+    cr_expect_eq(node_dir_load_tokens(path("n"), &t, &e), NET_ERR_INVALID);
+    cr_expect_not_null(strstr(e.text, "readonly.token"));
+    cr_assert_eq(unlink(path("n/readonly.token")), 0);
+    cr_expect_eq(node_dir_load_tokens(path("n"), &t, &e), NET_OK, "%s", e.text);
+    cr_expect_eq(strlen(t.admin), 64);
+    cr_expect_str_empty(t.readonly);
+    cr_expect_eq(node_dir_load_secrets(path("n"), &s, &e), NET_OK, "%s", e.text);
+    cr_expect_str_eq(s.tokens.admin, t.admin);
+    cr_assert_eq(unlink(path("n/admin.token")), 0);
+    cr_expect_eq(node_dir_load_tokens(path("n"), &t, &e), NET_ERR_NOT_FOUND);
 }

@@ -25,6 +25,7 @@ void fake_node_init(struct node *n)
     n->room = UINT32_MAX;
     n->next_seq = 1;
     list_init(&n->requests);
+    list_init(&n->reloads);
     list_init(&n->lists);
     list_init(&n->lookups);
     list_init(&n->publishers);
@@ -40,8 +41,8 @@ void fake_node_add(struct node *n, struct fake_event e)
 
 bool fake_node_idle(const struct node *n)
 {
-    return list_empty(&n->requests) && list_empty(&n->lists) && list_empty(&n->lookups) && list_empty(&n->publishers) &&
-           list_empty(&n->tails);
+    return list_empty(&n->requests) && list_empty(&n->reloads) && list_empty(&n->lists) && list_empty(&n->lookups) &&
+           list_empty(&n->publishers) && list_empty(&n->tails);
 }
 
 void fake_node_deinit(struct node *n)
@@ -127,20 +128,97 @@ void node_request_cancel(struct node *n, struct control_request *r)
     unlink_asked(n, &r->link);
 }
 
+void node_reload(struct node *n, struct reload_request *r)
+{
+    snprintf(n->asked, sizeof n->asked, "reload");
+    list_push_back(&n->reloads, &r->link);
+}
+
+void node_reload_cancel(struct node *n, struct reload_request *r)
+{
+    unlink_asked(n, &r->link);
+}
+
+void node_each_setting(struct node *n, void (*row)(void *, const struct config_row *), void *ctx)
+{
+    for (size_t i = 0; i < n->setting_count; i++)
+        row(ctx, &n->settings[i]);
+}
+
 void node_each_subscription(struct node *n, void (*row)(void *, const struct subscription_row *), void *ctx)
 {
     for (size_t i = 0; i < n->subscription_count; i++)
         row(ctx, &n->subscriptions[i]);
 }
 
-void node_list_channels(struct node *n, struct channel_list *l)
+static void list_channels(struct listing *base, const void *body)
 {
-    list_push_back(&n->lists, &l->node.link);
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct channel_list *l = container_of(base, struct channel_list, node);
+    for (size_t i = 0; i < n->channel_count; i++)
+        l->row(l, &n->channels[i]);
+    l->done(l);
 }
 
-void node_list_channels_cancel(struct node *n, struct channel_list *l)
+static void list_sessions(struct listing *base, const void *body)
 {
-    unlink_asked(n, &l->node.link);
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct session_list *l = container_of(base, struct session_list, node);
+    for (size_t i = 0; i < n->session_count; i++)
+        l->row(l, &n->sessions[i]);
+    l->done(l);
+}
+
+static void list_subscribers(struct listing *base, const void *body)
+{
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct subscriber_list *l = container_of(base, struct subscriber_list, node);
+    for (size_t i = 0; i < n->subscriber_count; i++)
+        l->row(l, &n->subscribers[i]);
+    l->done(l);
+}
+
+/* `answer` gets the node and gives all rows and the end. */
+static void start_list(struct node *n, struct listing *l, void (*answer)(struct listing *, const void *))
+{
+    *l = (struct listing){.row = answer};
+    list_push_back(&n->lists, &l->link);
+}
+
+void node_list_channels(struct node *n, struct channel_list *l)
+{
+    start_list(n, &l->node, list_channels);
+}
+
+void node_list_sessions(struct node *n, struct session_list *l)
+{
+    start_list(n, &l->node, list_sessions);
+}
+
+void node_list_subscribers(struct node *n, struct subscriber_list *l)
+{
+    start_list(n, &l->node, list_subscribers);
+}
+
+void node_list_cancel(struct node *n, struct listing *l)
+{
+    unlink_asked(n, &l->link);
+}
+
+void node_each_shard(struct node *n, void (*row)(void *, const struct shard_row *), void *ctx)
+{
+    for (size_t i = 0; i < n->shard_count; i++)
+        row(ctx, &n->shards[i]);
+}
+
+enum config_level node_log_level(const struct node *n)
+{
+    return n->log_level;
+}
+
+void node_set_log_level(struct node *n, enum config_level level)
+{
+    n->log_level = level;
 }
 
 int node_publish_open(struct node *n, struct publisher *p, const struct channel_name *c, bool durable)
@@ -265,15 +343,23 @@ static bool answer_request(struct node *n)
     return true;
 }
 
+static bool answer_reload(struct node *n)
+{
+    struct list *l = list_pop(&n->reloads);
+    if (!l)
+        return false;
+    struct reload_request *r = container_of(l, struct reload_request, link);
+    r->done(r, n->err, n->message, n->err ? NULL : &n->changes);
+    return true;
+}
+
 static bool answer_list(struct node *n)
 {
     struct list *l = list_pop(&n->lists);
     if (!l)
         return false;
-    struct channel_list *list = container_of(l, struct channel_list, node.link);
-    for (size_t i = 0; i < n->channel_count; i++)
-        list->row(list, &n->channels[i]);
-    list->done(list);
+    struct listing *list = container_of(l, struct listing, link);
+    list->row(list, n);
     return true;
 }
 
@@ -346,5 +432,6 @@ bool fake_node_turn(struct node *n)
 {
     if (n->hold)
         return false;
-    return answer_request(n) || answer_list(n) || answer_lookup(n) || turn_publisher(n) || turn_tail(n);
+    return answer_request(n) || answer_reload(n) || answer_list(n) || answer_lookup(n) || turn_publisher(n) ||
+           turn_tail(n);
 }

@@ -26,6 +26,13 @@ struct node {
     size_t peer_count;
     struct channel_row channels[FAKE_ROWS];
     size_t channel_count;
+    struct shard_row shards[FAKE_ROWS];
+    size_t shard_count;
+    struct session_row sessions[FAKE_ROWS];
+    size_t session_count;
+    struct subscriber_row subscribers[FAKE_ROWS];
+    size_t subscriber_count;
+    enum config_level log_level;
     struct subscription_row subscriptions[FAKE_ROWS];
     size_t subscription_count;
     const char *metrics;
@@ -35,7 +42,10 @@ struct node {
     const char *message;
     char asked[512];
     struct peer_entry added;
-    struct list requests, lists, lookups, publishers, tails;
+    struct config_changes changes; /* of a reload */
+    const struct config_row *settings;
+    size_t setting_count;
+    struct list requests, reloads, lists, lookups, publishers, tails;
     unsigned cancels, shutdowns;
 
     /* Publishing: frames taken. */

@@ -15,7 +15,8 @@ void world_init(struct world *w)
 
 void world_start(struct world *w)
 {
-    int err = admin_init(&w->admin, &w->stream.io, &w->node, &w->node.config, WORLD_TOKEN);
+    static const struct node_tokens tokens = {WORLD_TOKEN, WORLD_READONLY};
+    int err = admin_init(&w->admin, &w->stream.io, &w->node, &w->node.config, &tokens);
     assert(err == 0);
     world_run(w);
 }

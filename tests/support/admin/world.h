@@ -7,6 +7,7 @@
 #include "tests/support/admin/io_stream.h"
 
 #define WORLD_TOKEN "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define WORLD_READONLY "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
 /* The lines every authorised request has. */
 #define WORLD_HEAD "Host: 127.0.0.1:20038\r\nAuthorization: Bearer " WORLD_TOKEN "\r\n"
 /* A whole request that needs no authority. */

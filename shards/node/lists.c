@@ -1,0 +1,153 @@
+/* Lists of what all shards know, asked of each by message: logs, sessions, subscribers; and which logs share a
+ * channel's name. */
+#include "shards/node/contacts.h"
+#include "shards/node/mailbox.h"
+
+static void start(struct node *node, struct listing *l, enum list_kind kind)
+{
+    struct contacts *cs = node->shards[0]->contacts;
+    l->id = ++cs->next_id;
+    l->waiting = node->shard_count;
+    list_push_back(&cs->lists, &l->link);
+    for (unsigned i = 0; i < node->shard_count; i++)
+        mailbox_send(node->shards[0], i, MSG_LIST, (uint16_t)kind, l->id, NULL, 0);
+}
+
+static struct listing *find(struct contacts *cs, uint64_t id)
+{
+    for (struct list *n = cs->lists.next; n != &cs->lists; n = n->next) {
+        struct listing *l = container_of(n, struct listing, link);
+        if (l->id == id)
+            return l;
+    }
+    return NULL;
+}
+
+void contacts_on_list_row(struct shard *s, uint64_t request, const void *body)
+{
+    struct listing *l = find(s->contacts, request);
+    if (l) /* else its client went away */
+        l->row(l, body);
+}
+
+void contacts_on_list_end(struct shard *s, uint64_t request)
+{
+    struct listing *l = find(s->contacts, request);
+    if (!l || --l->waiting)
+        return;
+    list_remove(&l->link);
+    l->done(l);
+}
+
+void node_list_cancel(struct node *node, struct listing *l)
+{
+    (void)node;
+    list_remove(&l->link);
+}
+
+/* ---- channels ---- */
+
+static void on_channel(struct listing *base, const void *body)
+{
+    struct channel_list *l = container_of(base, struct channel_list, node);
+    const struct msg_list_row *m = body;
+    struct channel_row row = {
+        .channel = m->channel.text,
+        .self = m->origin == 0,
+        .origin = m->origin,
+        .log = m->log,
+        .first_seq = m->first_seq,
+        .next_seq = m->next_seq,
+        .bytes = m->bytes,
+        .appended_events = m->appended_events,
+        .appended_bytes = m->appended_bytes,
+        .subscribers = m->subscribers,
+        .exists = m->exists,
+        .error = m->error,
+    };
+    l->row(l, &row);
+}
+
+static void on_channels_end(struct listing *base)
+{
+    struct channel_list *l = container_of(base, struct channel_list, node);
+    l->done(l);
+}
+
+void node_list_channels(struct node *node, struct channel_list *l)
+{
+    l->node = (struct listing){.row = on_channel, .done = on_channels_end};
+    start(node, &l->node, LIST_CHANNELS);
+}
+
+/* ---- sessions ---- */
+
+static void on_session(struct listing *base, const void *body)
+{
+    struct session_list *l = container_of(base, struct session_list, node);
+    l->row(l, body);
+}
+
+static void on_sessions_end(struct listing *base)
+{
+    struct session_list *l = container_of(base, struct session_list, node);
+    l->done(l);
+}
+
+void node_list_sessions(struct node *node, struct session_list *l)
+{
+    l->node = (struct listing){.row = on_session, .done = on_sessions_end};
+    start(node, &l->node, LIST_SESSIONS);
+}
+
+/* ---- subscribers ---- */
+
+static void on_subscriber(struct listing *base, const void *body)
+{
+    struct subscriber_list *l = container_of(base, struct subscriber_list, node);
+    l->row(l, body);
+}
+
+static void on_subscribers_end(struct listing *base)
+{
+    struct subscriber_list *l = container_of(base, struct subscriber_list, node);
+    l->done(l);
+}
+
+void node_list_subscribers(struct node *node, struct subscriber_list *l)
+{
+    l->node = (struct listing){.row = on_subscriber, .done = on_subscribers_end};
+    start(node, &l->node, LIST_SUBSCRIBERS);
+}
+
+/* ---- origins ---- */
+
+static void on_lookup_row(struct channel_list *l, const struct channel_row *row)
+{
+    struct origin_lookup *k = container_of(l, struct origin_lookup, node.list);
+    if (!row->exists || strcmp(row->channel, k->node.channel.text) != 0)
+        return;
+    k->node.found++;
+    k->node.self = row->self;
+    k->node.origin = row->origin;
+}
+
+static void on_lookup_done(struct channel_list *l)
+{
+    struct origin_lookup *k = container_of(l, struct origin_lookup, node.list);
+    k->done(k, k->node.found > 2 ? 2 : (int)k->node.found, k->node.self, k->node.origin);
+}
+
+void node_find_origins(struct node *node, const struct channel_name *channel, struct origin_lookup *k)
+{
+    k->node.channel = *channel;
+    k->node.found = 0;
+    k->node.list.row = on_lookup_row;
+    k->node.list.done = on_lookup_done;
+    node_list_channels(node, &k->node.list);
+}
+
+void node_find_origins_cancel(struct node *node, struct origin_lookup *k)
+{
+    node_list_cancel(node, &k->node.list.node);
+}
