@@ -35,9 +35,11 @@ enum cli_option {
     OPTION_PSK_FILE,
     OPTION_SET,
     OPTION_FORCE,
+    OPTION_EFFECTIVE,
     OPTION_ADDR,
     OPTION_NODE_ID,
     OPTION_PUBLIC_KEY,
+    OPTION_INFO,
     OPTION_COMPAT,
     OPTION_MODE,
     OPTION_BINARY,
@@ -51,6 +53,10 @@ enum cli_option {
     OPTION_INTERVAL,
     OPTION_ONCE,
     OPTION_SORT,
+    OPTION_DURATION,
+    OPTION_SIZE,
+    OPTION_DIR,
+    OPTION_QUICK,
     OPTION_TOTAL,
 };
 
@@ -106,6 +112,9 @@ void cli_say(const struct cli_args *, enum cli_level, const char *format, ...) _
 void cli_plain(FILE *, const char *text, size_t len);
 /* Columns that `text` (UTF-8) takes on a terminal. */
 int cli_width(const char *text, size_t len);
+
+/* Columns of the terminal `fd`; 0: it is none, or does not say. */
+int cli_terminal_width(int fd);
 
 enum cli_style { STYLE_NONE, STYLE_GOOD, STYLE_WARNING, STYLE_BAD, STYLE_HEADING };
 /* Whether what goes to descriptor `fd` is coloured: a terminal that has colours, and no NO_COLOR. --no-color sets
@@ -172,9 +181,13 @@ int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);
 int command_top(const struct cli_args *);
 int command_shutdown(const struct cli_args *);
+int command_config_check(const struct cli_args *);
+int command_config_show(const struct cli_args *);
+int command_reload(const struct cli_args *);
 int command_doctor(const struct cli_args *);
 int command_completion(const struct cli_args *);
 int command_man(const struct cli_args *);
+int command_bench(const struct cli_args *);
 int command_version(const struct cli_args *);
 int command_help(const struct cli_args *);
 

@@ -1,9 +1,11 @@
 /* publish: files or stdin, cut into events here and streamed to the node, until it has all or refuses one. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cli/client.h"
@@ -25,6 +27,7 @@ struct publish {
     struct source *sources;
     size_t source_count;
     bool chunked;       /* a chunk was sent: its CR LF is due */
+    bool interrupted;   /* Ctrl-C while waiting for input: there is no more */
     char problem[1024]; /* what is wrong with the input; "" nothing */
     uint8_t input[READ_SIZE];
 };
@@ -81,21 +84,44 @@ static void input_problem(struct publish *p, const struct source *s, enum framin
                  (unsigned long long)number);
 }
 
-/* Returns when there is input, sending what is ready before it sleeps, or when the node answers early. */
-static enum http_result wait_for_input(struct publish *p, int fd)
+/* Sleeps until there is input, an early answer, or Ctrl-C, which ends the input as its end would. */
+static enum http_result sleep_for_input(struct publish *p, int fd, int signals)
 {
-    struct pollfd both[2] = {{.fd = fd, .events = POLLIN}, {.fd = p->client.http.fd, .events = POLLIN}};
-    if (poll(both, 1, 0) != 0)
-        return HTTP_DONE;
-    enum http_result result = send_frames(p);
-    while (result == HTTP_DONE) {
-        int n = poll(both, 2, p->progress.on ? 200 : HTTP_FOREVER);
-        if (n > 0 && both[1].revents)
+    struct pollfd all[3] = {
+        {.fd = fd, .events = POLLIN}, {.fd = p->client.http.fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    for (;;) {
+        int n = poll(all, 3, p->progress.on ? 200 : HTTP_FOREVER);
+        if (n > 0 && all[2].revents) {
+            struct signalfd_siginfo info;
+            p->interrupted = read(signals, &info, sizeof info) == sizeof info;
+            return HTTP_DONE;
+        }
+        if (n > 0 && all[1].revents)
             return HTTP_ANSWERED;
         if (n > 0 || (n < 0 && errno != EINTR))
             return HTTP_DONE; /* a poll that fails leaves the error to read() */
         progress_show(&p->progress, p->framing.events, p->framing.bytes);
     }
+}
+
+/* Returns when there is input, sending what is ready before it sleeps, or when the node answers early. SIGINT is held
+ * back only while we sleep: at work, it kills. */
+static enum http_result wait_for_input(struct publish *p, int fd)
+{
+    struct pollfd input = {.fd = fd, .events = POLLIN};
+    sigset_t interrupt, before;
+    if (poll(&input, 1, 0) != 0)
+        return HTTP_DONE;
+    enum http_result result = send_frames(p);
+    if (result != HTTP_DONE)
+        return result;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    int signals = signalfd(-1, &interrupt, SFD_CLOEXEC);
+    result = sleep_for_input(p, fd, signals); /* without a descriptor for it, Ctrl-C waits for input */
+    close(signals);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     return result;
 }
 
@@ -105,7 +131,7 @@ static enum http_result send_file(struct publish *p, struct source *s, int fd)
     p->framing.offset = 0;
     for (;;) {
         enum http_result result = wait_for_input(p, fd);
-        if (result != HTTP_DONE)
+        if (result != HTTP_DONE || p->interrupted)
             return result;
         ssize_t n = read(fd, p->input, sizeof p->input);
         if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -201,7 +227,7 @@ static enum http_result converse(struct publish *p, const char *target)
     struct http *h = &p->client.http;
     enum http_result result = client_send_head(&p->client, "POST", target, "application/octet-stream", HTTP_CHUNKED);
     h->stall_ns = p->client.args->timeout_ns;
-    for (size_t i = 0; result == HTTP_DONE && !p->problem[0] && i < p->source_count; i++)
+    for (size_t i = 0; result == HTTP_DONE && !p->problem[0] && !p->interrupted && i < p->source_count; i++)
         result = send_source(p, &p->sources[i]);
     if (result == HTTP_DONE)
         result = send_end(p);

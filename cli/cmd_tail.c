@@ -1,4 +1,5 @@
 /* tail: the events of a log on stdout. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +22,12 @@ static void on_interrupt(int signal_number)
 static int make_target(const struct cli_args *args, char target[TARGET_MAX])
 {
     const char *start = args->value[OPTION_START], *count = args->value[OPTION_COUNT];
+    char sequence[24];
     uint64_t number;
-    if (start && strcmp(start, "earliest") != 0 && strcmp(start, "latest") != 0 &&
-        config_parse_number(start, &number) != NET_OK)
+    if (start && config_parse_id(start, &number) == NET_OK) {
+        snprintf(sequence, sizeof sequence, "%" PRIu64, number); /* 0x10 and 16 are the same, cli.md 2.2 */
+        start = sequence;
+    } else if (start && strcmp(start, "earliest") != 0 && strcmp(start, "latest") != 0)
         return cli_error(CLI_USAGE, "--start: found %.300s, allowed: earliest, latest or a sequence", start);
     if (count && config_parse_number(count, &number) != NET_OK)
         return cli_error(CLI_USAGE, "--count: found %.300s, allowed: a number", count);

@@ -1,5 +1,4 @@
 /* top: how the node is, again and again, on a whole screen; or once, as text or data. */
-#include <langinfo.h>
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
@@ -152,15 +151,15 @@ static void watch_node(struct top *t)
     }
 }
 
-static int show_screen(struct top *t, const struct cli_args *args)
+static int show_screen(struct top *t)
 {
     const struct http_watch nothing = {.fd = -1};
-    const char *no_color = getenv("NO_COLOR");
     int code = refresh_look(t, &nothing);
     if (code != CLI_OK)
         return cli_error((enum cli_exit)code, "%s", t->trouble);
     t->state.interactive = true;
-    if (top_screen_open(&t->screen, !cli_has(args, OPTION_NO_COLOR) && !(no_color && *no_color))) {
+    setlocale(LC_CTYPE, ""); /* curses has to know what characters the terminal takes */
+    if (top_screen_open(&t->screen, cli_colored(STDOUT_FILENO))) {
         top_screen_draw(&t->screen, &t->state, &t->look);
         watch_node(t);
     } else
@@ -188,15 +187,12 @@ int command_top(const struct cli_args *args)
     struct top *t = calloc(1, sizeof *t);
     if (!t)
         return cli_error(CLI_FAILURE, "out of memory");
-    setlocale(LC_CTYPE, ""); /* for the width of characters, and for curses */
-    if (cli_has(args, OPTION_ONCE) && strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
-        setlocale(LC_CTYPE, "C.UTF-8"); /* as everywhere on stdout */
     int code = check(args, t);
     if (code == CLI_OK)
         code = client_resolve(&t->client, args);
     t->state.endpoint = t->client.endpoint.shown;
     if (code == CLI_OK)
-        code = cli_has(args, OPTION_ONCE) ? show_once(t, args) : show_screen(t, args);
+        code = cli_has(args, OPTION_ONCE) ? show_once(t, args) : show_screen(t);
     client_close(&t->client);
     top_look_deinit(&t->look);
     free(t);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/client.h"
+#include "cli/top_table.h"
 #include "shards/config/config.h"
 
 enum { ASK_NS = 500000000 }; /* how long a node may take to say its names */
@@ -151,6 +152,16 @@ static void offer_starts(const struct line *l)
     offer_words(l, "earliest latest");
 }
 
+static void offer_columns(const struct line *l)
+{
+    for (unsigned p = 0; p < TOP_PANES; p++)
+        for (unsigned c = 0; c < top_panes[p].count; c++) {
+            char name[64];
+            int len = snprintf(name, sizeof name, "%s.%s", top_panes[p].key, top_panes[p].columns[c].key);
+            offer(l, name, (size_t)len, "");
+        }
+}
+
 static void offer_files(const struct line *l)
 {
     (void)l;
@@ -213,9 +224,9 @@ static const struct {
     const char *name;
     void (*offer)(const struct line *);
 } kinds[] = {
-    {"FORMAT", offer_formats},   {"WHERE", offer_starts},   {"DIR", offer_directories},
-    {"FILE", offer_files},       {"F", offer_files},        {"PEER", offer_peers},
-    {"CHANNEL", offer_channels}, {"KEY=VALUE", offer_keys}, {"COMMAND", offer_commands},
+    {"FORMAT", offer_formats},   {"WHERE", offer_starts},   {"DIR", offer_directories},  {"FILE", offer_files},
+    {"F", offer_files},          {"PEER", offer_peers},     {"CHANNEL", offer_channels}, {"KEY=VALUE", offer_keys},
+    {"COMMAND", offer_commands}, {"COLUMN", offer_columns},
 };
 
 /* One alternative of an argument, as the tables write it: "PEER", "direct", "FILE...". */

@@ -25,9 +25,11 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_PSK_FILE] = {"psk-file", 0, "FILE", "take the mesh's psk from a file"},
     [OPTION_SET] = {"set", 0, "KEY=VALUE", "set a key of node.yaml; may be repeated"},
     [OPTION_FORCE] = {"force", 0, NULL, "rewrite node.yaml of a node that exists; never its keys or logs"},
+    [OPTION_EFFECTIVE] = {"effective", 0, NULL, "what the running node has in use"},
     [OPTION_ADDR] = {"addr", 0, "A:P", "UDP address of the peer"},
     [OPTION_NODE_ID] = {"node-id", 0, "ID", "node id of the peer"},
     [OPTION_PUBLIC_KEY] = {"public-key", 0, "HEX", "public key of the peer, 64 hex digits"},
+    [OPTION_INFO] = {"info", 0, "FILE", "address, node id and key as the peer's `node info` printed them; - is stdin"},
     [OPTION_COMPAT] = {"compat", 0, "v0.19", "the peer is a net-mesh v0.19 node"},
     [OPTION_MODE] = {"mode", 0, "direct|routed", "how to reach a v0.19 peer (routed)"},
     [OPTION_BINARY] = {"binary", 0, NULL, "input is u32 little-endian length and bytes, again and again"},
@@ -41,6 +43,10 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_INTERVAL] = {"interval", 0, "DURATION", "how often to look at the node, 100ms to 1h (1s)"},
     [OPTION_ONCE] = {"once", 0, NULL, "look for one interval, print it and end; needs no terminal"},
     [OPTION_SORT] = {"sort", 0, "COLUMN", "sort by this column, as in events_per_s or peers.rtt_us"},
+    [OPTION_DURATION] = {"duration", 0, "TIME", "how long each figure is measured (5s)"},
+    [OPTION_SIZE] = {"size", 0, "N[,N]...", "bytes of an event (64,256,1024,4096)"},
+    [OPTION_DIR] = {"dir", 0, "DIR", "where to store: a directory on the disk to test (TMPDIR, /var/tmp)"},
+    [OPTION_QUICK] = {"quick", 0, NULL, "half a second a figure, and two sizes"},
 };
 
 enum cli_option cli_find_option(const char *name, size_t len)

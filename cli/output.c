@@ -101,10 +101,13 @@ static bool put_value(FILE *out, enum output_format format, struct json_object *
         ok = output_yaml(out, value, false);
         break;
     case OUTPUT_TABLE:
-        table_print(out, value, TABLE_ALIGNED | (cli_colored(STDOUT_FILENO) ? TABLE_COLORED : 0));
+        table_print(out, value,
+                    &(struct table_style){.aligned = true,
+                                          .colored = cli_colored(STDOUT_FILENO),
+                                          .width = cli_terminal_width(STDOUT_FILENO)});
         break;
     case OUTPUT_TEXT:
-        table_print(out, value, 0);
+        table_print(out, value, &(struct table_style){.aligned = false});
         break;
     default:
         put_json(out, value, 0);

@@ -2,9 +2,9 @@
 #include "cli/progress.h"
 
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
 #include "cli/http.h"
 
 enum { REDRAW_NS = 200000000 };
@@ -13,13 +13,6 @@ void progress_init(struct progress *p, bool quiet)
 {
     uint64_t now = http_now();
     *p = (struct progress){.on = !quiet && isatty(STDERR_FILENO), .started = now, .next = now + REDRAW_NS};
-}
-
-/* Columns of the line; one that wrapped could not be taken back. */
-static int room(void)
-{
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
 }
 
 void progress_show(struct progress *p, uint64_t events, uint64_t bytes)
@@ -33,7 +26,8 @@ void progress_show(struct progress *p, uint64_t events, uint64_t bytes)
     double seconds = (double)(now - p->started) / 1e9;
     snprintf(text, sizeof text, "%.1f MB, %llu events, %.0f events/s", (double)bytes / 1e6, (unsigned long long)events,
              (double)events / seconds);
-    fprintf(stderr, "\r%.*s\033[K", room(), text);
+    int width = cli_terminal_width(STDERR_FILENO); /* a line that wrapped could not be taken back */
+    fprintf(stderr, "\r%.*s\033[K", width > 1 ? width - 1 : 79, text);
     p->next = now + REDRAW_NS;
     p->shown = true;
 }

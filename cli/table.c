@@ -7,11 +7,18 @@
 
 #include "cli/cli.h"
 
-enum { COLUMNS_MAX = 32 };
+enum { COLUMNS_MAX = 48, DEPTH_MAX = 4, NAME_MAX_LEN = 128 };
 
 struct column {
-    const char *key;
+    const char *path[DEPTH_MAX]; /* keys, from the row's own on */
+    size_t depth;
+    char name[NAME_MAX_LEN]; /* "ring.used" */
     int width;
+};
+
+struct columns {
+    struct column column[COLUMNS_MAX];
+    size_t count;
 };
 
 /* A cell's text: lists with commas, null as "-". */
@@ -66,13 +73,13 @@ static enum cli_style style_of(const char *key, struct json_object *value)
     return STYLE_NONE;
 }
 
-static void put_cell(FILE *out, const char *key, struct json_object *value, unsigned flags)
+static void put_cell(FILE *out, const char *key, struct json_object *value, const struct table_style *style)
 {
-    enum cli_style style = flags & TABLE_COLORED ? style_of(key, value) : STYLE_NONE;
-    if (style != STYLE_NONE)
-        fputs(cli_style_code(style), out);
+    enum cli_style look = style->colored ? style_of(key, value) : STYLE_NONE;
+    if (look != STYLE_NONE)
+        fputs(cli_style_code(look), out);
     put_text(out, value);
-    if (style != STYLE_NONE)
+    if (look != STYLE_NONE)
         fputs(cli_style_code(STYLE_NONE), out);
 }
 
@@ -81,80 +88,112 @@ static void put_padding(FILE *out, int n)
     fprintf(out, "%*s", n, "");
 }
 
-static size_t columns_of(struct json_object *list, struct column columns[COLUMNS_MAX])
+/* ---- a list of objects ---- */
+
+static struct json_object *value_at(struct json_object *row, const struct column *c)
 {
-    size_t n = 0;
-    json_object_object_foreach(json_object_array_get_idx(list, 0), key, first)
-    {
-        (void)first;
-        if (n == COLUMNS_MAX)
-            break;
-        columns[n] = (struct column){key, (int)strlen(key)};
-        for (size_t i = 0; i < json_object_array_length(list); i++) {
-            int width = width_of(json_object_object_get(json_object_array_get_idx(list, i), key));
-            columns[n].width = width > columns[n].width ? width : columns[n].width;
-        }
-        n++;
-    }
-    return n;
+    for (size_t i = 0; i < c->depth; i++)
+        row = json_object_is_type(row, json_type_object) ? json_object_object_get(row, c->path[i]) : NULL;
+    return row;
 }
 
-static void put_header(FILE *out, const struct column *columns, size_t n, unsigned flags)
+/* The keys of `object`, which stands in a row under the keys of `outer`. */
+static void add_columns(struct columns *cs, struct json_object *object, const struct column *outer)
 {
-    fputs(flags & TABLE_COLORED ? cli_style_code(STYLE_HEADING) : "", out);
-    for (size_t i = 0; i < n; i++) {
-        char name[256];
-        int len = snprintf(name, sizeof name, "%s", columns[i].key);
-        for (char *p = name; *p; p++)
-            *p = (char)toupper((unsigned char)*p);
-        cli_plain(out, name, strlen(name));
-        if (i + 1 < n)
-            put_padding(out, columns[i].width - len + 2);
-    }
-    fprintf(out, "%s\n", flags & TABLE_COLORED ? cli_style_code(STYLE_NONE) : "");
-}
-
-static void put_rows(FILE *out, struct json_object *list, unsigned flags)
-{
-    struct column columns[COLUMNS_MAX];
-    size_t n = columns_of(list, columns);
-    bool aligned = flags & TABLE_ALIGNED;
-    if (aligned)
-        put_header(out, columns, n, flags);
-    for (size_t row = 0; row < json_object_array_length(list); row++) {
-        for (size_t i = 0; i < n; i++) {
-            struct json_object *value = json_object_object_get(json_object_array_get_idx(list, row), columns[i].key);
-            put_cell(out, columns[i].key, value, flags);
-            if (i + 1 < n && aligned)
-                put_padding(out, columns[i].width - width_of(value) + 2);
-            else
-                fputc(i + 1 < n ? '\t' : '\n', out);
-        }
-    }
-}
-
-/* Keys of an object and of the objects in it; with `out` NULL only their greatest width is wanted. */
-static int put_lines(FILE *out, struct json_object *object, const char *prefix, int width, unsigned flags)
-{
-    int widest = 0;
     json_object_object_foreach(object, key, value)
     {
-        char name[256];
-        int len = snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", key);
-        if (json_object_is_type(value, json_type_object)) {
-            len = put_lines(out, value, name, width, flags);
-        } else if (out) {
-            cli_plain(out, name, strlen(name));
-            if (flags & TABLE_ALIGNED)
-                put_padding(out, width - len + 2);
-            else
-                fputc('\t', out);
-            put_cell(out, key, value, flags);
-            fputc('\n', out);
+        struct column c = *outer;
+        int len = snprintf(c.name, sizeof c.name, "%s%s%s", outer->name, outer->depth ? "." : "", key);
+        if (cs->count == COLUMNS_MAX || (size_t)len >= sizeof c.name)
+            return;
+        c.path[c.depth++] = key;
+        if (json_object_is_type(value, json_type_object) && c.depth < DEPTH_MAX)
+            add_columns(cs, value, &c);
+        else
+            cs->column[cs->count++] = c;
+    }
+}
+
+/* How wide all of them are together. */
+static int measure(struct columns *cs, struct json_object *list)
+{
+    int total = 0;
+    for (size_t i = 0; i < cs->count; i++) {
+        struct column *c = &cs->column[i];
+        c->width = (int)strlen(c->name);
+        for (size_t row = 0; row < json_object_array_length(list); row++) {
+            int width = width_of(value_at(json_object_array_get_idx(list, row), c));
+            c->width = width > c->width ? width : c->width;
         }
+        total += c->width + (i ? 2 : 0);
+    }
+    return total;
+}
+
+static void put_header(FILE *out, const struct columns *cs, const struct table_style *style)
+{
+    fputs(style->colored ? cli_style_code(STYLE_HEADING) : "", out);
+    for (size_t i = 0; i < cs->count; i++) {
+        const struct column *c = &cs->column[i];
+        char name[NAME_MAX_LEN];
+        size_t len = strlen(c->name);
+        for (size_t at = 0; at <= len; at++)
+            name[at] = (char)toupper((unsigned char)c->name[at]);
+        cli_plain(out, name, len);
+        if (i + 1 < cs->count)
+            put_padding(out, c->width - (int)len + 2);
+    }
+    fprintf(out, "%s\n", style->colored ? cli_style_code(STYLE_NONE) : "");
+}
+
+static void put_row(FILE *out, struct json_object *row, const struct columns *cs, const struct table_style *style)
+{
+    for (size_t i = 0; i < cs->count; i++) {
+        const struct column *c = &cs->column[i];
+        struct json_object *value = value_at(row, c);
+        put_cell(out, c->path[c->depth - 1], value, style);
+        if (i + 1 < cs->count && style->aligned)
+            put_padding(out, c->width - width_of(value) + 2);
+        else
+            fputc(i + 1 < cs->count ? '\t' : '\n', out);
+    }
+}
+
+/* A line for each column. */
+static void put_block(FILE *out, struct json_object *row, const struct columns *cs, const struct table_style *style)
+{
+    int widest = 0;
+    for (size_t i = 0; i < cs->count; i++) {
+        int len = (int)strlen(cs->column[i].name);
         widest = len > widest ? len : widest;
     }
-    return widest;
+    for (size_t i = 0; i < cs->count; i++) {
+        const struct column *c = &cs->column[i];
+        cli_plain(out, c->name, strlen(c->name));
+        if (style->aligned)
+            put_padding(out, widest - (int)strlen(c->name) + 2);
+        else
+            fputc('\t', out);
+        put_cell(out, c->path[c->depth - 1], value_at(row, c), style);
+        fputc('\n', out);
+    }
+}
+
+static void put_list(FILE *out, struct json_object *list, struct columns *cs, const struct table_style *style)
+{
+    int width = style->aligned ? measure(cs, list) : 0;
+    bool blocks = style->width && width > style->width;
+    if (style->aligned && !blocks)
+        put_header(out, cs, style);
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct json_object *row = json_object_array_get_idx(list, i);
+        if (blocks && i)
+            fputc('\n', out);
+        if (blocks)
+            put_block(out, row, cs, style);
+        else
+            put_row(out, row, cs, style);
+    }
 }
 
 static bool is_list_of_objects(struct json_object *value)
@@ -167,15 +206,19 @@ static bool is_list_of_objects(struct json_object *value)
     return true;
 }
 
-void table_print(FILE *out, struct json_object *value, unsigned flags)
+void table_print(FILE *out, struct json_object *value, const struct table_style *style)
 {
-    if (is_list_of_objects(value))
-        put_rows(out, value, flags);
-    else if (json_object_is_type(value, json_type_object))
-        put_lines(out, value, "", put_lines(NULL, value, "", 0, flags), flags);
-    else if (!json_object_is_type(value, json_type_array) || json_object_array_length(value) > 0) {
+    static const struct column row_itself;
+    struct columns cs = {.count = 0};
+    if (is_list_of_objects(value)) {
+        add_columns(&cs, json_object_array_get_idx(value, 0), &row_itself);
+        put_list(out, value, &cs, style);
+    } else if (json_object_is_type(value, json_type_object)) {
+        add_columns(&cs, value, &row_itself);
+        put_block(out, value, &cs, style);
+    } else if (!json_object_is_type(value, json_type_array) || json_object_array_length(value) > 0) {
         put_text(out, value);
         fputc('\n', out);
-    } else if (flags & TABLE_ALIGNED)
+    } else if (style->aligned)
         fputs("(none)\n", out);
 }

@@ -6,13 +6,16 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { TABLE_ALIGNED = 1, TABLE_COLORED = 2 };
+struct table_style {
+    bool aligned; /* columns under a header; otherwise tabs separate them, for cut and awk */
+    bool colored; /* states and errors stand out */
+    int width;    /* of the terminal, in columns; a table that is wider is shown as a block for each row. 0: any */
+};
 
 /*
- * A list of objects is a row each, the columns being the first object's keys; an object is a line for each key, nested
- * ones with dots ("security.peers"). Aligned: columns stand under a header; otherwise tabs separate them, for cut and
- * awk. Colored: states and errors stand out.
+ * A list of objects is a row each, the columns being the first object's keys; an object is a line for each key. Keys of
+ * nested objects stand behind a dot ("security.peers").
  */
-void table_print(FILE *, struct json_object *, unsigned flags);
+void table_print(FILE *, struct json_object *, const struct table_style *);
 
 #endif

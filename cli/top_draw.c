@@ -187,7 +187,7 @@ static void draw_node(const struct top_canvas *canvas, const struct top_state *s
         put_all(&l, TOP_GOOD, n->ready == TOP_READY ? "ready" : "up");
     put_all(&l, TOP_STRONG, s->paused ? "  PAUSED" : "");
     top_uptime_text(n->uptime_ms, uptime);
-    snprintf(text, sizeof text, "  node %s  up %s  version %s", *n->node_id ? n->node_id : "-", uptime,
+    snprintf(text, sizeof text, "  node %s  up %s  v%s", *n->node_id ? n->node_id : "-", uptime,
              *n->version ? n->version : "-");
     put_all(&l, TOP_PLAIN, text);
 }
@@ -198,8 +198,8 @@ static unsigned draw_problems(const struct top_canvas *canvas, const struct top_
     unsigned row = 1;
     if (s->trouble) {
         struct line l = {canvas, row++, 0};
+        put_all(&l, TOP_BAD, "trying again: ");
         put_all(&l, TOP_BAD, s->trouble);
-        put_all(&l, TOP_BAD, ", trying again");
     }
     for (unsigned i = 0; i < n->problem_count && i < PROBLEM_LINES; i++) {
         struct line l = {canvas, row++, 0};
@@ -217,9 +217,9 @@ static void draw_keys(const struct top_canvas *canvas, const struct top_state *s
     struct line l = {canvas, row, 0};
     char text[256];
     const struct top_pane_state *p = &s->panes[s->chosen];
-    snprintf(text, sizeof text, "q quit  p %s  tab pane  s sort: %s%s  r reverse  +/- every %.3gs  h help",
-             s->paused ? "go on" : "pause", top_panes[s->chosen].columns[p->sort].head,
-             p->descending ? "" : " (least first)", (double)s->interval_ns / 1e9);
+    snprintf(text, sizeof text, "q quit  h help  p %s  tab pane  +/- %.3gs  r reverse  s sort: %s%s",
+             s->paused ? "go on" : "pause", (double)s->interval_ns / 1e9, top_panes[s->chosen].columns[p->sort].head,
+             p->descending ? "" : " (up)");
     put_all(&l, TOP_PLAIN, text);
 }
 

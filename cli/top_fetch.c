@@ -17,8 +17,14 @@ static const struct {
     bool (*read)(struct top_look *, const char *text);
     bool needed;
 } routes[] = {
-    {"/v1/node", top_read_node, true},         {"/readyz", top_read_ready, false}, {"/v1/peers", top_read_peers, true},
-    {"/v1/channels", top_read_channels, true}, {"/metrics", read_metrics, true},
+    {"/v1/node", top_read_node, true},
+    {"/readyz", top_read_ready, false},
+    {"/v1/shards", top_read_shards, false},
+    {"/v1/peers", top_read_peers, true},
+    {"/v1/sessions", top_read_sessions, false},
+    {"/v1/channels", top_read_channels, true},
+    {"/v1/subscribers", top_read_subscribers, false},
+    {"/metrics", read_metrics, true},
 };
 
 static enum http_result get(struct client *c, const struct http_watch *watch, const char *target)

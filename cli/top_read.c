@@ -3,11 +3,12 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/prom.h"
 
-enum { REASONS_MAX = 256, LABEL_MAX = 320 };
+enum { REASONS_MAX = 256, LABEL_MAX = 320, ID_MAX = 2 * LABEL_MAX };
 
 void top_look_init(struct top_look *look, uint64_t at_ns)
 {
@@ -41,11 +42,15 @@ static const char *text_of(struct json_object *object, const char *key)
     return json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
 }
 
-static double number_of(struct json_object *object, const char *key)
+static double as_number(struct json_object *value)
 {
-    struct json_object *value = json_object_object_get(object, key);
     bool number = json_object_is_type(value, json_type_int) || json_object_is_type(value, json_type_double);
     return number ? json_object_get_double(value) : NAN;
+}
+
+static double number_of(struct json_object *object, const char *key)
+{
+    return as_number(json_object_object_get(object, key));
 }
 
 bool top_read_node(struct top_look *look, const char *text)
@@ -68,7 +73,8 @@ bool top_read_node(struct top_look *look, const char *text)
 /* A problem is a text, or an object with one. */
 static void add_problem(struct top_node *n, struct json_object *problem)
 {
-    const char *text = json_object_is_type(problem, json_type_object)   ? text_of(problem, "message")
+    const char *text = json_object_is_type(problem, json_type_object)
+                           ? text_of(problem, text_of(problem, "text") ? "text" : "code")
                        : json_object_is_type(problem, json_type_string) ? json_object_get_string(problem)
                                                                         : NULL;
     if (text && n->problem_count < TOP_PROBLEMS_MAX)
@@ -91,16 +97,17 @@ bool top_read_ready(struct top_look *look, const char *text)
     return true;
 }
 
-/* The same for a column's field, which may name two members. */
-static const char *text_of_field(struct json_object *object, const char *field)
+/* A column's field may name two members: the first that is there. */
+static struct json_object *member(struct json_object *object, const char *field)
 {
+    struct json_object *value = NULL;
     char first[64];
     const char *slash = strchr(field, '/');
     if (!slash)
-        return text_of(object, field);
+        return json_object_object_get(object, field);
     snprintf(first, sizeof first, "%.*s", (int)(slash - field), field);
-    const char *text = text_of(object, first);
-    return text ? text : text_of(object, slash + 1);
+    json_object_object_get_ex(object, first, &value);
+    return value ? value : json_object_object_get(object, slash + 1);
 }
 
 static bool read_cells(const struct top_table *t, struct top_row *row, struct json_object *object)
@@ -108,60 +115,135 @@ static bool read_cells(const struct top_table *t, struct top_row *row, struct js
     const struct top_pane_info *info = &top_panes[t->pane];
     for (unsigned c = 0; c < info->count; c++) {
         const struct top_column *column = &info->columns[c];
-        if (!column->field)
-            continue;
-        if (column->kind != TOP_TEXT) {
-            row->cells[c].number = number_of(object, column->field);
-            continue;
-        }
-        const char *text = text_of_field(object, column->field);
-        if (text && !top_cell_text(&row->cells[c], text))
+        struct json_object *value = column->field ? member(object, column->field) : NULL;
+        if (column->kind != TOP_TEXT)
+            row->cells[c].number = as_number(value);
+        else if (json_object_is_type(value, json_type_string) &&
+                 !top_cell_text(&row->cells[c], json_object_get_string(value)))
             return false;
     }
     return true;
 }
 
-/* A list of objects becomes rows; `make_id` says what tells them apart, false: nothing does, so there is no row. */
-static bool read_list(struct top_table *t, const char *text,
-                      bool (*make_id)(struct json_object *object, char id[LABEL_MAX * 2]))
+/* Calls `take` for each object of a list; false: it is no list, or `take` said so. */
+static bool each_object(struct top_look *look, const char *text,
+                        bool (*take)(struct top_look *look, struct json_object *object))
 {
-    char id[LABEL_MAX * 2];
     struct json_object *list = parse(text, json_type_array);
     bool done = list != NULL;
     for (size_t i = 0; done && i < json_object_array_length(list); i++) {
         struct json_object *object = json_object_array_get_idx(list, i);
-        if (!json_object_is_type(object, json_type_object) || !make_id(object, id))
-            continue;
-        struct top_row *row = top_table_add(t, id);
-        done = row && read_cells(t, row, object);
+        if (json_object_is_type(object, json_type_object))
+            done = take(look, object);
     }
     json_object_put(list);
     return done;
 }
 
-static bool peer_id(struct json_object *object, char id[LABEL_MAX * 2])
+static bool add_row(struct top_table *t, const char *id, struct json_object *object)
 {
-    const char *node_id = text_of(object, "node_id");
-    snprintf(id, LABEL_MAX * 2, "%s", node_id ? node_id : "");
-    return node_id;
+    struct top_row *row = top_table_add(t, id);
+    return row && read_cells(t, row, object);
 }
 
-static bool channel_id(struct json_object *object, char id[LABEL_MAX * 2])
+static bool take_shard(struct top_look *look, struct json_object *object)
+{
+    struct top_table *t = &look->tables[TOP_SHARDS];
+    struct json_object *ring = json_object_object_get(object, "ring");
+    double shard = number_of(object, "shard");
+    char id[32];
+    if (!(shard >= 0 && shard < 1000))
+        return true;
+    snprintf(id, sizeof id, "%.0f", shard);
+    if (!add_row(t, id, object))
+        return false;
+    if (json_object_is_type(ring, json_type_object))
+        t->rows[t->count - 1].cells[TOP_SHARD_RING].number = number_of(ring, "used") / number_of(ring, "bytes");
+    return true;
+}
+
+static bool take_peer(struct top_look *look, struct json_object *object)
+{
+    const char *id = text_of(object, "node_id");
+    return !id || add_row(&look->tables[TOP_PEERS], id, object);
+}
+
+static void channel_id(const char *channel, const char *origin, char id[ID_MAX])
+{
+    snprintf(id, ID_MAX, "%s\n%s", channel, origin);
+}
+
+static bool take_channel(struct top_look *look, struct json_object *object)
 {
     const char *channel = text_of(object, "channel"), *origin = text_of(object, "origin");
-    if (channel && origin)
-        snprintf(id, LABEL_MAX * 2, "%s\n%s", channel, origin);
-    return channel && origin;
+    char id[ID_MAX];
+    if (!channel || !origin)
+        return true;
+    channel_id(channel, origin, id);
+    return add_row(&look->tables[TOP_CHANNELS], id, object);
+}
+
+static void add_number(struct top_cell *cell, double number)
+{
+    if (!isnan(number))
+        top_cell_add(cell, number);
+}
+
+/* A peer may have several sessions while one follows another. */
+static bool take_session(struct top_look *look, struct json_object *object)
+{
+    const char *peer = text_of(object, "peer");
+    struct top_row *row = peer ? top_table_find(&look->tables[TOP_PEERS], peer) : NULL;
+    if (row) {
+        add_number(&row->cells[TOP_PEER_RX], number_of(object, "rx_packets"));
+        add_number(&row->cells[TOP_PEER_TX], number_of(object, "tx_packets"));
+        add_number(&row->cells[TOP_PEER_RX_BYTES], number_of(object, "rx_bytes"));
+        add_number(&row->cells[TOP_PEER_TX_BYTES], number_of(object, "tx_bytes"));
+    }
+    return true;
+}
+
+/* A peer is behind by the sum of its channels, a channel by its slowest subscriber. */
+static bool take_subscriber(struct top_look *look, struct json_object *object)
+{
+    const char *peer = text_of(object, "peer"), *channel = text_of(object, "channel");
+    double lag = number_of(object, "lag");
+    char id[ID_MAX];
+    if (!peer || !channel || isnan(lag))
+        return true;
+    channel_id(channel, "self", id);
+    struct top_row *row = top_table_find(&look->tables[TOP_PEERS], peer);
+    if (row)
+        top_cell_add(&row->cells[TOP_PEER_LAG], lag);
+    row = top_table_find(&look->tables[TOP_CHANNELS], id);
+    if (row && !(row->cells[TOP_CHANNEL_LAG].number > lag))
+        row->cells[TOP_CHANNEL_LAG].number = lag;
+    return true;
+}
+
+bool top_read_shards(struct top_look *look, const char *text)
+{
+    return each_object(look, text, take_shard);
 }
 
 bool top_read_peers(struct top_look *look, const char *text)
 {
-    return read_list(&look->tables[TOP_PEERS], text, peer_id);
+    return each_object(look, text, take_peer);
+}
+
+bool top_read_sessions(struct top_look *look, const char *text)
+{
+    return each_object(look, text, take_session);
 }
 
 bool top_read_channels(struct top_look *look, const char *text)
 {
-    return read_list(&look->tables[TOP_CHANNELS], text, channel_id);
+    return each_object(look, text, take_channel);
+}
+
+bool top_read_subscribers(struct top_look *look, const char *text)
+{
+    return each_object(look, text, take_subscriber);
 }
 
 /* ---- metrics ---- */
@@ -172,49 +254,45 @@ static bool is_shard_number(const char *label)
     return digits >= 1 && digits <= 3 && label[digits] == '\0';
 }
 
-static struct top_row *find_or_add(struct top_table *t, const char *id)
+/* The row a sample is about; a shard that is not there yet is added. NULL: none. */
+static struct top_row *row_of(struct top_table *t, const struct prom_sample *s)
 {
-    struct top_row *row = top_table_find(t, id);
-    return row ? row : top_table_add(t, id);
-}
-
-static bool read_shard_sample(struct top_table *t, const struct prom_sample *s)
-{
-    const struct top_pane_info *info = &top_panes[TOP_SHARDS];
     char label[LABEL_MAX];
-    for (unsigned c = 0; c < info->count; c++) {
-        const char *metric = info->columns[c].metric;
-        if (!metric || !prom_is(s->name, metric) || !prom_label(s, "shard", label, sizeof label) ||
-            !is_shard_number(label))
-            continue;
-        struct top_row *row = find_or_add(t, label);
-        if (!row)
-            return false;
-        if (isnan(row->cells[TOP_SHARD].number))
-            sscanf(label, "%lf", &row->cells[TOP_SHARD].number);
-        top_cell_add(&row->cells[c], s->value);
-    }
-    return true;
+    if (t->pane == TOP_PEERS)
+        return prom_label(s, "node_id", label, sizeof label) ? top_table_find(t, label) : NULL;
+    if (!prom_label(s, "shard", label, sizeof label) || !is_shard_number(label))
+        return NULL;
+    struct top_row *row = top_table_find(t, label);
+    if (!row && (row = top_table_add(t, label)) != NULL)
+        row->cells[TOP_SHARD].number = strtod(label, NULL);
+    return row;
 }
 
-static bool read_drop_sample(struct top_table *t, const struct prom_sample *s)
+static void read_sample(struct top_table *t, const struct prom_sample *s)
+{
+    const struct top_pane_info *info = &top_panes[t->pane];
+    for (unsigned c = 0; c < info->count; c++) {
+        struct top_row *row =
+            info->columns[c].metric && prom_is(s->name, info->columns[c].metric) ? row_of(t, s) : NULL;
+        if (row)
+            top_cell_add(&row->cells[c], s->value);
+    }
+}
+
+static void read_drop_sample(struct top_table *t, const struct prom_sample *s)
 {
     char reason[LABEL_MAX];
     if (prom_is(s->name, "netmesh_socket_overflow_datagrams_total"))
         strcpy(reason, "socket_overflow");
     else if (!prom_is(s->name, "netmesh_drops_total") || !prom_label(s, "reason", reason, sizeof reason))
-        return true;
+        return;
     struct top_row *row = top_table_find(t, reason);
-    if (!row && t->count < REASONS_MAX) {
-        row = top_table_add(t, reason);
-        if (!row || !top_cell_text(&row->cells[TOP_DROP_REASON], reason))
-            return false;
-    }
+    if (!row && t->count < REASONS_MAX && (row = top_table_add(t, reason)) != NULL)
+        top_cell_text(&row->cells[TOP_DROP_REASON], reason);
     if (row) {
         top_cell_add(&row->cells[TOP_DROP_RATE], s->value);
         top_cell_add(&row->cells[TOP_DROP_TOTAL], s->value);
     }
-    return true;
 }
 
 bool top_read_metrics(struct top_look *look, const char *text, size_t len)
@@ -222,14 +300,16 @@ bool top_read_metrics(struct top_look *look, const char *text, size_t len)
     struct prom_text rest = {text, text + len};
     struct prom_sample sample;
     enum prom_result result;
+    bool any = false;
     while ((result = prom_next(&rest, &sample)) != PROM_END) {
         if (result == PROM_MALFORMED || !isfinite(sample.value))
             continue;
-        if (!read_shard_sample(&look->tables[TOP_SHARDS], &sample) ||
-            !read_drop_sample(&look->tables[TOP_DROPS], &sample))
-            return false;
+        any = true;
+        read_sample(&look->tables[TOP_SHARDS], &sample);
+        read_sample(&look->tables[TOP_PEERS], &sample);
+        read_drop_sample(&look->tables[TOP_DROPS], &sample);
     }
-    return true;
+    return any;
 }
 
 /* ---- the whole ---- */

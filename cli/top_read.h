@@ -30,12 +30,17 @@ struct top_look {
 void top_look_init(struct top_look *, uint64_t at_ns);
 void top_look_deinit(struct top_look *);
 
-/* Each takes the text of one answer. False: it is not what the route promises at all, or there was no memory. */
-bool top_read_node(struct top_look *, const char *text);                /* /v1/node */
-bool top_read_ready(struct top_look *, const char *text);               /* /readyz, whatever its status */
-bool top_read_peers(struct top_look *, const char *text);               /* /v1/peers */
-bool top_read_channels(struct top_look *, const char *text);            /* /v1/channels */
-bool top_read_metrics(struct top_look *, const char *text, size_t len); /* /metrics, after all others */
+/* Each takes the text of one answer, as shards/admin/API.md has it. False: it is not what the route promises at all, or
+ * there was no memory. */
+bool top_read_node(struct top_look *, const char *text);     /* /v1/node */
+bool top_read_ready(struct top_look *, const char *text);    /* /readyz, whatever its status */
+bool top_read_shards(struct top_look *, const char *text);   /* /v1/shards */
+bool top_read_peers(struct top_look *, const char *text);    /* /v1/peers */
+bool top_read_channels(struct top_look *, const char *text); /* /v1/channels */
+/* What more there is about the rows that are there already: /v1/sessions, /v1/subscribers, /metrics. */
+bool top_read_sessions(struct top_look *, const char *text);
+bool top_read_subscribers(struct top_look *, const char *text);
+bool top_read_metrics(struct top_look *, const char *text, size_t len);
 
 /* Rates against an earlier look; none when the node was restarted in between, or `before` is NULL. */
 void top_look_compare(struct top_look *now, struct top_look *before);

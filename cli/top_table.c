@@ -9,14 +9,14 @@
 static const struct top_column shard_columns[] = {
     {"shard", "SHARD", TOP_EXACT, TOP_AS_IS, "shard", NULL},
     {"turns_per_s", "TURNS/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_turns_total"},
-    {"cpu", "CPU", TOP_SHARE, TOP_COUNTER, NULL, "netmesh_cpu_seconds_total"},
+    {"busy", "BUSY", TOP_SHARE, TOP_COUNTER, NULL, "netmesh_turn_seconds_sum"},
     {"rx_datagrams_per_s", "RX/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_rx_datagrams_total"},
     {"tx_datagrams_per_s", "TX/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_tx_datagrams_total"},
     {"rx_events_per_s", "EV IN/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_rx_events_total"},
     {"tx_events_per_s", "EV OUT/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_tx_events_total"},
     {"published_per_s", "PUBL/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_published_events_total"},
     {"drops_per_s", "DROPS/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_drops_total"},
-    {"ring", "RING", TOP_SHARE, TOP_AS_IS, NULL, NULL},
+    [TOP_SHARD_RING] = {"ring", "RING", TOP_SHARE, TOP_AS_IS, NULL, NULL},
     {"rx_bytes_per_s", "RX B/S", TOP_BYTES, TOP_COUNTER, NULL, "netmesh_rx_bytes_total"},
     {"tx_bytes_per_s", "TX B/S", TOP_BYTES, TOP_COUNTER, NULL, "netmesh_tx_bytes_total"},
     {"sessions", "SESSIONS", TOP_EXACT, TOP_AS_IS, NULL, "netmesh_sessions"},
@@ -27,6 +27,13 @@ static const struct top_column peer_columns[] = {
     {"peer", "PEER", TOP_TEXT, TOP_AS_IS, "name/node_id", NULL},
     {"state", "STATE", TOP_TEXT, TOP_AS_IS, "state", NULL},
     {"rtt_us", "RTT", TOP_MICROSECONDS, TOP_AS_IS, "rtt_us", NULL},
+    [TOP_PEER_RX] = {"rx_packets_per_s", "RX/S", TOP_COUNT, TOP_GROWTH, NULL, NULL},
+    [TOP_PEER_TX] = {"tx_packets_per_s", "TX/S", TOP_COUNT, TOP_GROWTH, NULL, NULL},
+    {"rx_events_per_s", "EV IN/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_peer_rx_events_total"},
+    {"tx_events_per_s", "EV OUT/S", TOP_COUNT, TOP_COUNTER, NULL, "netmesh_peer_tx_events_total"},
+    [TOP_PEER_LAG] = {"lag", "LAG", TOP_EXACT, TOP_AS_IS, NULL, NULL},
+    [TOP_PEER_RX_BYTES] = {"rx_bytes_per_s", "RX B/S", TOP_BYTES, TOP_GROWTH, NULL, NULL},
+    [TOP_PEER_TX_BYTES] = {"tx_bytes_per_s", "TX B/S", TOP_BYTES, TOP_GROWTH, NULL, NULL},
     {"node_id", "NODE ID", TOP_TEXT, TOP_AS_IS, "node_id", NULL},
     {"addr", "ADDRESS", TOP_TEXT, TOP_AS_IS, "addr", NULL},
 };
@@ -34,19 +41,20 @@ static const struct top_column peer_columns[] = {
 static const struct top_column channel_columns[] = {
     {"channel", "CHANNEL", TOP_TEXT, TOP_AS_IS, "channel", NULL},
     {"origin", "ORIGIN", TOP_TEXT, TOP_AS_IS, "origin_name/origin", NULL},
-    {"events_per_s", "EVENTS/S", TOP_COUNT, TOP_GROWTH, "next_seq", NULL},
-    {"bytes_per_s", "BYTES/S", TOP_BYTES, TOP_GROWTH, "bytes", NULL},
+    {"events_per_s", "EVENTS/S", TOP_COUNT, TOP_GROWTH, "appended_events/next_seq", NULL},
+    {"bytes_per_s", "BYTES/S", TOP_BYTES, TOP_GROWTH, "appended_bytes/bytes", NULL},
     {"next_seq", "NEXT SEQ", TOP_EXACT, TOP_AS_IS, "next_seq", NULL},
-    {"bytes", "STORED", TOP_BYTES, TOP_AS_IS, "bytes", NULL},
-    {"subscribers", "SUBSCRIBERS", TOP_EXACT, TOP_AS_IS, "subscribers", NULL},
-    {"log", "LOG", TOP_TEXT, TOP_AS_IS, "log", NULL},
+    {"subscribers", "SUBS", TOP_EXACT, TOP_AS_IS, "subscribers", NULL},
+    [TOP_CHANNEL_LAG] = {"lag", "LAG", TOP_EXACT, TOP_AS_IS, NULL, NULL},
     {"error", "ERROR", TOP_TEXT, TOP_AS_IS, "error", NULL},
+    {"bytes", "STORED", TOP_BYTES, TOP_AS_IS, "bytes", NULL},
+    {"log", "LOG", TOP_TEXT, TOP_AS_IS, "log", NULL},
 };
 
 static const struct top_column drop_columns[] = {
-    {"reason", "DROPPED", TOP_TEXT, TOP_AS_IS, NULL, NULL},
-    {"drops_per_s", "DROPS/S", TOP_COUNT, TOP_COUNTER, NULL, NULL},
-    {"total", "TOTAL", TOP_EXACT, TOP_AS_IS, NULL, NULL},
+    [TOP_DROP_REASON] = {"reason", "DROPPED", TOP_TEXT, TOP_AS_IS, NULL, NULL},
+    [TOP_DROP_RATE] = {"drops_per_s", "DROPS/S", TOP_COUNT, TOP_COUNTER, NULL, NULL},
+    [TOP_DROP_TOTAL] = {"total", "TOTAL", TOP_EXACT, TOP_AS_IS, NULL, NULL},
 };
 
 #define COLUMNS(c) (c), sizeof(c) / sizeof(c)[0]
@@ -100,11 +108,15 @@ struct top_row *top_table_add(struct top_table *t, const char *id)
     return row;
 }
 
-struct top_row *top_table_find(const struct top_table *t, const char *id)
+struct top_row *top_table_find(struct top_table *t, const char *id)
 {
-    for (size_t i = 0; i < t->count; i++)
-        if (strcmp(t->rows[i].id, id) == 0)
-            return &t->rows[i];
+    for (size_t i = 0; i < t->count; i++) {
+        size_t at = (t->last + i) % t->count;
+        if (strcmp(t->rows[at].id, id) == 0) {
+            t->last = at;
+            return &t->rows[at];
+        }
+    }
     return NULL;
 }
 

@@ -25,7 +25,7 @@ struct top_column {
     const char *head; /* as on the screen */
     enum top_kind kind;
     enum top_rate rate;
-    const char *field;  /* where it comes from: a member of the admin port's rows, of "a/b" the first that is a text;
+    const char *field;  /* where it comes from: a member of the admin port's rows, of "a/b" the first that is there;
                            NULL:  not from there */
     const char *metric; /* or a metric, summed over the labels that do not name the row; NULL likewise */
 };
@@ -40,7 +40,10 @@ extern const struct top_pane_info top_panes[TOP_PANES];
 
 enum { TOP_COLUMNS_MAX = 16, TOP_ROWS_MAX = 1 << 20 };
 /* Columns that code names. */
-enum { TOP_SHARD = 0, TOP_DROP_REASON = 0, TOP_DROP_RATE = 1, TOP_DROP_TOTAL = 2 };
+enum { TOP_SHARD = 0, TOP_SHARD_RING = 9 };
+enum { TOP_PEER_RX = 3, TOP_PEER_TX = 4, TOP_PEER_LAG = 7, TOP_PEER_RX_BYTES = 8, TOP_PEER_TX_BYTES = 9 };
+enum { TOP_CHANNEL_LAG = 6 };
+enum { TOP_DROP_REASON = 0, TOP_DROP_RATE = 1, TOP_DROP_TOTAL = 2 };
 
 struct top_cell {
     char *text;    /* TOP_TEXT; NULL: unknown */
@@ -57,14 +60,15 @@ struct top_table {
     enum top_pane pane;
     struct top_row *rows;
     size_t count, room;
+    size_t last; /* found last: rows are mostly asked for in their order */
 };
 
 void top_table_init(struct top_table *, enum top_pane);
 void top_table_deinit(struct top_table *);
 /* A new row, all unknown; `id` is copied. NULL: no memory, or TOP_ROWS_MAX rows. Moves the rows there are. */
 struct top_row *top_table_add(struct top_table *, const char *id);
-/* From the first to the last; NULL: none. */
-struct top_row *top_table_find(const struct top_table *, const char *id);
+/* NULL: none. */
+struct top_row *top_table_find(struct top_table *, const char *id);
 /* False: no memory. */
 bool top_cell_text(struct top_cell *, const char *text);
 /* Adds to what is there; unknown counts as 0. */

@@ -28,7 +28,8 @@
     X(NET_ERR_NO_MEMORY, -21, "out of memory", 507)                                                                    \
     X(NET_ERR_INVALID, -22, "invalid argument", 400)                                                                   \
     X(NET_ERR_UNREACHABLE, -23, "peer is not connected", 503)                                                          \
-    X(NET_ERR_CANCELED, -24, "canceled", 503)
+    X(NET_ERR_CANCELED, -24, "canceled", 503)                                                                          \
+    X(NET_ERR_FULL, -25, "the log is full: its format takes no more events", 507)
 
 enum net_err {
 #define X(name, value, text, http) name = value,

@@ -54,7 +54,7 @@ enum io_kind {
     IO_FDATASYNC, /* covers only writes completed before it was submitted; a failure is final for the file */
     IO_FSYNC,     /* as above with metadata; also for directories */
     IO_RENAME,    /* path -> path2 */
-    IO_UNLINK,    /* path */
+    IO_UNLINK,    /* path; flags: 0, or AT_REMOVEDIR for an empty directory */
     IO_MKDIR,     /* path, mode */
     IO_CLOSE,     /* the handle is invalid from the submit on; cancel and await its operations first */
     IO_SIGNAL,    /* multishot: res = signal number (the set given to the back end at creation) */

@@ -82,7 +82,7 @@ static bool make_room(struct admin *a)
     if (a->stats.open - a->evicting < a->max_connections)
         return true;
     struct list *quiet = list_first(&a->strangers);
-    if (!quiet || a->evicting >= REFUSALS)
+    if (!quiet || a->evicting >= a->max_connections)
         return false;
     connection_evict(container_of(quiet, struct connection, stranger));
     return true;

@@ -195,7 +195,7 @@ struct admin {
     bool is_unix;
     uint64_t timeout[WAIT_KINDS];
     struct list strangers; /* connections that never showed a token, the longest quiet first */
-    unsigned evicting;     /* connections that are closing to make room */
+    unsigned evicting;     /* connections that are closing to make room: at most max_connections, beside as many */
     struct list waiting[WAIT_KINDS];
     struct list connections;
     struct io_op accept;

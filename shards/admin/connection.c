@@ -154,7 +154,7 @@ static void arm_recv(struct connection *c)
         return;
     if (!c->piece_len && c->in_start == c->in_end) {
         c->in_start = c->in_end = 0;
-    } else if (!c->piece_len && c->in_end == IN_BYTES) {
+    } else if (!c->piece_len && c->in_end == IN_BYTES && c->in_start >= IN_BYTES / 2) { /* not for each small request */
         memmove(c->in, c->in + c->in_start, c->in_end - c->in_start);
         c->in_end -= c->in_start;
         c->in_start = 0;

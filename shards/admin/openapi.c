@@ -7,7 +7,7 @@
 
 static const char about[] =
     "The admin port of a net-mesh node. Every request but those without security carries Authorization: Bearer TOKEN. "
-    "A path that has GET has HEAD too. Requests with an Origin, with a Host that is neither an address nor localhost, "
+    "Requests with an Origin, with a Host that is neither an address nor localhost, "
     "or made by a browser for a page are refused.";
 
 static void put_parameter(struct buffer *b, const char *name, const char *in, const struct schema *schema,
@@ -130,6 +130,21 @@ static void put_operation(struct buffer *b, const struct route *r)
     json_close(b, '}');
 }
 
+/* What goes with GET. */
+static void put_head(struct buffer *b, const struct route *r)
+{
+    json_open(b, "head", '{');
+    json_str(b, "summary", "As GET, without the body");
+    put_parameters(b, r);
+    json_open(b, "responses", '{');
+    json_open(b, "default", '{');
+    json_str(b, "description", "the status and headers of GET");
+    json_close(b, '}');
+    json_close(b, '}');
+    put_security(b, r->access);
+    json_close(b, '}');
+}
+
 static void put_paths(struct buffer *b)
 {
     json_open(b, "paths", '{');
@@ -137,6 +152,8 @@ static void put_paths(struct buffer *b)
         if (i == 0 || strcmp(routes[i].path, routes[i - 1].path) != 0)
             json_open(b, routes[i].path, '{');
         put_operation(b, &routes[i]);
+        if (routes[i].method == HTTP_GET)
+            put_head(b, &routes[i]);
         if (i + 1 == route_count || strcmp(routes[i].path, routes[i + 1].path) != 0)
             json_close(b, '}');
     }

@@ -53,6 +53,19 @@ static void fail(struct publishing *pu, int err, const char *message, uint64_t r
     pu->refused = refused;
 }
 
+/* The framer stopped at an event. */
+static void refuse_event(struct publishing *pu, int err)
+{
+    const char *message = "the body ends inside an event";
+    if (err == NET_ERR_TOO_LARGE) {
+        text_format(pu->too_large, sizeof pu->too_large, "an event has at most %u bytes", pu->framer.max_event);
+        message = pu->too_large;
+    } else if (err == NET_ERR_FORMAT) {
+        message = "a line must be {\"data\":\"text\"} or {\"data_base64\":\"...\"}";
+    }
+    fail(pu, err, message, pu->framer.index);
+}
+
 /* Hands the whole events to the node. False: it has no room (`writable` will come), or the publish has failed. */
 static bool hand_over(struct connection *c)
 {
@@ -79,8 +92,8 @@ static void advance(struct connection *c)
     struct framer *f = &pu->framer;
     while (!pu->finishing) {
         int err = pu->ended && !pu->err ? framer_end(f) : 0;
-        if (err == NET_ERR_TRUNCATED)
-            fail(pu, err, "the body ends inside an event", f->index);
+        if (err && err != NET_ERR_AGAIN)
+            refuse_event(pu, err);
         if (!hand_over(c) || (!pu->ended && !pu->err))
             return;
         if (err != NET_ERR_AGAIN)
@@ -115,23 +128,37 @@ static bool is_type(const struct header_value *v, const char *type)
     return strncasecmp(v->text, type, len) == 0 && (v->text[len] == '\0' || strchr("; \t", v->text[len]));
 }
 
+static bool take_type(struct connection *c, enum framer_input *input)
+{
+    static const char *const types[] = {[FRAMER_LINES] = "text/plain",
+                                        [FRAMER_JSON] = "application/x-ndjson",
+                                        [FRAMER_FRAMES] = "application/octet-stream"};
+    const struct header_value *type = &c->request.headers[HEADER_CONTENT_TYPE];
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (!is_type(type, types[i]))
+            continue;
+        *input = (enum framer_input)i;
+        return true;
+    }
+    respond_refusal(c, 415, "unsupported",
+                    "Content-Type must be text/plain, application/x-ndjson or application/octet-stream", "");
+    return false;
+}
+
 void publish_begin(struct connection *c)
 {
-    const struct header_value *type = &c->request.headers[HEADER_CONTENT_TYPE];
-    bool binary = is_type(type, "application/octet-stream");
+    enum framer_input input;
     bool durable = route_param_flag(c, "durable");
     struct publishing *pu = &c->publishing;
-    if (!binary && !is_type(type, "text/plain")) {
-        respond_refusal(c, 415, "unsupported", "Content-Type must be text/plain or application/octet-stream", "");
+    if (!take_type(c, &input))
         return;
-    }
     *pu = (struct publishing){.publisher = {.writable = on_writable, .done = on_done}};
     int err = node_publish_open(c->admin->node, &pu->publisher, &c->request.channel, durable);
     if (err) {
         respond_error(c, err, NULL);
         return;
     }
-    framer_init(&pu->framer, c->body, node_max_event(c->admin->node), binary);
+    framer_init(&pu->framer, c->body, node_max_event(c->admin->node), input);
     c->exchange = &publish_exchange;
 }
 
@@ -147,8 +174,7 @@ size_t publish_body(struct connection *c, const uint8_t *data, size_t len)
             if (!hand_over(c))
                 break;
         } else if (err) {
-            text_format(pu->too_large, sizeof pu->too_large, "an event has at most %u bytes", pu->framer.max_event);
-            fail(pu, err, pu->too_large, pu->framer.index);
+            refuse_event(pu, err);
             advance(c);
         }
     }

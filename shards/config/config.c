@@ -220,6 +220,19 @@ int config_load(const char *dir, const char *const *overrides, size_t count, str
     return err;
 }
 
+int config_resolve_admin(struct config *c, const char *dir, struct config_error *error)
+{
+    char path[CONFIG_PATH_MAX + sizeof c->admin.path];
+    if (!c->admin.is_unix || c->admin.path[0] == '/')
+        return NET_OK;
+    snprintf(path, sizeof path, "%s/%s", dir, c->admin.path);
+    if (strlen(path) >= sizeof c->admin.path)
+        return config_fail(error, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
+                           sizeof c->admin.path - 1);
+    memcpy(c->admin.path, path, strlen(path) + 1);
+    return NET_OK;
+}
+
 /* ---- the generated file ---- */
 
 static bool is_plain(const char *text)

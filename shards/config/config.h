@@ -156,6 +156,9 @@ struct config_doc {
 /* The key at `index`, in the order of the file; false: there are no more. */
 bool config_describe(size_t index, struct config_doc *out);
 
+/* admin.listen: unix:PATH is relative to the node's directory. NET_ERR_INVALID: too long for a socket then. */
+int config_resolve_admin(struct config *, const char *dir, struct config_error *);
+
 /* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
 /* "A:P", "[v6]:P"; port 0 and names are refused. */
 int config_parse_addr(const char *text, struct io_addr *out);
@@ -196,6 +199,15 @@ struct node_dir_init {
  * without force and for any other that is not empty, NET_ERR_INVALID (an override), NET_ERR_IO and others of files,
  * with *error filled. */
 int node_dir_create(const struct node_dir_init *, struct config_error *);
+
+/* Everything a node reads at its start: `found` is called for what is wrong, and for what is legal but rarely meant. */
+enum check_kind {
+    CHECK_CONFIG, /* node.yaml, --set or peers.yaml: no start */
+    CHECK_SECRET, /* missing, malformed, or open to others: no start */
+    CHECK_WARNING,
+};
+void node_dir_check(const char *dir, const char *const *overrides, size_t count,
+                    void (*found)(void *ctx, enum check_kind, const char *text), void *ctx);
 
 /* peers.yaml: peers and subscriptions. */
 enum { PEER_NAME_MAX = 63, CONFIG_MAX_PEERS_YAML = 65536 };

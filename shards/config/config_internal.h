@@ -102,6 +102,8 @@ int rules_take(struct document *, const yaml_node_t *, struct config *);
 void rules_resolve(struct config *);
 /* The same prefixes state the same. */
 bool rules_equal(const struct config *, const struct config *);
+/* Where each setting of channels.* was given, in the order of struct channel_settings. */
+void config_channel_lines(const struct config *, int32_t lines[CHANNEL_SETTINGS]);
 /* A row for each setting that a rule states. */
 void rules_each(const struct config *, void (*row)(void *ctx, const struct config_row *), void *ctx);
 

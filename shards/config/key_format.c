@@ -91,7 +91,7 @@ void config_key_format(const struct config_key *key, const struct config *c, cha
                  c->cipher_aes_gcm && c->cipher_chacha ? ", " : "", c->cipher_chacha ? "chacha20-poly1305" : "");
         break;
     case KEY_RULES:
-        snprintf(out, CONFIG_VALUE_MAX, "%u prefixes", c->rule_count);
+        snprintf(out, CONFIG_VALUE_MAX, "%u prefix%s", c->rule_count, c->rule_count == 1 ? "" : "es");
         break;
     default:
         format_field(key, (const char *)c + key->offset, out);

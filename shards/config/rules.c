@@ -140,6 +140,13 @@ bool rules_equal(const struct config *a, const struct config *b)
     return same;
 }
 
+void config_channel_lines(const struct config *c, int32_t lines[CHANNEL_SETTINGS])
+{
+    for (size_t i = 0; i < config_key_count; i++)
+        if (config_keys[i].channel)
+            lines[setting_index(&config_keys[i])] = c->lines[i];
+}
+
 void rules_each(const struct config *c, void (*row)(void *ctx, const struct config_row *), void *ctx)
 {
     char path[CONFIG_KEY_PATH], value[CONFIG_VALUE_MAX];

@@ -41,22 +41,6 @@ __attribute__((format(printf, 3, 4))) static void say(const struct netmesh *nm, 
 
 /* ---- open ---- */
 
-/* A unix admin socket is named relative to the node's directory. */
-static int resolve_admin_path(struct netmesh *nm, char *error, size_t len)
-{
-    char path[CONFIG_PATH_MAX + sizeof nm->config.admin.path];
-    if (!nm->config.admin.is_unix || nm->config.admin.path[0] == '/')
-        return NET_OK;
-    text_format(path, sizeof path, "%s/%s", nm->dir, nm->config.admin.path);
-    if (strlen(path) >= sizeof nm->config.admin.path) {
-        netmesh_fail(error, len, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
-                     sizeof nm->config.admin.path - 1);
-        return NET_ERR_INVALID;
-    }
-    memcpy(nm->config.admin.path, path, strlen(path) + 1);
-    return NET_OK;
-}
-
 static int load(struct netmesh *nm, char *error, size_t len)
 {
     struct config_error e = {{0}};
@@ -65,13 +49,15 @@ static int load(struct netmesh *nm, char *error, size_t len)
         err = node_dir_load_secrets(nm->dir, &nm->secrets, &e);
     if (!err)
         err = peers_file_load(nm->dir, &nm->peers, &e);
+    nm->read = nm->config;
+    if (!err)
+        err = config_resolve_admin(&nm->config, nm->dir, &e);
     if (err) {
         netmesh_fail(error, len, "%s", e.text);
         return err;
     }
-    nm->read = nm->config;
     machine_resolve(&nm->config);
-    return resolve_admin_path(nm, error, len);
+    return NET_OK;
 }
 
 static int copy_overrides(struct netmesh *nm, const char *const *overrides, size_t count)

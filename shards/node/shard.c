@@ -184,7 +184,8 @@ uint64_t shard_turn(struct shard *s)
     transmit_retry(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
-    redex_flush_all(&s->dirty_logs);
+    if (redex_flush_all(&s->dirty_logs))
+        s->busy = true;
     say_turn(s);
     mailbox_flush(s);
     publish_gauges(s);

@@ -41,7 +41,7 @@ static void start_rename(struct reactor *r, struct io_op *op)
 
 static void start_unlink(struct reactor *r, struct io_op *op)
 {
-    io_uring_prep_unlink(ring_sqe(r, op), op->path.path, 0);
+    io_uring_prep_unlink(ring_sqe(r, op), op->path.path, op->path.flags);
 }
 
 static void start_mkdir(struct reactor *r, struct io_op *op)

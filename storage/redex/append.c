@@ -1,5 +1,25 @@
 #include "storage/redex/redex_internal.h"
 
+static bool fits(const struct redex *r, enum redex_part part, uint64_t more)
+{
+    uint64_t limit = redex_part_limit(r, part);
+    return r->file[part].len <= limit && more <= limit - r->file[part].len;
+}
+
+/* Whether the format has room for more, or will have when retention and a new generation have made some. */
+static int admit_size(struct redex *r, uint64_t heap, uint64_t count)
+{
+    if (heap > r->max_bytes || count > REDEX_MAX_RECORDS)
+        return NET_ERR_TOO_LARGE;
+    if (r->heap_bytes + heap <= r->max_bytes && fits(r, PART_DAT, heap) && fits(r, PART_IDX, count * RECORD_SIZE) &&
+        fits(r, PART_TS, count * STAMP_SIZE))
+        return NET_OK;
+    if (!redex_over_limit(r) && !redex_compaction_due(r))
+        return NET_ERR_FULL;
+    redex_mark_dirty(r);
+    return r->compact_error != NET_OK ? r->compact_error : NET_ERR_AGAIN;
+}
+
 /* What every append asks first; nothing is consumed when it says no. `heap` = payload bytes for dat. */
 static int admit(struct redex *r, uint64_t heap, uint64_t count)
 {
@@ -9,8 +29,11 @@ static int admit(struct redex *r, uint64_t heap, uint64_t count)
         return NET_ERR_CLOSED;
     if (r->error && !(r->patient && r->error != NET_ERR_POISONED))
         return r->error;
-    if (dat->len > r->max_bytes || heap > r->max_bytes - dat->len || count > UINT64_MAX - r->next_seq)
-        return NET_ERR_TOO_LARGE;
+    if (count > UINT64_MAX - r->next_seq)
+        return NET_ERR_FULL;
+    int err = admit_size(r, heap, count);
+    if (err != NET_OK)
+        return err;
     if (r->mode == REDEX_DISK) {
         uint64_t dirty = redex_unwritten_bytes(r);
         if (dirty && dirty + heap + count * (RECORD_SIZE + STAMP_SIZE) > r->max_dirty)
@@ -21,7 +44,7 @@ static int admit(struct redex *r, uint64_t heap, uint64_t count)
             return NET_ERR_AGAIN;
         }
     }
-    int err = redex_memory_commit(&dat->memory, dat->len + heap);
+    err = redex_memory_commit(&dat->memory, dat->len + heap);
     if (err == NET_OK)
         err = redex_memory_commit(&idx->memory, idx->len + count * RECORD_SIZE);
     if (err == NET_OK)
@@ -38,9 +61,10 @@ static void publish(struct redex *r, uint64_t heap, uint64_t payload, uint64_t c
     r->next_seq += count;
     r->count += count;
     r->payload_bytes += payload;
+    r->heap_bytes += heap;
     if (r->mode == REDEX_MEMORY)
         r->written_seq = r->synced_seq = r->next_seq;
-    else
+    if (r->mode == REDEX_DISK || r->retains)
         redex_mark_dirty(r);
 }
 

@@ -10,6 +10,8 @@ void redex_free(struct redex *r)
     list_remove(&r->link);
     list_remove(&r->sync_request.link);
     timer_cancel(r->timers, &r->sync_timer);
+    timer_cancel(r->timers, &r->turn_timer);
+    redex_compact_free(r);
     redex_generation_close(r);
     for (int i = 0; i < PARTS; i++)
         redex_memory_release(&r->file[i].memory);
@@ -24,7 +26,9 @@ void redex_free(struct redex *r)
 
 static void close_step(struct redex *r)
 {
-    if (r->writes > 0 || r->syncs > 0 || r->reservation.busy)
+    if (r->compaction && r->mode == REDEX_DISK)
+        redex_compact_cancel(r);
+    if (r->writes > 0 || r->syncs > 0 || r->reservation.busy || (r->compaction && r->mode == REDEX_DISK))
         return;
     if (r->mode == REDEX_DISK && r->error == NET_OK) {
         if (redex_unwritten_bytes(r) > 0) {
@@ -59,6 +63,7 @@ void redex_close(struct redex *r, void (*closed)(void *ctx, int err), void *ctx)
 
 void redex_settled(struct redex *r)
 {
+    redex_compact_on_settled(r);
     if (r->closing)
         close_step(r);
     else if (r->progress)

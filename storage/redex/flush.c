@@ -64,7 +64,7 @@ static void submit_write(struct redex_file *f)
 
 void redex_write_start(struct redex *r)
 {
-    if (r->writes > 0 || redex_unwritten_bytes(r) == 0)
+    if (r->paused || r->writes > 0 || redex_unwritten_bytes(r) == 0)
         return;
     r->flush_seq = r->next_seq;
     r->write_error = NET_OK;
@@ -79,10 +79,9 @@ void redex_write_start(struct redex *r)
     }
 }
 
-void redex_flush(struct redex *r)
+static void write_turn(struct redex *r)
 {
-    list_remove(&r->link);
-    if (r->mode == REDEX_MEMORY || r->closing || r->error == NET_ERR_POISONED)
+    if (r->mode == REDEX_MEMORY || r->error == NET_ERR_POISONED)
         return;
     if (r->error != NET_OK && io_now(r->io) < r->retry_at) {
         redex_mark_dirty(r);
@@ -92,15 +91,34 @@ void redex_flush(struct redex *r)
     redex_write_start(r);
 }
 
-void redex_flush_all(struct list *dirty)
+bool redex_flush(struct redex *r)
+{
+    list_remove(&r->link);
+    if (r->closing)
+        return false;
+    bool again = redex_retain_turn(r);
+    again = redex_compact_turn(r) || again;
+    write_turn(r);
+    if (r->tell_owner) {
+        bool linked = list_linked(&r->link);
+        r->tell_owner = false;
+        redex_settled(r);
+        again = again || linked != list_linked(&r->link); /* the owner appended what had waited */
+    }
+    return again;
+}
+
+bool redex_flush_all(struct list *dirty)
 {
     struct list now;
+    bool again = false;
     if (list_empty(dirty))
-        return;
+        return false;
     /* Take over the whole list first: a log that still has something to do links itself for the next turn. */
     list_init(&now);
     list_push_back(dirty, &now);
     list_remove(dirty);
     for (struct list *n; (n = list_first(&now)) != NULL;)
-        redex_flush(container_of(n, struct redex, link));
+        again = redex_flush(container_of(n, struct redex, link)) || again;
+    return again;
 }

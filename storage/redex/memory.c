@@ -7,9 +7,10 @@
 /*
  * Growing by remapping would move the bytes under a write in flight and under every reader's pointer. So the addresses
  * are taken once, without access, and made usable from the front: a megabyte first, then an eighth of what is there, so
- * that a log that grows to n bytes costs O(log n) calls.
+ * that a log that grows to n bytes costs O(log n) calls. What retention has passed is given back in steps, for the same
+ * reason.
  */
-enum { FIRST_STEP = 1 << 20, PAGE = 4096 };
+enum { FIRST_STEP = 1 << 20, DISCARD_STEP = 1 << 18, PAGE = 4096 };
 
 static size_t round_up(size_t n, size_t unit)
 {
@@ -22,7 +23,7 @@ int redex_memory_reserve(struct redex_memory *m, size_t want, size_t need)
     for (;;) {
         void *p = mmap(NULL, want, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p != MAP_FAILED) {
-            *m = (struct redex_memory){.base = p, .space = want};
+            *m = (struct redex_memory){.base = p, .space = want, .map = p, .map_size = want};
             return NET_OK;
         }
         if (want / 2 < need || want / 2 < FIRST_STEP)
@@ -34,20 +35,52 @@ int redex_memory_reserve(struct redex_memory *m, size_t want, size_t need)
 int redex_memory_grow(struct redex_memory *m, size_t size)
 {
     if (size > m->space)
-        return NET_ERR_TOO_LARGE;
+        return NET_ERR_FULL;
+    size_t shift = (size_t)(m->base - m->map), from = shift + m->committed; /* in the map: `from` is a page's start */
     size_t step = m->committed / 8 > FIRST_STEP ? m->committed / 8 : FIRST_STEP;
-    size_t target = round_up(size > m->committed + step ? size : m->committed + step, PAGE);
-    if (target > m->space)
-        target = m->space;
-    if (mprotect(m->base + m->committed, target - m->committed, PROT_READ | PROT_WRITE) < 0)
+    size_t target = round_up(shift + (size > m->committed + step ? size : m->committed + step), PAGE);
+    if (target > m->map_size)
+        target = m->map_size;
+    if (mprotect(m->map + from, target - from, PROT_READ | PROT_WRITE) < 0)
         return NET_ERR_NO_MEMORY;
-    m->committed = target;
+    m->committed = target - shift;
     return NET_OK;
+}
+
+void redex_memory_discard(struct redex_memory *m, size_t size)
+{
+    size_t shift = (size_t)(m->base - m->map), end = (shift + size) / PAGE * PAGE;
+    if (end < m->discarded + DISCARD_STEP)
+        return;
+    int err = madvise(m->map + m->discarded, end - m->discarded, MADV_DONTNEED);
+    assert(err == 0);
+    m->discarded = end;
+}
+
+void redex_memory_advance(struct redex_memory *m, size_t size)
+{
+    assert(size <= m->committed);
+    m->base += size;
+    m->committed -= size;
+    m->space -= size;
+    redex_memory_discard(m, 0);
+}
+
+bool redex_memory_release_some(struct redex_memory *m, size_t size)
+{
+    if (size >= (size_t)(m->base + m->committed - m->map)) /* what is behind has no memory: it costs nothing */
+        size = m->map_size;
+    int err = size ? munmap(m->map, size) : 0;
+    assert(err == 0);
+    m->map += size;
+    m->map_size -= size;
+    if (m->map_size > 0)
+        return true;
+    *m = (struct redex_memory){0};
+    return false;
 }
 
 void redex_memory_release(struct redex_memory *m)
 {
-    int err = m->base ? munmap(m->base, m->space) : 0;
-    assert(err == 0);
-    *m = (struct redex_memory){0};
+    redex_memory_release_some(m, SIZE_MAX);
 }

@@ -8,24 +8,36 @@
 #include "core/channel/channel.h"
 #include "storage/redex/redex_internal.h"
 
-enum { DEFAULT_MAX_DIRTY = 64 << 20, HEADROOM = 1 << 20 };
+enum { DEFAULT_MAX_DIRTY = 64 << 20, DEFAULT_MIN_DEAD = 1 << 20, HEADROOM = 1 << 20 };
 /* No record can point further (32-bit offset and length). */
 #define DAT_LIMIT (UINT64_C(1) << 33)
 
-static int reserve_part(struct redex *r, enum redex_part part, uint64_t want, uint64_t found)
+static int reserve_part(struct redex *r, enum redex_part part, uint64_t found)
 {
-    int err = redex_memory_reserve(&r->file[part].memory, (size_t)want, (size_t)found + HEADROOM);
+    size_t want = (size_t)redex_part_space(r, part);
+    int err = redex_memory_reserve(&r->file[part].memory, want, (size_t)found + HEADROOM);
     return err == NET_OK ? redex_memory_commit(&r->file[part].memory, found) : err;
 }
 
 static int reserve_memory(struct redex *r, const uint64_t found[PARTS])
 {
-    int err = reserve_part(r, PART_DAT, r->max_bytes, found[PART_DAT]);
+    int err = reserve_part(r, PART_DAT, found[PART_DAT]);
     if (err == NET_OK)
-        err = reserve_part(r, PART_IDX, REDEX_MAX_RECORDS * RECORD_SIZE, found[PART_IDX]);
+        err = reserve_part(r, PART_IDX, found[PART_IDX]);
     if (err == NET_OK)
-        err = reserve_part(r, PART_TS, REDEX_MAX_RECORDS * STAMP_SIZE, found[PART_IDX] / RECORD_SIZE * STAMP_SIZE);
+        err = reserve_part(r, PART_TS, found[PART_IDX] / RECORD_SIZE * STAMP_SIZE);
     return err;
+}
+
+static bool retains(const struct redex_policy *p)
+{
+    return p->retain_events > 0 || p->retain_bytes > 0 || p->retain_age_ns > 0;
+}
+
+static void on_turn_timer(struct timer *t, uint64_t now_ns)
+{
+    (void)now_ns;
+    redex_mark_dirty(container_of(t, struct redex, turn_timer));
 }
 
 static struct redex *create(struct io *io, const struct redex_options *o)
@@ -37,14 +49,19 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->mode = o->mode;
     r->max_dirty = o->max_dirty ? o->max_dirty : DEFAULT_MAX_DIRTY;
     r->max_bytes = o->max_bytes && o->max_bytes < REDEX_MAX_BYTES ? o->max_bytes : REDEX_MAX_BYTES;
+    r->min_dead = o->min_dead ? o->min_dead : DEFAULT_MIN_DEAD;
+    r->dat_limit = r->max_bytes + r->max_bytes / 3 < UINT32_MAX ? r->max_bytes + r->max_bytes / 3 : UINT32_MAX;
     r->patient = o->patient;
+    r->ascending = true;
     r->policy = o->policy;
+    r->retains = retains(&o->policy);
     assert(o->dirty && o->timers && o->syncs && o->stats);
     r->dirty = o->dirty;
     r->timers = o->timers;
     r->sync_places = o->syncs;
     r->stats = o->stats;
     timer_init(&r->sync_timer, redex_on_sync_timer);
+    timer_init(&r->turn_timer, on_turn_timer);
     r->sync_request.start = redex_on_sync_place;
     list_init(&r->sync_request.link);
     r->progress = o->progress;
@@ -129,13 +146,21 @@ static int sync_names(struct redex *r, const struct redex_seq_state *state, size
 /* The scan has closed up the records in memory; the rest of the log follows from them. */
 static void adopt(struct redex *r, const struct redex_scan *scan)
 {
+    uint64_t end = 0; /* of the last payload */
     r->count = scan->kept;
     r->damaged = scan->dropped;
     r->file[PART_DAT].len = scan->dat_end;
     r->file[PART_IDX].len = scan->kept * RECORD_SIZE;
     r->file[PART_TS].len = scan->kept * STAMP_SIZE;
-    for (uint64_t i = 0; i < r->count; i++)
-        r->payload_bytes += record_payload_len(record_load(r->file[PART_IDX].memory.base + i * RECORD_SIZE));
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct record rec = record_load(r->file[PART_IDX].memory.base + i * RECORD_SIZE);
+        r->payload_bytes += record_payload_len(rec);
+        if (record_is_inline(rec))
+            continue;
+        r->ascending = r->ascending && rec.offset >= end;
+        r->heap_bytes += rec.len;
+        end = (uint64_t)rec.offset + rec.len;
+    }
     for (int i = 0; i < PARTS; i++)
         r->file[i].written = r->file[i].synced = r->file[i].len;
     r->written_seq = r->synced_seq = r->triggered_seq = r->next_seq;
@@ -200,6 +225,9 @@ static int open_disk(struct redex *r, struct redex_report *report)
     if (err != NET_OK)
         return err;
     redex_generation_sweep(r, by_manifest);
+    redex_retain_all(r); /* what was given up before is in the files still */
+    if (redex_compaction_due(r))
+        redex_mark_dirty(r);
     fill_report(r, &scan, &state, len, migrated, report);
     return NET_OK;
 }
@@ -230,6 +258,8 @@ int redex_open(struct redex **out, struct io *io, const struct redex_options *op
 void redex_set_policy(struct redex *r, const struct redex_policy *p)
 {
     r->policy = *p;
+    r->retains = retains(p);
+    redex_mark_dirty(r); /* its next turn retains */
     timer_cancel(r->timers, &r->sync_timer);
     if (r->mode == REDEX_DISK)
         redex_sync_by_policy(r); /* of what is written already */

@@ -5,12 +5,15 @@ static uint64_t seq_at(const struct redex *r, uint64_t i)
     return load_le64(r->file[PART_IDX].memory.base + i * RECORD_SIZE);
 }
 
-/* Position of the first event at or after `seq`; count if there is none. */
+/* Where the first event at or after `seq` is; behind the last if there is none. */
 static uint64_t position(const struct redex *r, uint64_t seq)
 {
-    uint64_t low = 0, high = r->count;
-    if (high && seq > seq_at(r, 0) && seq - seq_at(r, 0) < high && seq_at(r, seq - seq_at(r, 0)) == seq)
-        return seq - seq_at(r, 0); /* no hole before it: the usual case */
+    uint64_t low = r->head, high = r->head + r->count;
+    if (r->count == 0 || seq <= seq_at(r, low))
+        return low;
+    uint64_t ahead = seq - seq_at(r, low);
+    if (ahead < r->count && seq_at(r, low + ahead) == seq)
+        return low + ahead; /* no hole before it: the usual case */
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         if (seq_at(r, middle) < seq)
@@ -42,7 +45,7 @@ static struct redex_event event_at(const struct redex *r, uint64_t i)
 size_t redex_read(struct redex *r, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max)
 {
     size_t n = 0;
-    for (uint64_t i = position(r, *seq); n < max && i < r->count && seq_at(r, i) < end; i++, n++)
+    for (uint64_t i = position(r, *seq); n < max && i < r->head + r->count && seq_at(r, i) < end; i++, n++)
         out[n] = event_at(r, i);
     if (n == max && max > 0)
         *seq = out[n - 1].seq + 1;
@@ -53,7 +56,7 @@ size_t redex_read(struct redex *r, uint64_t *seq, uint64_t end, struct redex_eve
 
 uint64_t redex_first_seq(const struct redex *r)
 {
-    return r->count ? seq_at(r, 0) : r->next_seq;
+    return r->count ? seq_at(r, r->head) : r->next_seq;
 }
 
 uint64_t redex_next_seq(const struct redex *r)

@@ -26,12 +26,18 @@ enum redex_mode { REDEX_MEMORY, REDEX_DISK };
  * When the disk is asked to keep what was written (redex.md 8.3); all zero: only when redex_want_sync() says so, and at
  * the close. Several may be set. A sync covers what was written before it began, and what asks meanwhile shares the
  * next.
+ *
+ * And what is retained (redex.md 13), 0 = no limit; of several limits the tightest holds. The first sequence moves at
+ * the flush after a limit was passed; the files shrink when as much was given up as is kept.
  */
 struct redex_policy {
     bool sync_each;            /* every write is followed by a sync */
     uint64_t sync_events;      /* so many events were written since the last sync began */
     uint64_t sync_bytes;       /* so many bytes of all three files were */
     uint64_t sync_interval_ns; /* this long after the first write that no sync covered */
+    uint64_t retain_events;
+    uint64_t retain_bytes;  /* an event costs its payload (inline: nothing) and 20 */
+    uint64_t retain_age_ns; /* by CLOCK_REALTIME; the oldest events go a 64th of it late, or a minute */
 };
 
 /* What the logs of a shard did, since the start. */
@@ -40,6 +46,8 @@ struct redex_stats {
     counter write_ns;               /* between their submission and their completion, summed */
     counter syncs, sync_failures;   /* fdatasyncs of a file */
     struct histogram sync_ns;       /* ... from submission to completion */
+    counter generations, generation_failures; /* compactions */
+    counter retired_events, retired_bytes;    /* given up by retention; payload bytes */
 };
 
 /*
@@ -49,6 +57,7 @@ struct redex_stats {
 struct redex_syncs {
     unsigned max, in_flight;
     struct list waiting;
+    unsigned compactions; /* of the shard's logs, under way */
 };
 /* `max` >= 3. It stays where it was initialised. */
 void redex_syncs_init(struct redex_syncs *, unsigned max);
@@ -58,7 +67,8 @@ struct redex_options {
     const char *base;   /* directory; the log lives in base/<name>. Created as needed, parents synced */
     const char *name;   /* a storable channel name */
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
-    uint64_t max_bytes; /* payload bytes before appends get NET_ERR_TOO_LARGE; 0 = 3 GiB, the format's limit */
+    uint64_t max_bytes; /* payload bytes retained before appends get NET_ERR_FULL; 0 = 3 GiB, the format's limit */
+    uint64_t min_dead;  /* bytes of all files given up before they are written anew; 0 = 1 MiB */
     bool patient;       /* while writes fail, appends are taken all the same, up to max_dirty */
     struct redex_policy policy;
     /* What the logs of a shard have in common. All are required, and outlive the log. */
@@ -66,7 +76,8 @@ struct redex_options {
     struct timer_wheel *timers;
     struct redex_syncs *syncs;
     struct redex_stats *stats;
-    /* Called from completions when written or synced advanced, room came back, or the log failed. Never from append. */
+    /* Called from completions, and from redex_flush, when written, synced or the first sequence advanced, room came
+     * back, or the log failed. Never from append. */
     void (*progress)(void *ctx, struct redex *);
     void *ctx;
 };
@@ -87,7 +98,7 @@ struct redex_event {
     uint64_t seq;
     uint64_t ts_ns; /* CLOCK_REALTIME of the append */
     bool is_inline;
-    struct cspan data; /* valid until the log is closed */
+    struct cspan data; /* valid until the next redex_flush(), completion or close: within the turn */
 };
 
 /*
@@ -104,8 +115,9 @@ void redex_set_policy(struct redex *, const struct redex_policy *);
 /*
  * Appends all or nothing. Frames are wire event frames (u32 LE length + bytes), `count` of them filling exactly `len`
  * bytes. *first_seq gets the sequence of the first. Errors consume nothing: NET_ERR_AGAIN (max_dirty, or the next block
- * of sequences is not reserved yet; progress tells when), NET_ERR_TOO_LARGE (max_bytes, or the index is full: 2^28
- * events), NET_ERR_NO_MEMORY, NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len), and while redex_error() is set,
+ * of sequences is not reserved yet, or retention has to make room; progress tells when), NET_ERR_TOO_LARGE (more than
+ * max_bytes alone), NET_ERR_FULL (max_bytes, or 2^28 events, and retention gives no room), NET_ERR_NO_MEMORY,
+ * NET_ERR_CLOSED, NET_ERR_FORMAT (frames do not fill len), and while redex_error() is set,
  * that (a patient log: NET_ERR_POISONED only). count 0 appends nothing: *first_seq is the next sequence.
  */
 int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t *first_seq);
@@ -130,12 +142,13 @@ uint64_t redex_damaged(const struct redex *);
 /* Bytes of all three files appended but not yet written: what max_dirty bounds. 0 in memory mode. */
 uint64_t redex_unwritten_bytes(const struct redex *);
 
-/* Submits the writes of what was appended, unless writes are in flight, and leaves the dirty list. After a failed write
- * the log stays in the list and tries again 100 ms (io_now) later: while the list is not empty, let turns come that
- * often. */
-void redex_flush(struct redex *);
-/* The flush of every log in the list, once per turn. Logs that have to come again are in it afterwards. */
-void redex_flush_all(struct list *dirty);
+/* A log's turn: applies retention, goes on with a new generation, submits the writes of what was appended unless writes
+ * are in flight, and leaves the dirty list. After a failed write the log stays in the list and tries again 100 ms
+ * (io_now) later: while the list is not empty, let turns come that often. True: it wants another turn at once. */
+bool redex_flush(struct redex *);
+/* The flush of every log in the list, once per turn. Logs that have to come again are in it afterwards. True: one of
+ * them at once. */
+bool redex_flush_all(struct list *dirty);
 /* Everything below `seq` shall be synced: fdatasync of the three files in parallel after their writes completed. One
  * sync at a time: who comes meanwhile shares the next one. A failed one poisons the log for good. */
 void redex_want_sync(struct redex *, uint64_t seq);

@@ -10,18 +10,28 @@
 #define REDEX_MAX_BYTES (UINT64_C(3) << 30)
 /* Address space of the index in records; stamps have as many. 268 M events, 7.5 GiB of addresses, no memory. */
 #define REDEX_MAX_RECORDS (UINT64_C(1) << 28)
+/* Logs of a shard that write a new generation at the same time. */
+enum { REDEX_COMPACTIONS = 2 };
 
 /* ---- memory.c: address space whose front is committed; pointers into it never move ---- */
 
 struct redex_memory {
-    uint8_t *base;
-    size_t committed, space; /* bytes */
+    uint8_t *base;           /* of byte 0 */
+    size_t committed, space; /* bytes from `base` on */
+    uint8_t *map;            /* the whole of it, from before `base` on */
+    size_t map_size, discarded;
 };
 
 /* Reserves `want` bytes of addresses, or less where they are scarce, but at least `need`. NET_ERR_NO_MEMORY. */
 int redex_memory_reserve(struct redex_memory *, size_t want, size_t need);
-/* Makes the first `size` bytes usable. NET_ERR_TOO_LARGE beyond the space, NET_ERR_NO_MEMORY. */
+/* Makes the first `size` bytes usable. NET_ERR_FULL beyond the space, NET_ERR_NO_MEMORY. */
 int redex_memory_grow(struct redex_memory *, size_t size);
+/* The first `size` bytes are not needed any more: most of their pages go back to the system. */
+void redex_memory_discard(struct redex_memory *, size_t size);
+/* What was byte `size` is byte 0 from now on; it stays where it is. */
+void redex_memory_advance(struct redex_memory *, size_t size);
+/* Releases some of it, from the front; all is lost from the first call on. False: nothing is left. */
+bool redex_memory_release_some(struct redex_memory *, size_t size);
 void redex_memory_release(struct redex_memory *);
 
 static inline int redex_memory_commit(struct redex_memory *m, uint64_t size)
@@ -78,17 +88,31 @@ void redex_syncs_ask(struct redex_syncs *, struct redex_sync_request *);
 void redex_sync_counted(struct redex_syncs *, struct redex_stats *, uint64_t ns, int32_t res);
 void redex_syncs_serve(struct redex_syncs *);
 
+struct redex_compaction;
+
 struct redex {
     struct io *io;
     enum redex_mode mode;
     uint64_t next_seq, written_seq, synced_seq;
-    uint64_t count, payload_bytes, damaged;
-    uint64_t max_dirty, max_bytes;
+    /* Of what is retained. The files, and memory, begin with `head` records that are not. */
+    uint64_t head, count, payload_bytes, heap_bytes;
+    uint64_t dat_head; /* no retained payload begins before */
+    uint64_t damaged;
+    uint64_t max_dirty, max_bytes, min_dead, dat_limit;
     struct redex_file file[PARTS];
     struct redex_policy policy;
     int error; /* what redex_error() says */
     bool patient;
-    bool closing; /* redex_close() was called */
+    bool closing;    /* redex_close() was called */
+    bool retains;    /* the policy has a limit */
+    bool ascending;  /* each payload begins where the one before ends, or behind: all but in logs that were damaged */
+    bool paused;     /* a compaction is about to change over: no write or sync begins */
+    bool tell_owner; /* the first sequence moved, or room came back */
+
+    struct redex_compaction *compaction; /* under way, or NULL */
+    uint64_t compact_at;                 /* not before this io_now() */
+    int compact_error;                   /* why the last one failed */
+    struct timer turn_timer;             /* brings the log into the dirty list */
 
     uint64_t flush_seq;      /* next_seq when the flush in flight was submitted */
     uint64_t sync_seq;       /* written_seq when the sync in flight was submitted */
@@ -140,10 +164,21 @@ static inline void redex_retry_later(struct redex *r)
     r->retry_at = io_now(r->io) + UINT64_C(100000000);
     redex_mark_dirty(r);
 }
-/* The log holds at least one event. */
+/* Records in memory, and in the files when everything is written; those before `head` are no longer retained. */
+static inline uint64_t redex_records(const struct redex *r)
+{
+    return r->file[PART_IDX].len / RECORD_SIZE;
+}
+/* There is at least one record. */
 static inline uint64_t redex_last_seq(const struct redex *r)
 {
-    return load_le64(r->file[PART_IDX].memory.base + (r->count - 1) * RECORD_SIZE);
+    return load_le64(r->file[PART_IDX].memory.base + (redex_records(r) - 1) * RECORD_SIZE);
+}
+/* Lets the log have a flush at this io_now(), if there is none before. */
+static inline void redex_turn_at(struct redex *r, uint64_t at)
+{
+    if (!timer_armed(&r->turn_timer) || r->turn_timer.deadline > at)
+        timer_arm(r->timers, &r->turn_timer, at);
 }
 /* Starts to write whatever is not written, in spite of an error. flush.c */
 void redex_write_start(struct redex *);
@@ -157,6 +192,34 @@ unsigned redex_on_sync_place(struct redex_sync_request *);
 void redex_settled(struct redex *);
 /* Releases everything at once; no operation may be in flight. close.c */
 void redex_free(struct redex *);
+
+/* ---- retain.c ---- */
+
+/* Up to where the files may be cut. */
+struct redex_front {
+    uint64_t record, dat;
+};
+struct redex_front redex_front(const struct redex *);
+uint64_t redex_front_offset(struct redex_front, enum redex_part);
+/* Bytes that a part can have, and addresses that one is given for it. */
+uint64_t redex_part_limit(const struct redex *, enum redex_part);
+uint64_t redex_part_space(const struct redex *, enum redex_part);
+bool redex_over_limit(const struct redex *);
+bool redex_compaction_due(const struct redex *);
+/* Gives up what the policy does not keep, some of it (a turn's worth, or all). True: there is more to do at once. */
+bool redex_retain_turn(struct redex *);
+void redex_retain_all(struct redex *);
+
+/* ---- compact.c, compact_files.c ---- */
+
+/* Begins a compaction if it is due and possible, or goes on with one. True: wants another turn at once. */
+bool redex_compact_turn(struct redex *);
+/* The log's own operations have completed. */
+void redex_compact_on_settled(struct redex *);
+/* The log closes: the compaction ends as soon as it can; it may be gone at once. */
+void redex_compact_cancel(struct redex *);
+/* Releases one at once; none of its operations may be in flight. */
+void redex_compact_free(struct redex *);
 
 /* ---- reserve.c ---- */
 

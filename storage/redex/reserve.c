@@ -231,5 +231,5 @@ void redex_reservation_end(struct redex *r)
 {
     struct redex_reservation *s = &r->reservation;
     s->pending = s->reserved;
-    submit(r, true, r->next_seq, r->count ? redex_last_seq(r) + 1 : 0);
+    submit(r, true, r->next_seq, redex_records(r) ? redex_last_seq(r) + 1 : 0);
 }

@@ -95,7 +95,7 @@ static void on_sync(struct io_op *op, int32_t res)
 unsigned redex_on_sync_place(struct redex_sync_request *q)
 {
     struct redex *r = container_of(q, struct redex, sync_request);
-    if (r->error == NET_ERR_POISONED)
+    if (r->paused || r->error == NET_ERR_POISONED)
         return 0;
     timer_cancel(r->timers, &r->sync_timer);
     r->sync_seq = r->written_seq;
@@ -120,7 +120,8 @@ unsigned redex_on_sync_place(struct redex_sync_request *q)
 
 void redex_sync_start(struct redex *r)
 {
-    if (r->syncs > 0 || r->error == NET_ERR_POISONED || r->want <= r->synced_seq || r->written_seq < r->want_low)
+    if (r->paused || r->syncs > 0 || r->error == NET_ERR_POISONED || r->want <= r->synced_seq ||
+        r->written_seq < r->want_low)
         return;
     redex_syncs_ask(r->sync_places, &r->sync_request);
 }

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """What `net-mesh help COMMAND` shows as an example does what it says: every line of it is run, by bash, on two nodes."""
+import contextlib
 import os
 import pathlib
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -11,7 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import mesh_process as mesh
 
 LAST = ["peer rm", "shutdown"]  # what others need is taken away at the end
-ENDLESS = ("--follow", "node run", "net-mesh top")  # until Ctrl-C
+ENDLESS = ("--follow", "node run")  # until Ctrl-C
+SCREEN = "net-mesh --endpoint a top"  # the one that wants a terminal
 MAY_FAIL = {"doctor": (0, 1)}  # finds what is wrong with the machine
 ADDRESS, NODE_ID = "10.0.0.2:20037", "0xbd826a5d0a6394f5"
 KEY = "8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f"
@@ -36,22 +40,41 @@ class Examples(mesh.MeshCase):
         self.a.start()
         self.b.start()
         self.b.add_peer("alpha", self.a)
-        self.known = {ADDRESS: self.b.listen, NODE_ID: self.b.node_id, KEY: self.b.public_key}
+        self.known = {ADDRESS: self.b.listen, NODE_ID: self.b.node_id, KEY: self.b.public_key, "/srv": str(self.dir)}
 
     def stand_in(self, name, script):
         path = self.bin / name
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def bash(self, line, directory):
-        return subprocess.Popen(["bash", "--norc", "-o", "pipefail", "-c", line], cwd=directory, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    def bash(self, line, directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE):
+        return subprocess.Popen(["bash", "--norc", "-o", "pipefail", "-c", line], cwd=directory, stdin=stdin,
+                                stdout=stdout, stderr=subprocess.PIPE, start_new_session=True,
                                 env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.dir),
                                      "TERM": "xterm"})
 
+    def run_on_terminal(self, line):
+        master, slave = pty.openpty()
+        process = self.bash(line, self.dir, slave, slave)
+        os.close(slave)
+        shown = os.read(master, 4096)
+        os.write(master, b"q")
+        with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+            while os.read(master, 4096):
+                pass
+        os.close(master)
+        err = process.communicate(timeout=60)[1]
+        self.assertEqual(process.returncode, 0, f"{line}\n{err.decode()}")
+        self.assertIn(b"\x1b[", shown)
+
     def run_line(self, command, line):
+        if line == SCREEN:
+            self.run_on_terminal(line)
+            return
         for shown, real in self.known.items():
             line = line.replace(shown, real)
+        if command == "bench" and "--quick" not in line:
+            line = re.sub("--duration [^ ]+|$", " --quick", line, count=1)
         directory = self.dir / {"init": "init", "node run": "run"}.get(command, "")
         process = self.bash(line, directory)
         if any(word in line for word in ENDLESS):

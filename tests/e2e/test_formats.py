@@ -85,6 +85,9 @@ class Formats(mesh.MeshCase):
         self.assertEqual(self.shown(rows, "--output", "table"),
                          "NAME   N\n\u4e2d\u6587   1\ne\u0301te\u0301    2\nplain  3\n", "wide and combining characters")
         self.assertEqual(self.shown([], "--output", "table"), "(none)\n")
+        nested = [{"shard": 0, "ring": {"bytes": 64, "used": {"max": 1}}}, {"shard": 1, "ring": None}]
+        self.assertEqual(self.shown(nested, "--output", "table"),
+                         "SHARD  RING.BYTES  RING.USED.MAX\n0      64          1\n1      -           -\n")
 
 
 if __name__ == "__main__":

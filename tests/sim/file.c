@@ -1,6 +1,7 @@
 /* File operations that take time. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +91,7 @@ int32_t sim_file_run(struct sim_shard *s, struct io_op *op, uint64_t write_limit
     case IO_RENAME:
         return disk_rename(d, op->path.path, op->path.path2);
     case IO_UNLINK:
-        return disk_unlink(d, op->path.path);
+        return op->path.flags & AT_REMOVEDIR ? disk_rmdir(d, op->path.path) : disk_unlink(d, op->path.path);
     default:
         assert(op->kind == IO_MKDIR);
         return disk_mkdir(d, op->path.path);

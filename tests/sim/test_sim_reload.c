@@ -169,7 +169,7 @@ Test(sim_reload, settings_in_use_are_shown_with_their_lines)
         reload(m, "transport:\n  gso: false\n\nchannels:\n  max_lag: 5\n  prefixes:\n    x:\n      log: none\n", &a),
         NET_OK, "%s", a.message);
     node_each_setting(m->node, on_setting, &s);
-    cr_expect_str_eq(s.seen, "transport.gso=true:0!false channels.max_lag=5:5 channels.prefixes=1 prefixes:6 "
+    cr_expect_str_eq(s.seen, "transport.gso=true:0!false channels.max_lag=5:5 channels.prefixes=1 prefix:6 "
                              "channels.prefixes.x.log=none:8 ");
     cr_expect_eq(s.rows, config_key_count + 1, "every key, and the one of the rule");
 }

@@ -2,6 +2,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shards/reactor/reactor_internal.h"
@@ -65,14 +68,51 @@ static int32_t perform_sync(struct io_posix *p, struct io_op *op)
     return p->sync_for_real && fdatasync(op->handle) < 0 ? -errno : 0;
 }
 
+static int result(int res)
+{
+    return res < 0 ? -errno : res;
+}
+
+static int32_t perform_name(struct io_posix *p, struct io_op *op)
+{
+    if ((p->name_kinds >> op->kind & 1) && strikes(&p->name_fault))
+        return -p->name_fault.err;
+    switch (op->kind) {
+    case IO_OPEN:
+        return result(open(op->path.path, op->path.flags | O_CLOEXEC, op->path.mode));
+    case IO_FSYNC:
+        return p->sync_for_real ? result(fsync(op->handle)) : 0;
+    case IO_RENAME:
+        return result(rename(op->path.path, op->path.path2));
+    case IO_UNLINK:
+        return result(unlinkat(AT_FDCWD, op->path.path, op->path.flags));
+    case IO_MKDIR:
+        return result(mkdir(op->path.path, op->path.mode));
+    default:
+        assert(op->kind == IO_CLOSE);
+        return result(close(op->handle));
+    }
+}
+
+static int32_t perform(struct io_posix *p, struct io_op *op)
+{
+    switch (op->kind) {
+    case IO_WRITE:
+        return perform_write(p, op);
+    case IO_FDATASYNC:
+        return perform_sync(p, op);
+    default:
+        return perform_name(p, op);
+    }
+}
+
 bool io_posix_step(struct io_posix *p)
 {
     struct list *first = list_pop(&p->queue);
     if (!first)
         return false;
     struct io_op *op = container_of(first, struct io_op, backend.link);
-    assert(op->kind == IO_WRITE || op->kind == IO_FDATASYNC);
-    int32_t res = op->kind == IO_WRITE ? perform_write(p, op) : perform_sync(p, op);
+    int32_t res = perform(p, op);
     p->waiting--;
     op->pending = false;
     op->done(op, res);

@@ -23,6 +23,9 @@ struct io_posix {
     unsigned waiting;                           /* operations in the queue */
     unsigned writes, syncs, max_waiting_writes; /* how many were performed; most writes that waited at once */
     struct io_posix_fault write_fault, sync_fault, plain_write_fault, plain_sync_fault;
+    struct io_posix_fault
+        name_fault; /* of operations but writes and fdatasyncs, of the kinds whose bits are set here: */
+    uint32_t name_kinds;
     bool sync_for_real;
     uint8_t boot[16];
 };

@@ -1,5 +1,6 @@
 /* Lines and frames to events, whatever the split. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,12 +10,12 @@
 static uint8_t room[FRAMER_MAX_BYTES];
 
 /* Frames `input` in pieces of `step` bytes; what came out is appended to `out`. The error that ended it, or 0. */
-static int frame(bool binary, uint32_t max, const char *input, size_t len, size_t step, struct span *out,
+static int frame(enum framer_input kind, uint32_t max, const char *input, size_t len, size_t step, struct span *out,
                  uint64_t *index)
 {
     struct framer f;
     int err = 0;
-    framer_init(&f, room, max, binary);
+    framer_init(&f, room, max, kind);
     out->len = 0;
     for (size_t at = 0; at < len && !err;) {
         size_t n = len - at < step ? len - at : step;
@@ -39,22 +40,61 @@ static int frame(bool binary, uint32_t max, const char *input, size_t len, size_
     return err;
 }
 
-static void expect(bool binary, uint32_t max, const char *in, size_t in_len, int err, uint64_t index, const char *out,
-                   size_t out_len)
+static void expect(enum framer_input kind, uint32_t max, const char *in, size_t in_len, int err, uint64_t index,
+                   const char *out, size_t out_len)
 {
     uint8_t got[256];
     for (size_t step = 1; step <= in_len + 1; step++) {
         struct span s = {got, 0};
         uint64_t i;
-        cr_assert_eq(frame(binary, max, in, in_len, step, &s, &i), err, "step %zu", step);
+        cr_assert_eq(frame(kind, max, in, in_len, step, &s, &i), err, "step %zu", step);
         cr_assert_eq(i, index, "step %zu", step);
         cr_assert_eq(s.len, out_len);
         cr_assert(memcmp(got, out, out_len) == 0);
     }
 }
 
-#define TEXT(max, in, err, index, out) expect(false, max, in, sizeof(in) - 1, err, index, out, sizeof(out) - 1)
-#define BINARY(max, in, err, index, out) expect(true, max, in, sizeof(in) - 1, err, index, out, sizeof(out) - 1)
+#define TEXT(max, in, err, index, out) expect(FRAMER_LINES, max, in, sizeof(in) - 1, err, index, out, sizeof(out) - 1)
+#define BINARY(max, in, err, index, out)                                                                               \
+    expect(FRAMER_FRAMES, max, in, sizeof(in) - 1, err, index, out, sizeof(out) - 1)
+
+#define JSON(max, in, err, index, out) expect(FRAMER_JSON, max, in, sizeof(in) - 1, err, index, out, sizeof(out) - 1)
+
+Test(framer, json_lines)
+{
+    JSON(100, "", 0, 0, "");
+    JSON(100, "{\"data\":\"\"}\n", 0, 1, "\0\0\0\0");
+    JSON(100, "{\"data\":\"a\\nb\"}\n{\"data_base64\":\"/w==\"}\n", 0, 2, "\3\0\0\0a\nb\1\0\0\0\xff");
+    JSON(100, "{\"data\":\"a\"}", 0, 1, "\1\0\0\0a"); /* the last line may lack its LF */
+    JSON(100, "\n \t\r\n{\"data\":\"a\"}\r\n\n \n ", 0, 1, "\1\0\0\0a");
+    JSON(100, "{\"data\":\"a\"}\nno\n{\"data\":\"b\"}\n", NET_ERR_FORMAT, 1, "\1\0\0\0a");
+    JSON(100, "{\"data\":\"a\"}\n{\"data\":\"b\"", NET_ERR_FORMAT, 1, "\1\0\0\0a");
+    JSON(3, "{\"data\":\"abc\"}\n{\"data\":\"abcd\"}\n", NET_ERR_TOO_LARGE, 1, "\3\0\0\0abc");
+    /* what counts is the event, not the text it is written as */
+    JSON(1, "{\"data\":\"\\u0000\"}\n", 0, 1, "\1\0\0\0\0");
+}
+
+/* The largest event, each of its bytes six characters long; and a line that no event can have. */
+Test(framer, long_json_lines)
+{
+    static char line[70000];
+    static uint8_t got[2 * 8112 + 16];
+    struct span s = {got, 0};
+    uint64_t index;
+    for (size_t step = 1; step < 70000; step *= 7) {
+        size_t len = (size_t)sprintf(line, "{\"data\":\"");
+        for (int i = 0; i < 8108; i++)
+            len += (size_t)sprintf(line + len, "\\u0001");
+        len += (size_t)sprintf(line + len, "\"}\n{\"data\":\"x\"}\n");
+        cr_assert_eq(frame(FRAMER_JSON, 8108, line, len, step, &s, &index), 0);
+        cr_assert_eq(index, 2);
+        cr_assert_eq(s.len, 4 + 8108 + 4 + 1);
+        cr_assert_eq(got[4 + 8107], 1);
+        memset(line, ' ', FRAMER_MAX_BYTES);
+        cr_assert_eq(frame(FRAMER_JSON, 8108, line, FRAMER_MAX_BYTES - FRAME_HEADER, step, &s, &index), 0);
+        cr_assert_eq(frame(FRAMER_JSON, 8108, line, FRAMER_MAX_BYTES, step, &s, &index), NET_ERR_TOO_LARGE);
+    }
+}
 
 Test(framer, lines)
 {
@@ -106,7 +146,7 @@ static void fill(bool binary, size_t payload, size_t events, uint32_t max)
     for (size_t step = 1000; step < 70000; step += 23456) {
         struct span s = {out, 0};
         uint64_t index;
-        cr_assert_eq(frame(binary, max, input, unit * events, step, &s, &index), 0);
+        cr_assert_eq(frame(binary ? FRAMER_FRAMES : FRAMER_LINES, max, input, unit * events, step, &s, &index), 0);
         cr_assert_eq(index, events);
         cr_assert_eq(s.len, (payload + 4) * events);
         for (size_t i = 0; i < events; i++) {
@@ -142,7 +182,7 @@ Test(framer, full_at_the_end)
     uint8_t lines[FRAMER_MAX_EVENTS + 1];
     memset(lines, '\n', FRAMER_MAX_EVENTS);
     lines[FRAMER_MAX_EVENTS] = 'x';
-    framer_init(&f, room, 8, false);
+    framer_init(&f, room, 8, FRAMER_LINES);
     cr_assert_eq(framer_push(&f, (struct cspan){lines, sizeof lines}, &taken), 0);
     cr_assert_eq(taken, sizeof lines);
     cr_assert_eq(framer_end(&f), NET_ERR_AGAIN);

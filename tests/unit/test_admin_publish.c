@@ -27,6 +27,8 @@ TestSuite(admin_publish, .init = set_up, .fini = tear_down);
 #define TEXT "Content-Type: text/plain\r\n"
 #define BINARY "Content-Type: application/octet-stream\r\n"
 
+#define NDJSON "Content-Type: application/x-ndjson\r\n"
+
 static void publish(const char *type, const char *body, size_t len)
 {
     w.node.taken_len = 0;
@@ -328,4 +330,46 @@ Test(admin_publish, keeps_the_connection_when_the_body_was_read)
     cr_assert_not_null(strstr(heard, "\"events\":1"));
     cr_assert_not_null(strstr(heard, "\"truncated\""));
     cr_assert_not_null(strstr(heard, "\r\n\r\nok"));
+}
+
+Test(admin_publish, ndjson)
+{
+    static const char body[] = "{\"data\":\"a\\tb\"}\n\n{\"data_base64\":\"AP8=\"}\r\n{\"data\":\"\"}";
+    publish(NDJSON, body, sizeof body - 1);
+    expect_taken("\3\0\0\0a\tb\2\0\0\0\0\xff\0\0\0\0", 17);
+    cr_assert_str_eq(r.body,
+                     "{\"channel\":\"sensors/lidar\",\"events\":3,\"bytes\":5,\"first_seq\":1,\"last_seq\":3}\n");
+}
+
+Test(admin_publish, ndjson_that_is_refused_says_where)
+{
+    static const char body[] = "{\"data\":\"one\"}\n{\"seq\":1,\"data\":\"two\"}\n{\"data\":\"three\"}\n";
+    publish(NDJSON, body, sizeof body - 1);
+    cr_assert_eq(r.status, 400);
+    cr_assert_not_null(strstr(r.body, "{\"error\":{\"code\":\"format\","));
+    cr_assert_not_null(strstr(r.body, "\"event\":1}"));
+    cr_assert_not_null(strstr(r.body, "\"events\":1,\"bytes\":3,"));
+    expect_taken("\3\0\0\0one", 7);
+    publish(NDJSON, "{\"data\":\"cut off", 16);
+    cr_assert_eq(r.status, 400);
+    cr_assert_not_null(strstr(r.body, "\"event\":0}"));
+    cr_assert_not_null(strstr(r.body, "\"events\":0,"));
+}
+
+/* Chunks and lines are cut in different places; the node has no room now and then. */
+Test(admin_publish, ndjson_with_back_pressure)
+{
+    int client = begin(NDJSON);
+    w.node.room = 0;
+    for (int i = 0; i < 10000; i++) {
+        say_chunk(client, "{\"data\":\"x\"}\n{\"data\":\"", 22);
+        say_chunk(client, "\"}\n", 3);
+    }
+    cr_assert_lt(w.stream.ends[client].taken, w.stream.ends[client].to_server.len);
+    w.node.room = UINT32_MAX;
+    world_run(&w);
+    stream_write(&w.stream, client, "0\r\n\r\n", 5);
+    world_run(&w);
+    expect_status(world_heard(&w, client), 200);
+    cr_assert_eq(w.node.taken_events, 20000);
 }

@@ -67,6 +67,26 @@ Test(cli_colors, elsewhere)
     fake_node_end(&node);
 }
 
+/* What would wrap on the terminal is shown as a block for each row, where every value is beside its name. */
+Test(cli_colors, a_table_wider_than_the_terminal)
+{
+    static const char table[] = "NAME  STATE\na     connected\nb     connecting\nc     down\n";
+    static const char blocks[] = "name   a\nstate  connected\n\nname   b\nstate  connecting\n\nname   c\nstate  down\n";
+    setenv("PROGRAM", NET_MESH_PROGRAM, 1);
+    setenv("NO_COLOR", "1", 1);
+    for (int columns = 15; columns <= 16; columns++) { /* the table has 16 */
+        struct fake_node node;
+        char line[256];
+        fake_node_start(&node, &(struct fake_script){.status = "200 OK", .body = PEERS});
+        snprintf(line, sizeof line, "stty cols %d <&1; \"$PROGRAM\" peer ls --endpoint %s", columns, node.dir);
+        char *out = cli_on_terminal("/bin/sh", (const char *const[]){"-c", line, NULL});
+        cr_expect_str_eq(out, columns == 15 ? blocks : table);
+        free(out);
+        fake_node_join(&node);
+        fake_node_end(&node);
+    }
+}
+
 /* Text of a node cannot pass for a colour of ours. */
 Test(cli_colors, colors_of_others_do_not_reach_the_terminal)
 {

@@ -1,5 +1,6 @@
 /* publish: what becomes an event, how it is sent, and what a refusal says. */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,6 +235,21 @@ Test(cli_publish, input_that_trickles)
     cr_expect_eq(code, 1);
     fake_node_join(&node);
     cr_expect(strstr(node.request, "\r\n\r\n00000005\r\n\1"), "one chunk for the first line");
+    fake_node_end(&node);
+}
+
+/* cli.md 15.28: Ctrl-C ends the input; whole lines are published and counted, the one being typed is not. */
+Test(cli_publish, interrupted_while_waiting_for_input)
+{
+    begin();
+    struct cli_process p = cli_spawn(NET_MESH_PROGRAM, (const char *const[]){"publish", "c", "-", "/dev/zero", NULL});
+    cr_assert_eq(write(p.in, "one\ntwo\nthr", 11), 11);
+    usleep(300000); /* it has read that, and waits */
+    cr_assert_eq(kill(p.pid, SIGINT), 0);
+    fake_node_join(&node);
+    int code = cli_wait(&p);
+    cr_expect_eq(code, 0);
+    EXPECT_BODY("\3\0\0\0one\3\0\0\0two");
     fake_node_end(&node);
 }
 

@@ -73,6 +73,47 @@ Test(cli_requests, peer_add)
            0, "{\"name\":\"old\"}\n", "");
 }
 
+#define INFO(listen)                                                                                                   \
+    "{\n  \"node_id\": \"0xbd826a5d0a6394f5\",\n  \"public_key\": "                                                    \
+    "\"03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\",\n  \"listen\": \"" listen "\"\n}\n"
+
+Test(cli_requests, peer_add_takes_what_node_info_printed)
+{
+    static const char request[] = HEAD(
+        "POST", "/v1/peers") "Content-Type: application/json\r\nContent-Length: 150\r\n\r\n"
+                             "{\"name\":\"beta\",\"node_id\":\"0xbd826a5d0a6394f5\",\"addr\":\"10.0.0.2:20037\","
+                             "\"public_key\":\"03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\"}";
+    char dir[64];
+    scratch_make(dir);
+    char *path = scratch_file(dir, "info", INFO("10.0.0.2:20037"), sizeof INFO("10.0.0.2:20037") - 1, 0644);
+    start_json("201 Created", "{}");
+    expect(CLI("peer", "add", "beta", "--info", path), request, 0, "{}\n", "");
+    start_json("201 Created", "{}");
+    expect(CLI_INPUT(INFO("[::]:20037"), "peer", "add", "beta", "--info", "-", "--addr", "10.0.0.2:20037"), request, 0,
+           "{}\n", "");
+    free(path);
+    scratch_remove(dir);
+}
+
+static void expect_refusal(struct cli_run run, int code, const char *in_err)
+{
+    cr_expect_eq(run.code, code, "exit %d, stderr: %s", run.code, run.err);
+    cr_expect(strstr(run.err, in_err), "%s is not in: %s", in_err, run.err);
+    cli_run_free(&run);
+}
+
+Test(cli_requests, peer_add_refuses_what_is_no_info)
+{
+    expect_refusal(CLI_INPUT(INFO("[::]:20037"), "peer", "add", "beta", "--info", "-"), 2, "--addr");
+    expect_refusal(CLI_INPUT(INFO("0.0.0.0:20037"), "peer", "add", "beta", "--info", "-"), 2, "--addr");
+    expect_refusal(CLI_INPUT(INFO("nowhere"), "peer", "add", "beta", "--info", "-"), 2, "nowhere");
+    expect_refusal(CLI_INPUT("node_id  0x1\n", "peer", "add", "beta", "--info", "-"), 2, "node info");
+    expect_refusal(CLI_INPUT("", "peer", "add", "beta", "--info", "-"), 2, "node info");
+    expect_refusal(CLI_INPUT("{}", "peer", "add", "beta", "--info", "-"), 2, "--node-id is missing");
+    expect_refusal(CLI("peer", "add", "beta", "--info", "/dev/zero"), 2, "node info");
+    expect_refusal(CLI("peer", "add", "beta", "--info", "/nowhere/info"), 1, "/nowhere/info: No such file");
+}
+
 Test(cli_requests, names_are_percent_encoded)
 {
     start_json("404 Not Found", "{\"error\":{\"code\":\"not_found\",\"message\":\"no such peer\"}}");

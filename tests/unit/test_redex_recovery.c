@@ -348,7 +348,7 @@ Test(redex_recovery, the_last_sequence_there_is) /* G13 */
     redex_store_write(&s, STORE_IDX, idx, 20);
     cr_assert_eq(redex_store_open(&s), NET_OK);
     cr_assert_eq(redex_next_seq(s.log), UINT64_MAX);
-    cr_assert_eq(redex_append(s.log, 1, (struct cspan){(const uint8_t *)"y", 1}, &seq), NET_ERR_TOO_LARGE);
+    cr_assert_eq(redex_append(s.log, 1, (struct cspan){(const uint8_t *)"y", 1}, &seq), NET_ERR_FULL);
     seq = 0;
     cr_assert_eq(redex_read(s.log, &seq, UINT64_MAX, events, 1), 0);
     cr_assert_eq(seq, UINT64_MAX);

@@ -95,8 +95,8 @@ Test(redex_write, too_large)
     cr_assert_eq(redex_append(s.log, 1, (struct cspan){big, sizeof big - 3}, &seq), NET_OK);
     size_t len = frame(frames, "bb");
     len += frame(frames + len, "cc");
-    cr_assert_eq(redex_append(s.log, 1, text("four"), &seq), NET_ERR_TOO_LARGE);
-    cr_assert_eq(redex_append_frames(s.log, 1, (struct cspan){frames, len}, 2, &seq), NET_ERR_TOO_LARGE);
+    cr_assert_eq(redex_append(s.log, 1, text("four"), &seq), NET_ERR_FULL);
+    cr_assert_eq(redex_append_frames(s.log, 1, (struct cspan){frames, len}, 2, &seq), NET_ERR_FULL);
     cr_assert_eq(redex_append(s.log, 1, (struct cspan){big, REDEX_MAX_BYTES + 1}, &seq), NET_ERR_TOO_LARGE);
     cr_assert_eq(redex_next_seq(s.log), 1);
     cr_assert_eq(redex_append(s.log, 1, text("abc"), &seq), NET_OK);

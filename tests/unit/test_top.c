@@ -36,7 +36,7 @@ static unsigned column_of(enum top_pane pane, const char *key)
     return c;
 }
 
-static double shown(const struct top_look *look, enum top_pane pane, const char *id, const char *key)
+static double shown(struct top_look *look, enum top_pane pane, const char *id, const char *key)
 {
     const struct top_row *row = top_table_find(&look->tables[pane], id);
     cr_assert(row, "%s", id);
@@ -164,6 +164,53 @@ Test(top, lists_become_rows)
     top_look_deinit(&look);
 }
 
+Test(top, what_other_routes_add_to_the_rows)
+{
+    struct top_look before, now;
+    top_look_init(&before, SECOND);
+    top_look_init(&now, 2 * SECOND);
+    cr_assert(top_read_peers(&before, peers) && top_read_peers(&now, peers));
+    cr_assert(top_read_channels(&now, channels));
+    cr_assert(top_read_shards(&now, "[{\"shard\":0,\"ring\":{\"bytes\":1000,\"used\":250}},{\"shard\":1}]"));
+    cr_assert(top_read_sessions(&before, "[{\"peer\":\"0x0b\",\"rx_packets\":10,\"tx_bytes\":100}]"));
+    cr_assert(top_read_sessions(&now, "[{\"peer\":\"0x0b\",\"rx_packets\":15,\"tx_bytes\":10},"
+                                      "{\"peer\":\"0x0b\",\"rx_packets\":5},{\"peer\":\"0xff\",\"rx_packets\":5}]"));
+    cr_assert(top_read_subscribers(&now, "[{\"peer\":\"0x0b\",\"channel\":\"a\",\"lag\":3},"
+                                         "{\"peer\":\"0x0b\",\"channel\":\"b\",\"lag\":4},"
+                                         "{\"peer\":\"0x0c\",\"channel\":\"a\",\"lag\":9}]"));
+    read_metrics(&before, "netmesh_peer_rx_events_total{peer=\"bob\",node_id=\"0x0b\"} 1\n");
+    read_metrics(&now, "netmesh_peer_rx_events_total{peer=\"bob\",node_id=\"0x0b\"} 8\n"
+                       "netmesh_peer_rx_events_total{peer=\"_other\",node_id=\"\"} 8\n");
+    top_look_compare(&now, &before);
+    cr_expect_eq(now.tables[TOP_SHARDS].count, 2);
+    cr_expect_eq(shown(&now, TOP_SHARDS, "0", "ring"), 0.25);
+    cr_expect(isnan(shown(&now, TOP_SHARDS, "1", "ring")));
+    cr_expect_eq(now.tables[TOP_PEERS].count, 2, "a session with a peer that is not listed adds no row");
+    cr_expect_eq(shown(&now, TOP_PEERS, "0x0b", "rx_packets_per_s"), 10, "of both sessions");
+    cr_expect(isnan(shown(&now, TOP_PEERS, "0x0b", "tx_bytes_per_s")), "a session went, and took its count along");
+    cr_expect_eq(shown(&now, TOP_PEERS, "0x0b", "rx_events_per_s"), 7);
+    cr_expect_eq(shown(&now, TOP_PEERS, "0x0b", "lag"), 7, "over its channels");
+    cr_expect_eq(shown(&now, TOP_CHANNELS, "a\nself", "lag"), 9, "of the slowest");
+    cr_expect(isnan(shown(&now, TOP_CHANNELS, "a\n0x0b", "lag")), "nobody reads that one from here");
+    end_looks(&before, &now);
+}
+
+Test(top, appended_counts_are_better_than_sequences)
+{
+    struct top_look before, now;
+    top_look_init(&before, SECOND);
+    top_look_init(&now, 2 * SECOND);
+    cr_assert(top_read_channels(&before, "[{\"channel\":\"a\",\"origin\":\"self\",\"next_seq\":10,\"bytes\":90,"
+                                         "\"appended_events\":5,\"appended_bytes\":100}]"));
+    cr_assert(top_read_channels(&now, "[{\"channel\":\"a\",\"origin\":\"self\",\"next_seq\":1000,\"bytes\":10,"
+                                      "\"appended_events\":7,\"appended_bytes\":150}]"));
+    top_look_compare(&now, &before);
+    cr_expect_eq(shown(&now, TOP_CHANNELS, "a\nself", "events_per_s"), 2, "the sequences have a hole");
+    cr_expect_eq(shown(&now, TOP_CHANNELS, "a\nself", "bytes_per_s"), 50);
+    cr_expect_eq(shown(&now, TOP_CHANNELS, "a\nself", "bytes"), 10);
+    end_looks(&before, &now);
+}
+
 Test(top, stored_bytes_may_fall)
 {
     struct top_look before, now;
@@ -202,10 +249,11 @@ Test(top, readiness)
 {
     struct top_look look;
     top_look_init(&look, 1);
-    cr_assert(
-        top_read_ready(&look, "{\"ready\":false,\"problems\":[\"1 log without space\",{\"message\":\"late\"},5]}"));
+    cr_assert(top_read_ready(&look, "{\"ready\":false,\"problems\":[\"1 log without "
+                                    "space\",{\"code\":\"late\"},{\"code\":\"x\",\"text\":\"both\"},5]}"));
     cr_expect_eq(look.node.ready, TOP_NOT_READY);
-    cr_assert_eq(look.node.problem_count, 2);
+    cr_assert_eq(look.node.problem_count, 3);
+    cr_expect_str_eq(look.node.problems[2], "both");
     cr_expect_str_eq(look.node.problems[0], "1 log without space");
     cr_expect_str_eq(look.node.problems[1], "late");
     top_look_deinit(&look);
@@ -406,7 +454,7 @@ Test(top, trouble_and_problems_are_shown)
     cr_assert(top_read_ready(&look, "{\"ready\":false,\"problems\":[\"a\",\"b\",\"c\",\"d\",\"e\"]}"));
     struct grid *g = draw(24, 80, &s, &look);
     cr_expect(strstr(g->text[0], "unreachable"));
-    cr_expect(strstr(g->text[1], "cannot reach the node, trying again"));
+    cr_expect(strstr(g->text[1], "trying again: here: cannot reach the node"));
     cr_expect_str_eq(g->text[4], "c (and 2 more)");
     free(g);
     s.trouble = NULL;
