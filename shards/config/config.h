@@ -62,6 +62,7 @@ struct config {
     bool pin;            /* shards.pin: false */
     uint64_t spin_ns;    /* shards.spin: 0s: how long a shard looks for work before it sleeps */
     uint32_t ring_bytes; /* shards.ring_bytes: 4MiB, power of two, between each ordered pair */
+    bool core_dumps;     /* memory.core_dumps: false */
     bool memory_lock;    /* memory.lock: false (mlock what can be; never fatal) */
 
     enum config_sessions sessions;      /* security.sessions: secure | compat */

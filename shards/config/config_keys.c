@@ -63,6 +63,10 @@ const struct config_key config_keys[] = {
     {"memory.lock", KEY_BOOL, "false", FIELD(memory_lock),
      .doc = "Whether to keep memory from being swapped out. Where the system refuses, the node goes on without."},
 
+    {"memory.core_dumps", KEY_BOOL, "false", FIELD(core_dumps),
+     .doc = "Whether a crash may leave a core dump. It would hold the keys of the node and of its sessions.\n"
+            "While it may not, debuggers and tracers need root, too."},
+
     {"security.sessions", KEY_WORD, "secure", FIELD(sessions), .words = words_sessions,
      .live = NEW_SESSIONS,
      .doc = "secure: only peers that prove their entity get in, and v0.19 peers that peers.yaml names.\n"

@@ -45,6 +45,8 @@ static int load(struct netmesh *nm, char *error, size_t len)
 {
     struct config_error e = {{0}};
     int err = config_load(nm->dir, (const char *const *)nm->overrides, nm->override_count, &nm->config, &e);
+    if (!err && !nm->config.core_dumps)
+        machine_forbid_core_dumps(); /* before there is anything to hide */
     if (!err)
         err = node_dir_load_secrets(nm->dir, &nm->secrets, &e);
     if (!err)
