@@ -33,7 +33,7 @@ struct channel_settings {
     uint64_t fsync_events;      /* channels.fsync_events: 1000, for `every` */
     uint64_t fsync_interval_ns; /* channels.fsync_interval: 1s, for `interval` */
     uint64_t retention_events;  /* channels.retention_events: none = 0 */
-    uint64_t retention_bytes;   /* channels.retention_bytes: none = 0; of payload */
+    uint64_t retention_bytes;   /* channels.retention_bytes: none = 0; payload and 20 an event */
     uint64_t retention_age_ns;  /* channels.retention_age: none = 0 */
     uint64_t max_lag;           /* channels.max_lag: 0 = what the log retains, else events */
 };

@@ -83,6 +83,7 @@ void reload_on_config(struct shard *s, const struct config *c)
     s->roster.max_channels_per_peer = c->max_channels_per_peer;
     apply_to_peers(s);
     apply_to_views(s);
+    log_apply_settings(s);
     mailbox_send(s, 0, MSG_CONFIGURED, 0, apply_to_logs(s), NULL, 0);
 }
 
