@@ -132,9 +132,8 @@ const struct cli_command cli_commands[] = {
      "without\n"
      "and with logs, latencies, and publishing that waits for the disk, beside what the machine's cipher and disk do\n"
      "alone. Logs take at most 1 GiB a node, and an eighth of the memory and disk that are free.\n",
-     "  net-mesh bench\n"
      "  net-mesh bench --quick\n"
-     "  net-mesh bench --duration 10s --size 256,4096 --dir /srv --output json\n"},
+     "  net-mesh bench --duration 2s --size 256 --dir /srv --output json\n"},
     {"completion", "bash|zsh|fish", 1, MANY, CLI_LOCAL, command_completion,
      "print what a shell needs to complete commands",
      "Commands, options, their words, and the channels and peers of the node that the line names. Installed with the\n"
