@@ -82,12 +82,12 @@ static bool passes_guards(struct contacts *cs, const struct handshake_hello *hel
         return false;
     }
     if (!guard_source_ok(&cs->guard, s->now, from, config->max_handshakes_per_source)) {
-        COUNT(s, drop_handshake_limit);
+        COUNT(s, drop_handshake_rate);
         return false;
     }
     guard_ephemeral_remember(&cs->guard, hello->ephemeral);
     if (!guard_pending_ok(&cs->guard, s->now, config->handshake_timeout_ns)) {
-        COUNT(s, drop_handshake_limit);
+        COUNT(s, drop_handshake_pending);
         return false;
     }
     return true;
@@ -98,8 +98,12 @@ static void answer(struct contacts *cs, const struct handshake_claim *claim, con
     struct shard *s = cs->shard;
     int err;
     struct contact *c = contact_get(cs, claim->node_id, &err);
+    if (!c && err == NET_ERR_LIMIT) {
+        COUNT(s, drop_peer_limit);
+        return;
+    }
     if (!c) {
-        COUNT(s, drop_handshake_limit);
+        COUNT(s, drop_no_memory);
         return;
     }
     struct handshake_offer offer;
@@ -145,7 +149,9 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
     const struct contact *c = contact_find(cs, claim.node_id);
     if (!claim_allowed(cs, &claim))
         COUNT(s, drop_handshake_policy);
-    else if (!c || !dial_has_precedence(c))
+    else if (c && dial_has_precedence(c))
+        COUNT(s, handshakes_superseded); /* both dial, and ours goes on */
+    else
         answer(cs, &claim, from, relayed);
     secure_wipe(&claim, sizeof claim);
 }
