@@ -18,6 +18,7 @@
 static const char *const words_sessions[] = {"secure", "compat", NULL};
 static const char *const words_peers[] = {"any", "listed", NULL};
 static const char *const words_log[] = {"disk", "memory", "none", NULL};
+static const char *const words_logging[] = {"auto", "text", "json", NULL};
 static const char *const words_fsync[] = {"never", "each", "every", "interval", NULL};
 static const char *const words_level[] = {"error", "warn", "info", "debug", NULL};
 
@@ -61,6 +62,10 @@ const struct config_key config_keys[] = {
 
     {"memory.lock", KEY_BOOL, "false", FIELD(memory_lock),
      .doc = "Whether to keep memory from being swapped out. Where the system refuses, the node goes on without."},
+
+    {"memory.core_dumps", KEY_BOOL, "false", FIELD(core_dumps),
+     .doc = "Whether a crash may leave a core dump. It would hold the keys of the node and of its sessions.\n"
+            "While it may not, debuggers and tracers need root, too."},
 
     {"security.sessions", KEY_WORD, "secure", FIELD(sessions), .words = words_sessions,
      .live = NEW_SESSIONS,
@@ -175,9 +180,21 @@ const struct config_key config_keys[] = {
      .live = AT_ONCE,
      .doc = "How many peers have figures of their own in /metrics; the others share peer=\"_other\"."},
 
+    {"stop.timeout", KEY_DURATION, "30s", FIELD(stop_timeout_ns), RANGE(100 * MS, HOUR),
+     .live = AT_ONCE,
+     .doc = "How long a stop takes at most: publishers get their answers, logs are written, synced and closed.\n"
+            "Then the node ends all the same, says what was left undone, and its exit code is 1."},
+
     {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
      .live = AT_ONCE,
      .doc = "What goes to stderr."},
+    {"logging.format", KEY_WORD, "auto", FIELD(log_format), .words = words_logging,
+     .doc = "text: lines for people. json: an object a line. auto: lines for the systemd journal\n"
+            "where stderr is its, else text."},
+    {"logging.rate", KEY_NUMBER, "10", FIELD(log_rate), RANGE(1, 1000000), .zero = "none",
+     .live = AT_ONCE,
+     .doc = "How many lines of one kind a shard says in a second; one line tells how many more there were.\n"
+            "While they go on to come, the second becomes longer, up to a minute."},
 };
 // clang-format on
 
