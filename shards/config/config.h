@@ -68,7 +68,7 @@ struct config {
     enum config_sessions sessions;      /* security.sessions: secure | compat */
     enum config_peers peers;            /* security.peers: any | listed */
     bool cipher_aes_gcm, cipher_chacha; /* security.ciphers: [aes-256-gcm, chacha20-poly1305] */
-    char key_log[256];                  /* security.key_log: none = "", or a path (relative to the node's directory) */
+    char key_log[256]; /* security.key_log: none = "", or a path, ./NAME being relative to the node's directory */
 
     uint16_t max_datagram;  /* transport.max_datagram: auto = 0, or 1200..8210 */
     uint32_t window;        /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */

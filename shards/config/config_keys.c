@@ -78,7 +78,7 @@ const struct config_key config_keys[] = {
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
     {"security.key_log", KEY_PATH, "none", FIELD(key_log), .zero = "none",
      .doc = "File to which the keys of all sessions are appended, so that Wireshark can show what captured packets\n"
-            "carry (deploy/wireshark); none for none. Whoever reads it reads the traffic."},
+            "carry (deploy/wireshark). Whoever reads it reads the traffic. ./NAME is relative to this directory."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .live = NEW_SESSIONS,
