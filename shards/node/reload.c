@@ -123,10 +123,13 @@ static void finish(struct reload *r, int err, const char *message)
 {
     const struct node *n = r->owner->shard->node;
     r->step = RELOAD_IDLE;
-    if (err)
+    if (err) {
+        COUNT(r->owner->shard, reloads_refused);
         node_say(n, LEVEL_ERROR, "reload: %s; nothing was changed", message);
-    else
+    } else {
+        COUNT(r->owner->shard, reloads_applied);
         say_changes(n, &r->changes);
+    }
     answer(&r->running, err, message, err ? NULL : &r->changes);
     if (r->step == RELOAD_IDLE && !list_empty(&r->waiting))
         start(r);
