@@ -71,6 +71,9 @@ const struct config_key config_keys[] = {
      .doc = "any: who holds the psk and proves an entity gets in. listed: only the peers of peers.yaml."},
     {"security.ciphers", KEY_CIPHERS, "aes-256-gcm, chacha20-poly1305",
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
+    {"security.key_log", KEY_PATH, "none", FIELD(key_log), .zero = "none",
+     .doc = "File to which the keys of all sessions are appended, so that Wireshark can show what captured packets\n"
+            "carry (deploy/wireshark); none for none. Whoever reads it reads the traffic."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .live = NEW_SESSIONS,

@@ -75,6 +75,7 @@ struct contacts {
     uint32_t wanted_count; /* of all contacts */
     struct guard guard;
     struct store store;
+    struct key_log *key_log; /* NULL: keys stay where they are */
     struct reload *reload;
     struct timer request_timer, publish_timer;
     struct list requests;  /* control_request waiting for a peer, by deadline scan */

@@ -197,6 +197,7 @@ enum { SCRAPE_BATCH = 512 }; /* lags or peers in one message */
 struct msg_scrape_shard {
     struct scrape_channel rest; /* of the logs that got no row */
     uint64_t log_bytes;         /* payload that logs hold in memory */
+    uint64_t cpu_ns;            /* of the shard's thread */
     uint64_t unwritten_bytes, timers, streams, parked_messages, fullest_ring_bytes;
 };
 

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "shards/node/contacts.h"
+#include "shards/node/key_log.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/reload.h"
@@ -17,11 +18,11 @@ static void broadcast(struct contacts *cs, enum stop_phase phase)
         mailbox_send(cs->shard, i, MSG_STOP, (uint16_t)phase, 0, NULL, 0);
 }
 
-/* Looks every so often whether the publishers and peers.yaml are done, for as long as they may take. */
+/* Looks every so often whether the publishers and the files of shard 0 are done, for as long as they may take. */
 void stop_on_timer(struct timer *t, uint64_t now)
 {
     struct contacts *cs = container_of(t, struct contacts, stop_timer);
-    bool waiting = !list_empty(&cs->publisher_list) || store_busy(cs) || reload_busy(cs);
+    bool waiting = !list_empty(&cs->publisher_list) || store_busy(cs) || reload_busy(cs) || key_log_busy(cs->key_log);
     if (waiting && now < cs->stop_deadline)
         timer_arm(&cs->shard->timers, t, now + 10000000);
     else

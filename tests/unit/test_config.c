@@ -280,7 +280,7 @@ Test(config, every_generated_key_is_explained)
         cr_expect(above[0] && strstr(above[0], "# Default: ") && strstr(above[0], "Allowed: "), "%s", line);
         cr_expect(above[1] && strstr(above[1], "# Applies: "), "%s", line);
     }
-    cr_expect_eq(keys, 45);
+    cr_expect_eq(keys, 46);
     free(text);
 }
 
