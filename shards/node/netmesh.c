@@ -224,6 +224,15 @@ static int make_group(struct netmesh *nm, struct reactor_features *features, cha
     return NET_OK;
 }
 
+/* At the start, and at every reload while it is so. */
+static void say_policy(const struct netmesh *nm, const struct config *c)
+{
+    if (c->sessions == SESSIONS_COMPAT)
+        node_say(nm->node, LEVEL_WARN,
+                 "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read "
+                 "what such sessions carry");
+}
+
 static int make_node(struct netmesh *nm, const struct reactor_features *features, char *error, size_t len)
 {
     struct config_error e = {{0}};
@@ -245,10 +254,8 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         fail(error, len, "%s", e.text);
-    else if (nm->config.sessions == SESSIONS_COMPAT)
-        say(nm, LEVEL_WARN,
-            "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read what "
-            "such sessions carry");
+    else
+        say_policy(nm, &nm->config);
     return err;
 }
 
@@ -361,6 +368,7 @@ static int on_reload_prepare(void *ctx, struct config_error *error)
 static void on_reload_apply(void *ctx, const struct config *c)
 {
     struct netmesh *nm = ctx;
+    say_policy(nm, c);
     admin_apply(nm->admin, c);
     int err = admin_set_tokens(nm->admin, &nm->secrets.tokens);
     assert(err == NET_OK);
