@@ -86,6 +86,12 @@ static void wrong_types(const struct config_key *key, bool in_rule)
         refuses(key, in_rule, "{a: b}", "a mapping");
     if (key->type != KEY_RULES)
         refuses(key, in_rule, "", "nothing");
+    if (key->type == KEY_PATH) {
+        char path[300];
+        memset(path, '/', sizeof path);
+        path[key->size] = '\0';
+        refuses_text(key, in_rule, path);
+    }
     refuses_text(key, in_rule, "nonsense");
     refuses_text(key, in_rule, "-1");
     refuses_text(key, in_rule, "1.5");
@@ -218,7 +224,7 @@ static void other_values(const struct config_key *key, char out[2][64])
         strcpy(out[1], out[0]);
         break;
     case KEY_PATH:
-        strcpy(out[0], "./keys");
+        strcpy(out[0], "some/path");
         strcpy(out[1], out[0]);
         break;
     case KEY_CPUS:
