@@ -110,21 +110,35 @@ static bool take_token(const struct header_value *v, char given[TOKEN_BYTES])
     return true;
 }
 
-bool access_check_token(struct connection *c, enum access need)
+/* ACCESS_ADMIN, ACCESS_READ, or ACCESS_OPEN: nobody we know. */
+static enum access access_of(const struct connection *c)
 {
     const struct admin *a = c->admin;
     char given[TOKEN_BYTES];
-    if (need == ACCESS_OPEN)
-        return true;
     bool form = take_token(&c->request.headers[HEADER_AUTHORIZATION], given);
     bool all = secure_equal(given, a->token, sizeof given);
     bool reads = secure_equal(given, a->readonly, sizeof given);
     secure_wipe(given, sizeof given);
-    if (!form || !(all || (reads && a->readonly[0]))) {
+    if (form && all)
+        return ACCESS_ADMIN;
+    return form && reads && a->readonly[0] ? ACCESS_READ : ACCESS_OPEN;
+}
+
+bool access_has_token(const struct connection *c)
+{
+    return access_of(c) != ACCESS_OPEN;
+}
+
+bool access_check_token(struct connection *c, enum access need)
+{
+    if (need == ACCESS_OPEN)
+        return true;
+    enum access given = access_of(c);
+    if (given == ACCESS_OPEN) {
         c->admin->stats.unauthorized++;
         return refuse(c, 401, "unauthorized", "the header \"Authorization: Bearer TOKEN\" is missing or wrong",
                       "WWW-Authenticate: Bearer\r\n");
     }
     connection_known(c);
-    return all || need == ACCESS_READ || refuse(c, 403, "forbidden", "this token may only read", "");
+    return given == ACCESS_ADMIN || need == ACCESS_READ || refuse(c, 403, "forbidden", "this token may only read", "");
 }

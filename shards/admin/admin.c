@@ -76,11 +76,9 @@ static void refuse_connection(struct admin *a, io_handle handle)
     io_submit(a->io, &r->op);
 }
 
-/* Whoever shows no token cannot keep out who has one: at the limit the stranger who was quiet longest makes room. */
-static bool make_room(struct admin *a)
+/* Whoever shows no token cannot keep out who has one: the stranger who was quiet longest makes room. */
+static bool evict_stranger(struct admin *a)
 {
-    if (a->stats.open - a->evicting < a->max_connections)
-        return true;
     struct list *quiet = list_first(&a->strangers);
     if (!quiet || a->evicting >= a->max_connections)
         return false;
@@ -88,16 +86,23 @@ static bool make_room(struct admin *a)
     return true;
 }
 
+static bool has_room(struct admin *a)
+{
+    return a->stats.open - a->evicting < a->max_connections || evict_stranger(a);
+}
+
 static void on_accept(struct io_op *op, int32_t res)
 {
     struct admin *a = container_of(op, struct admin, accept);
-    if (res >= 0 && (a->stopping || !make_room(a) || !connection_open(a, res)))
+    if (res >= 0 && (a->stopping || !has_room(a) || !connection_open(a, res)))
         refuse_connection(a, res);
     if (!op->more && !a->stopping) {
-        if (res >= 0)
+        if (res >= 0) {
             accept_again(a);
-        else
+        } else {
+            evict_stranger(a); /* the process may have fewer files than admin.connections needs */
             a->accept_at = io_now(a->io) + accept_pause_ns; /* EMFILE and the like pass; spinning does not help */
+        }
     }
     admin_check_stopped(a);
 }

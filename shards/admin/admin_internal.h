@@ -161,6 +161,7 @@ struct connection {
     const struct exchange *exchange; /* of the request at work, or NULL */
     union {
         struct control_request control;
+        struct metrics_scrape scrape;
         struct reload_request reload;
         struct {
             union {
@@ -233,6 +234,7 @@ bool request_step(struct connection *);
 /* access.c: false when it has refused */
 bool access_allow(struct connection *);
 bool access_check_token(struct connection *, enum access);
+bool access_has_token(const struct connection *); /* one that may read; refuses nothing */
 
 /* route.c */
 bool route_find(struct connection *); /* fills request.route and its parameters, or refuses */
@@ -265,6 +267,7 @@ bool out_on_sent(struct connection *, size_t n); /* sends on; true: there is roo
 
 /* route_*.c */
 void healthz_get(struct connection *);
+void readyz_get(struct connection *);
 void openapi_get(struct connection *);
 void node_get(struct connection *);
 void shards_get(struct connection *);

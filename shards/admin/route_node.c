@@ -1,4 +1,4 @@
-/* The node itself: /healthz, /v1/node, /metrics, /v1/log-level, /v1/shutdown. */
+/* The node itself: /healthz, /readyz, /v1/node, /metrics, /v1/log-level, /v1/shutdown. */
 #include <json-c/json.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +13,46 @@ void healthz_get(struct connection *c)
     node_get_info(c->admin->node, &info);
     buffer_str(reply_begin(c), info.stopping ? "stopping" : "ok");
     respond(c, info.stopping ? 503 : 200, "text/plain");
+}
+
+struct problems {
+    struct buffer *buffer;
+    bool text; /* they may say more than a stranger should know: for who has a token */
+};
+
+static void put_problem(void *ctx, const struct problem_row *row)
+{
+    struct problems *p = ctx;
+    json_open(p->buffer, NULL, '{');
+    json_str(p->buffer, "code", row->code);
+    if (p->text)
+        json_str(p->buffer, "text", row->text);
+    json_close(p->buffer, '}');
+}
+
+static void put_problems(struct connection *c, bool text)
+{
+    struct problems p = {&c->reply, text};
+    json_open(p.buffer, "problems", '[');
+    node_each_problem(c->admin->node, put_problem, &p);
+    json_close(p.buffer, ']');
+}
+
+static void count_problem(void *ctx, const struct problem_row *row)
+{
+    (void)row;
+    ++*(size_t *)ctx;
+}
+
+void readyz_get(struct connection *c)
+{
+    size_t problems = 0;
+    node_each_problem(c->admin->node, count_problem, &problems);
+    json_open(reply_begin(c), NULL, '{');
+    json_flag(&c->reply, "ready", problems == 0);
+    put_problems(c, access_has_token(c));
+    json_close(&c->reply, '}');
+    respond_json(c, problems ? 503 : 200);
 }
 
 static void put_security(struct buffer *b, const struct node_info *info)
@@ -58,6 +98,7 @@ void node_get(struct connection *c)
     json_flag(b, "stopping", info.stopping);
     put_security(b, &info);
     put_transport(b, &info);
+    put_problems(c, true);
     json_close(b, '}');
     respond_json(c, 200);
 }
@@ -86,17 +127,41 @@ static void put_own_metrics(struct buffer *b, const struct admin_stats *s)
     put_metric(b, "sent_bytes_total", "counter", "Bytes written to admin connections.", s->bytes_out);
 }
 
-static void put_text(void *ctx, const char *text, size_t len)
+static void on_metrics_text(struct metrics_scrape *m, const char *text, size_t len)
 {
-    buffer_put(ctx, text, len);
+    buffer_put(&container_of(m, struct connection, scrape)->reply, text, len);
 }
+
+static void on_metrics_done(struct metrics_scrape *m)
+{
+    struct connection *c = container_of(m, struct connection, scrape);
+    put_own_metrics(&c->reply, &c->admin->stats);
+    respond(c, 200, "text/plain; version=0.0.4; charset=utf-8");
+    connection_run(c);
+}
+
+static void metrics_cancel(struct connection *c)
+{
+    node_scrape_cancel(c->admin->node, &c->scrape);
+}
+
+static void metrics_stop(struct connection *c)
+{
+    metrics_cancel(c);
+    respond_error(c, NET_ERR_CANCELED, "the node is stopping");
+}
+
+static const struct exchange metrics_exchange = {metrics_cancel, metrics_stop};
 
 void metrics_get(struct connection *c)
 {
-    struct buffer *b = reply_begin(c);
-    node_render_metrics(c->admin->node, put_text, b);
-    put_own_metrics(b, &c->admin->stats);
-    respond(c, 200, "text/plain; version=0.0.4; charset=utf-8");
+    reply_begin(c);
+    c->scrape = (struct metrics_scrape){.put = on_metrics_text, .done = on_metrics_done};
+    int err = node_scrape(c->admin->node, &c->scrape);
+    if (err)
+        respond_error(c, err, NULL);
+    else
+        c->exchange = &metrics_exchange;
 }
 
 static const char *const levels[] = {

@@ -25,6 +25,9 @@
 const struct route routes[] = {
     {ROUTE(HTTP_GET, "/healthz", healthz_get, ACCESS_OPEN, "getHealth", "Does the process run?"),
      .answers = {TEXT(200, "ok"), TEXT(503, "stopping")}},
+    {ROUTE(HTTP_GET, "/readyz", readyz_get, ACCESS_OPEN, "getReadiness",
+           "Does it do what it is there for? Without a token problems have no text"),
+     .answers = {JSON(200, &schema_readiness), JSON(503, &schema_readiness)}},
     {ROUTE(HTTP_GET, "/metrics", metrics_get, ACCESS_READ, "getMetrics", "Prometheus text 0.0.4"),
      .answers = {TEXT(200, "exposition format")}},
     {ROUTE(HTTP_GET, "/openapi.json", openapi_get, ACCESS_READ, "getOpenapi", "This document"),

@@ -50,6 +50,7 @@ void schema_put_definition(struct buffer *, const struct schema *); /* of a name
 /* schemas.c: what the port takes and answers */
 extern const struct schema *const schemas_named[]; /* ends with NULL */
 extern const struct schema schema_error, schema_publish_error;
+extern const struct schema schema_readiness;
 extern const struct schema schema_node, schema_shards, schema_sessions, schema_peers, schema_peer_entry, schema_removed;
 extern const struct schema schema_channels, schema_subscriptions, schema_subscribers, schema_subscribed;
 extern const struct schema schema_published, schema_publish_line, schema_event_row, schema_log_level, schema_stopping;

@@ -72,12 +72,18 @@ static const struct schema security =
 static const struct schema transport =
     OBJECT(NULL, NULL, FIELD("socket_buffer", &schema_u64, .about = "bytes the kernel gave"),
            FIELD("gso", &schema_flag), FIELD("gro", &schema_flag), FIELD("ipsec_mb", &schema_flag));
+static const struct schema problem =
+    OBJECT("problem", "why the node is not ready", FIELD("code", &schema_text, .about = "stable: for programs"),
+           FIELD("text", &schema_text, .about = "for people who have a token", .optional = true));
+static const struct schema problems = ARRAY(&problem, "none: the node is ready");
+const struct schema schema_readiness =
+    OBJECT("readiness", NULL, FIELD("ready", &schema_flag), FIELD("problems", &problems));
 const struct schema schema_node =
     OBJECT("node", "the node itself", FIELD("node_id", &schema_id), FIELD("entity_id", &schema_hex),
            FIELD("public_key", &schema_hex), FIELD("listen", &schema_text), FIELD("admin", &schema_text),
            FIELD("version", &schema_text), FIELD("pid", &schema_u64), FIELD("shards", &schema_u64),
            FIELD("uptime_ms", &schema_u64), FIELD("stopping", &schema_flag), FIELD("security", &security),
-           FIELD("transport", &transport));
+           FIELD("transport", &transport), FIELD("problems", &problems));
 
 static const struct schema shard_ring = OBJECT(NULL, "of the rings that bring it messages of other shards, the fullest",
                                                FIELD("bytes", &schema_u64, .about = "shards.ring_bytes"),
@@ -198,6 +204,8 @@ const struct schema *const schemas_named[] = {
     &schema_error,
     &publish_refused,
     &schema_publish_error,
+    &problem,
+    &schema_readiness,
     &schema_node,
     &shard,
     &setting,

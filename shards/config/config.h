@@ -68,6 +68,7 @@ struct config {
     enum config_sessions sessions;      /* security.sessions: secure | compat */
     enum config_peers peers;            /* security.peers: any | listed */
     bool cipher_aes_gcm, cipher_chacha; /* security.ciphers: [aes-256-gcm, chacha20-poly1305] */
+    char key_log[256];                  /* security.key_log: none = "", or a path (relative to the node's directory) */
 
     uint16_t max_datagram;  /* transport.max_datagram: auto = 0, or 1200..8210 */
     uint32_t window;        /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */
@@ -94,6 +95,8 @@ struct config {
         log_none_bytes; /* channels.none_bytes: 2MiB, power of two from 512KiB: what a channel with log none keeps */
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
+
+    uint32_t metrics_channels, metrics_peers; /* metrics.channels, metrics.peers: 200, 0..65536 rows in /metrics */
 
     uint64_t stop_timeout_ns; /* stop.timeout: 30s */
 
@@ -157,8 +160,9 @@ struct config_doc {
 /* The key at `index`, in the order of the file; false: there are no more. */
 bool config_describe(size_t index, struct config_doc *out);
 
-/* admin.listen: unix:PATH is relative to the node's directory. NET_ERR_INVALID: too long for a socket then. */
-int config_resolve_admin(struct config *, const char *dir, struct config_error *);
+/* admin.listen: unix:PATH and security.key_log are relative to the node's directory. NET_ERR_INVALID: too long then,
+ * for a socket or for the field. */
+int config_resolve_paths(struct config *, const char *dir, struct config_error *);
 
 /* Texts as people write them. Each parser returns 0 or NET_ERR_INVALID. */
 /* "A:P", "[v6]:P"; port 0 and names are refused. */

@@ -76,6 +76,9 @@ const struct config_key config_keys[] = {
      .doc = "any: who holds the psk and proves an entity gets in. listed: only the peers of peers.yaml."},
     {"security.ciphers", KEY_CIPHERS, "aes-256-gcm, chacha20-poly1305",
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
+    {"security.key_log", KEY_PATH, "none", FIELD(key_log), .zero = "none",
+     .doc = "File to which the keys of all sessions are appended, so that Wireshark can show what captured packets\n"
+            "carry (deploy/wireshark); none for none. Whoever reads it reads the traffic."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .live = NEW_SESSIONS,
@@ -168,6 +171,14 @@ const struct config_key config_keys[] = {
     {"channels.publish_timeout", KEY_DURATION, "30s", FIELD(publish_timeout_ns), RANGE(1 * MS, DAY),
      .live = AT_ONCE,
      .doc = "How long a publish waits when the node has no room."},
+
+    {"metrics.channels", KEY_NUMBER, "200", FIELD(metrics_channels), RANGE(0, 65536),
+     .live = AT_ONCE,
+     .doc = "How many channels have figures of their own in /metrics, the longest open first.\n"
+            "The others share one row, channel=\"_other\"."},
+    {"metrics.peers", KEY_NUMBER, "200", FIELD(metrics_peers), RANGE(0, 65536),
+     .live = AT_ONCE,
+     .doc = "How many peers have figures of their own in /metrics; the others share peer=\"_other\"."},
 
     {"stop.timeout", KEY_DURATION, "30s", FIELD(stop_timeout_ns), RANGE(100 * MS, HOUR),
      .live = AT_ONCE,

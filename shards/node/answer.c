@@ -87,13 +87,13 @@ static bool passes_guards(struct contacts *cs, const struct handshake_hello *hel
         return false;
     }
     if (!guard_source_ok(&cs->guard, s->now, from, config->max_handshakes_per_source)) {
-        COUNT(s, drop_handshake_limit);
+        COUNT(s, drop_handshake_rate);
         SAY_REFUSED(cs, from, "too many from its address (limits.handshakes_per_source)");
         return false;
     }
     guard_ephemeral_remember(&cs->guard, hello->ephemeral);
     if (!guard_pending_ok(&cs->guard, s->now, config->handshake_timeout_ns)) {
-        COUNT(s, drop_handshake_limit);
+        COUNT(s, drop_handshake_pending);
         SAY_REFUSED(cs, from, "too many are under way (limits.pending_handshakes)");
         return false;
     }
@@ -105,9 +105,13 @@ static void answer(struct contacts *cs, const struct handshake_claim *claim, con
     struct shard *s = cs->shard;
     int err;
     struct contact *c = contact_get(cs, claim->node_id, &err);
-    if (!c) {
-        COUNT(s, drop_handshake_limit);
+    if (!c && err == NET_ERR_LIMIT) {
+        COUNT(s, drop_peer_limit);
         SAY_REFUSED(cs, from, "no room for another peer (limits.peers)");
+        return;
+    }
+    if (!c) {
+        COUNT(s, drop_no_memory);
         return;
     }
     struct handshake_offer offer;
@@ -160,7 +164,10 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
         shard_say_about(s, LEVEL_WARN, (struct say_about){.peer = claim.node_id, .addr = from},
                         "refused a handshake: the configuration does not let this peer in, or not with its cipher or "
                         "kind of session");
-    } else if (!c || !dial_has_precedence(c))
+    } else if (c && dial_has_precedence(c)) {
+        COUNT(s, handshakes_superseded); /* both dial, and ours goes on */
+    } else {
         answer(cs, &claim, from, relayed);
+    }
     secure_wipe(&claim, sizeof claim);
 }

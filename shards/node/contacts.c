@@ -6,6 +6,7 @@
 
 #include "core/base/text.h"
 #include "shards/node/contacts.h"
+#include "shards/node/key_log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/reload.h"
 #include "shards/node/say.h"
@@ -134,6 +135,9 @@ void contact_session(struct contact *c, const struct session_params *params, con
         .rx_window = c->window,
         .relayed = relayed,
     };
+    if (c->owner->key_log && !key_log_add(c->owner->key_log, s->node->identity.ids.node_id, params))
+        shard_say(s, LEVEL_WARN, "security.key_log: cannot write to %s: sessions will be missing there",
+                  s->config->key_log);
     mailbox_send(s, c->home, MSG_SESSION, 0, 0, &m, sizeof m);
     secure_wipe(&m, sizeof m);
 }
@@ -141,8 +145,10 @@ void contact_session(struct contact *c, const struct session_params *params, con
 void contacts_on_handshake(struct shard *s, struct cspan datagram, const struct io_addr *from)
 {
     struct contacts *cs = s->contacts;
-    if (cs->phase != STOP_NONE)
+    if (cs->phase != STOP_NONE) {
+        COUNT(s, drop_stopping);
         return;
+    }
     if (!dial_on_datagram(cs, datagram, from))
         answer_on_datagram(cs, datagram, from);
 }
@@ -258,6 +264,7 @@ int contacts_init(struct shard *s, struct config_error *error)
     list_init(&cs->all);
     list_init(&cs->publisher_list);
     list_init(&cs->lists);
+    list_init(&cs->scrapes);
     list_init(&cs->woken_tails);
     store_init(cs);
     int err = reload_init(cs);
@@ -269,6 +276,8 @@ int contacts_init(struct shard *s, struct config_error *error)
     err = guard_init(&cs->guard, s->io, s->config->max_pending_handshakes);
     if (err)
         return err;
+    if (*s->config->key_log && !(cs->key_log = key_log_new(s->io, s->config->key_log)))
+        return NET_ERR_NO_MEMORY;
     err = add_from_file(cs, &s->node->peers);
     if (err) {
         text_format(error->text, sizeof error->text, "%s/peers.yaml: cannot take every entry: %s%s", s->node->dir,
@@ -305,6 +314,7 @@ void contacts_deinit(struct shard *s)
     map_deinit(&cs->by_id);
     map_deinit(&cs->publishers);
     guard_deinit(&cs->guard);
+    key_log_free(cs->key_log);
     free(cs->store.text);
     free(cs);
     s->contacts = NULL;

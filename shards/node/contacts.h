@@ -75,6 +75,7 @@ struct contacts {
     uint32_t wanted_count; /* of all contacts */
     struct guard guard;
     struct store store;
+    struct key_log *key_log; /* NULL: keys stay where they are */
     struct reload *reload;
     struct timer request_timer, publish_timer;
     struct list requests;  /* control_request waiting for a peer, by deadline scan */
@@ -83,6 +84,7 @@ struct contacts {
     struct map publishers; /* id -> struct publisher */
     struct list publisher_list;
     struct list lists;       /* struct listing */
+    struct list scrapes;     /* struct metrics_scrape */
     struct list woken_tails; /* struct tail: a step is due */
     enum stop_phase phase;
     uint32_t phase_waiting;

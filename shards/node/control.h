@@ -11,6 +11,7 @@
 
 #include "core/base/list.h"
 #include "core/base/span.h"
+#include "core/base/timer.h"
 #include "core/channel/channel.h"
 #include "core/io/io.h"
 #include "shards/config/config.h"
@@ -254,8 +255,30 @@ struct origin_lookup {
 void node_find_origins(struct node *, const struct channel_name *, struct origin_lookup *);
 void node_find_origins_cancel(struct node *, struct origin_lookup *);
 
-/* Prometheus text of everything that is counted; appended through `put`. Synchronous: counters are read relaxed. */
-void node_render_metrics(struct node *, void (*put)(void *ctx, const char *text, size_t len), void *ctx);
+/* /metrics: the text of everything that is counted. Counters are read as they stand; what only its shard knows
+ * (channels, peers) is asked for, and who has not answered within a second is left out and said to be missing. */
+struct scrape_rows;
+struct metrics_scrape {
+    void (*put)(struct metrics_scrape *, const char *text, size_t len); /* any number of times, then: */
+    void (*done)(struct metrics_scrape *);
+    struct {
+        struct list link;
+        struct timer timer;
+        uint32_t id, waiting;
+        struct node *node;
+        struct scrape_rows *rows;
+    } node;
+};
+/* 0, or NET_ERR_NO_MEMORY: nothing will be called. */
+int node_scrape(struct node *, struct metrics_scrape *);
+void node_scrape_cancel(struct node *, struct metrics_scrape *); /* no callback afterwards */
+
+/* Why the node is not ready, as /readyz has it: calls `row` for each reason. None: it is ready. */
+struct problem_row {
+    const char *code; /* stable, for programs: "stopping", "disk_full", "disk_error", "log_poisoned", … */
+    const char *text; /* a sentence for a person */
+};
+void node_each_problem(struct node *, void (*row)(void *ctx, const struct problem_row *), void *ctx);
 
 /* Begins the orderly stop. The admin port keeps what it has and gets admin_stop() when the rest is done. */
 void node_shutdown(struct node *);

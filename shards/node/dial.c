@@ -32,6 +32,8 @@ static void attempt(struct contact *c)
     };
     struct handshake_offer offer;
     uint8_t ephemeral[32], datagram[HANDSHAKE_MAX_DATAGRAM];
+    if (d->sent)
+        COUNT(s, handshakes_expired);
     memcpy(target.static_public, c->entry->public_key, sizeof target.static_public);
     contact_offer(c, &offer);
     io_random(s->io, ephemeral, sizeof ephemeral);

@@ -31,18 +31,23 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     struct channel_name name;
     struct log *log;
     uint64_t first;
-    if (channel_name_parse(channel, strlen(channel), &name) != CHANNEL_NAME_OK)
-        return NET_ERR_INVALID;
-    struct log_key key = {0, channel_hash(name.text, name.len)};
-    if (log_owner(s->node, key.hash) != s->index)
-        return NET_ERR_INVALID;
-    int err = check_events((struct cspan){frames, len}, count);
+    struct log_key key;
+    int err = channel_name_parse(channel, strlen(channel), &name) == CHANNEL_NAME_OK ? NET_OK : NET_ERR_INVALID;
+    if (!err) {
+        key = (struct log_key){0, channel_hash(name.text, name.len)};
+        err = log_owner(s->node, key.hash) == s->index ? check_events((struct cspan){frames, len}, count)
+                                                       : NET_ERR_INVALID;
+    }
     if (!err)
         err = log_open(s, key, &name, &log);
     if (!err)
         err = log_append(log, (struct cspan){frames, len}, count, &first);
-    if (err)
+    if (err) {
+        if (err != NET_ERR_AGAIN)
+            metrics_publish_failed(s, err);
         return err;
+    }
+    log_on_hook_publish(log, first, count);
     COUNT_N(s, published_events, count);
     COUNT_N(s, published_bytes, len - 4 * (size_t)count);
     return NET_OK;

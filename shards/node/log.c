@@ -38,6 +38,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     log->key = key;
     log->name = *name;
     log->shard = s;
+    log->made_at = s->now;
     log->kind = config_channel(s->config, name->text)->log;
     list_init(&log->growing);
     list_init(&log->starving);

@@ -16,6 +16,13 @@ struct log_reader {
     struct msg_read read;
 };
 
+/* Appended by a hook, which gets no answer, and not yet written. */
+struct log_mark {
+    uint64_t end_seq, at; /* at: monotonic ns of the append, of the oldest when several share a mark */
+    uint64_t count;
+};
+enum { LOG_MARKS = 8 };
+
 struct log {
     struct log_key key;
     struct channel_name name;
@@ -29,11 +36,14 @@ struct log {
     struct list growing;                  /* shard->grown_logs while watchers must be told */
     struct list starving;                 /* shard->starved_logs while it waits for room that nobody announces */
     struct list pending, pending_durable; /* log_publish.c: not yet answered, in order of their last sequence */
-    struct list publishers;               /* log_publish.c: those with data that found no room */
+    struct log_mark marks[LOG_MARKS];     /* a ring; when it is full, the newest takes what comes */
+    uint32_t mark_first, mark_count;
+    struct list publishers; /* log_publish.c: those with data that found no room */
     /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
     uint32_t held_credit;
     unsigned held_home;
     uint64_t held_stream;
+    uint64_t made_at;           /* monotonic ns */
     uint64_t open_at;           /* the opening failed: tried again, not before this */
     uint64_t watchers;          /* bit per shard that watches */
     struct log_reader *readers; /* by shard: how far those that watch have come */
@@ -85,6 +95,7 @@ void log_return_credit(struct log *);
 /* log_publish.c: the owner's side of a publish */
 void log_on_publish_open(struct shard *, const struct msg_publish_open *);
 void log_on_publish(struct shard *, const struct msg_publish *, struct cspan frames);
+void log_on_hook_publish(struct log *, uint64_t first, uint32_t count); /* appended: its way to the file is timed */
 void log_on_progress(struct log *);
 void log_append_waiting(struct log *); /* what found no room, as far as there is room now */
 void log_publishers_free(struct shard *);

@@ -8,6 +8,7 @@
 struct pending_publish { /* appended, not yet stored as far as the publisher wants it */
     struct list link;
     uint64_t end_seq, first_seq, bytes;
+    uint64_t at; /* monotonic ns of the append */
     uint32_t publisher, count;
     bool durable;
 };
@@ -30,6 +31,8 @@ struct waiting_publish { /* found no room; bounded by the publisher's window */
 static void answer(struct shard *s, uint32_t publisher, uint32_t count, uint64_t first, uint64_t bytes, int err)
 {
     struct msg_published m = {publisher, count, first, bytes, err, false};
+    if (err)
+        metrics_publish_failed(s, err);
     mailbox_send(s, 0, MSG_PUBLISHED, 0, 0, &m, sizeof m);
 }
 
@@ -64,6 +67,12 @@ static void pending_put(struct shard *s, struct pending_publish *p)
     list_push_back(&s->spare_pending, &p->link);
 }
 
+static void count_stored(struct shard *s, const struct pending_publish *p)
+{
+    uint64_t ns = s->now - p->at;
+    histogram_add_many(p->durable ? &s->metrics.stored_synced : &s->metrics.stored_written, ns, p->count);
+}
+
 static void answer_stored(struct log *log, struct list *pending)
 {
     struct list *n;
@@ -77,6 +86,8 @@ static void answer_stored(struct log *log, struct list *pending)
                 tell_delay(log->shard, pending, err);
             return;
         }
+        if (done && log->kind == LOG_DISK)
+            count_stored(log->shard, p);
         answer(log->shard, p->publisher, p->count, p->first_seq, p->bytes, done ? NET_OK : err ? err : NET_ERR_CLOSED);
         list_remove(n);
         pending_put(log->shard, p);
@@ -105,6 +116,7 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
         .end_seq = first + m->count,
         .first_seq = first,
         .bytes = bytes,
+        .at = s->now,
         .publisher = m->publisher,
         .count = m->count,
         .durable = op->durable,
@@ -116,6 +128,31 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
     if (log->kind != LOG_DISK)
         answer_stored(log, op->durable ? &log->pending_durable : &log->pending);
     return NET_OK;
+}
+
+void log_on_hook_publish(struct log *log, uint64_t first, uint32_t count)
+{
+    if (log->kind != LOG_DISK)
+        return;
+    struct log_mark *newest = &log->marks[(log->mark_first + log->mark_count - 1) % LOG_MARKS];
+    if (log->mark_count && (newest->at == log->shard->now || log->mark_count == LOG_MARKS)) {
+        newest->end_seq = first + count;
+        newest->count += count;
+        return;
+    }
+    log->marks[(log->mark_first + log->mark_count++) % LOG_MARKS] =
+        (struct log_mark){first + count, log->shard->now, count};
+}
+
+static void count_marks(struct log *log)
+{
+    struct shard *s = log->shard;
+    while (log->mark_count && log->marks[log->mark_first].end_seq <= redex_written_seq(log->redex)) {
+        const struct log_mark *m = &log->marks[log->mark_first];
+        histogram_add_many(&s->metrics.stored_written, s->now - m->at, m->count);
+        log->mark_first = (log->mark_first + 1) % LOG_MARKS;
+        log->mark_count--;
+    }
 }
 
 static void wait_for_room(struct owner_publisher *op, const struct msg_publish *m, struct cspan frames)
@@ -174,6 +211,7 @@ void log_on_progress(struct log *log)
 {
     if (!log->open)
         return;
+    count_marks(log);
     answer_stored(log, &log->pending);
     answer_stored(log, &log->pending_durable);
     log_append_waiting(log);

@@ -177,18 +177,28 @@ void log_return_credit(struct log *log)
     give_credit(log->shard, log->held_home, &m, log);
 }
 
+static void count_not_stored(struct shard *s, int err, uint32_t events)
+{
+    if (err == NET_ERR_AGAIN || err == NET_ERR_TOO_LARGE)
+        COUNT_N(s, drop_log_full, events);
+    else if (err == NET_ERR_CLOSED)
+        COUNT_N(s, drop_no_log, events);
+    else
+        COUNT_N(s, drop_log_failed, events);
+}
+
 void log_on_received(struct shard *s, unsigned from, const struct msg_received *m, struct cspan frames)
 {
     struct log *log = log_find(s, (struct log_key){m->origin, m->hash});
     if (!log || log->name_taken || log->closing) { /* and no credit comes back */
-        COUNT_N(s, drop_log_full, m->count);
+        COUNT_N(s, drop_no_log, m->count);
         return;
     }
     open_late(log);
     uint64_t first;
     int err = log_append(log, frames, m->count, &first);
     if (err)
-        COUNT_N(s, drop_log_full, m->count);
+        count_not_stored(s, err, m->count);
     else
         COUNT_N(s, stored_events, m->count);
     log->held_home = from;
@@ -202,12 +212,25 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
 /* Room in the ring for what a request sets off: peers cannot make messages wait, however fast they ask. */
 enum { ROSTER_ANSWER = sizeof(struct msg_cursor) + sizeof(struct msg_answer) + 64 };
 
+static enum membership_reason count_refused(struct shard *s, int err)
+{
+    if (err == NET_ERR_EXISTS) {
+        COUNT(s, subscribe_name);
+        return REASON_UNKNOWN_CHANNEL;
+    }
+    if (err == NET_ERR_NO_MEMORY)
+        COUNT(s, subscribe_no_memory);
+    else
+        COUNT(s, subscribe_channels);
+    return REASON_TOO_MANY_CHANNELS;
+}
+
 /* Nobody is asked who may: tokens and visibility come later; until then any connected peer may subscribe. */
 static enum membership_reason authorize(struct shard *s, const struct msg_subscribe *m)
 {
     if (!roster_has(&s->roster, &m->channel, m->node_id) &&
         roster_peer_channels(&s->roster, m->node_id) >= s->config->max_channels_per_peer)
-        return REASON_TOO_MANY_CHANNELS;
+        return count_refused(s, NET_ERR_LIMIT);
     return REASON_NONE;
 }
 
@@ -225,16 +248,13 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
     struct log_key key = {0, hash};
     /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
     if (!log_find(s, key) && s->logs.count >= (s->config->max_channels + 1) / 2)
-        return REASON_TOO_MANY_CHANNELS;
+        return count_refused(s, NET_ERR_LIMIT);
     int err = log_touch(s, key, &m->channel, &log);
-    if (err)
-        return err == NET_ERR_EXISTS ? REASON_UNKNOWN_CHANNEL : REASON_TOO_MANY_CHANNELS;
-    int added = roster_add(&s->roster, &m->channel, m->node_id, home);
-    if (added < 0) {
+    if (err == NET_OK && (err = roster_add(&s->roster, &m->channel, m->node_id, home)) < 0)
         log_release(log);
-        return REASON_TOO_MANY_CHANNELS;
-    }
-    if (added)
+    if (err < 0)
+        return count_refused(s, err);
+    if (err > 0)
         shard_say_about(s, LEVEL_INFO, about(m), "the peer has subscribed");
     struct log_heads heads;
     log_heads(log, &heads);

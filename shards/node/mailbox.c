@@ -65,7 +65,7 @@ void mailbox_send(struct shard *s, unsigned to, enum message_kind kind, uint16_t
         return;
     struct parked_message *m = malloc(sizeof *m + len);
     if (!m) {
-        COUNT(s, drop_ring_full);
+        COUNT(s, drop_no_memory);
         return;
     }
     m->head = (struct spsc_record){.len = (uint32_t)len};

@@ -217,7 +217,7 @@ static void on_ack(struct peer *p, const struct membership *m)
         }
         return;
     }
-    /* Unknown nonce: late, a duplicate, or forged by guessing. Ignored. */
+    COUNT(p->shard, drop_ack); /* unknown nonce: late, a duplicate, or forged by guessing */
 }
 
 /* ---- what the peer asks ---- */
@@ -243,6 +243,7 @@ void membership_on_packet(struct peer *p, struct cspan plaintext, uint32_t count
             on_ack(p, &m);
         } else if (m.type == MEMBERSHIP_SUBSCRIBE && m.queue_group.len) {
             /* A member of a group must not get what another member gets: refused until groups exist. */
+            COUNT(p->shard, subscribe_group);
             queue_message(p, &(struct membership){.type = MEMBERSHIP_ACK, .nonce = m.nonce});
         } else {
             forward(p, &m, m.type == MEMBERSHIP_SUBSCRIBE);

@@ -11,6 +11,7 @@
 #include "shards/node/receive.h"
 #include "shards/node/reload.h"
 #include "shards/node/say.h"
+#include "shards/node/scrape.h"
 #include "shards/node/view.h"
 
 /* Bodies are copied out: the record's memory has no type of its own and is aligned to 16 only at its head. */
@@ -79,6 +80,12 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
     case MSG_LIST_END:
         contacts_on_list_end(s, r->arg);
         break;
+    case MSG_SCRAPE_CHANNEL:
+    case MSG_SCRAPE_LAGS:
+    case MSG_SCRAPE_PEERS:
+    case MSG_SCRAPE_SHARD:
+        scrape_on_row(s, from, r);
+        break;
     case MSG_CONFIGURED:
         reload_on_configured(s, r->arg);
         break;
@@ -141,6 +148,9 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_LIST:
         on_list(s, from, (enum list_kind)r->aux, r->arg);
+        break;
+    case MSG_SCRAPE:
+        scrape_on_ask(s, from, r->arg);
         break;
     default:
         on_control_message(s, from, r);

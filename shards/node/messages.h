@@ -37,11 +37,16 @@ enum message_kind {
     MSG_LIST,         /* shard 0 -> all: aux enum list_kind, arg request; rows and an end come back */
     MSG_LIST_ROW,     /* aux enum list_kind: a struct msg_list_row, session_row or subscriber_row */
     MSG_LIST_END,
-    MSG_CONFIG,     /* shard 0 -> all: the configuration from now on, by reference */
-    MSG_CONFIGURED, /* all -> shard 0: have it, and no longer use the one before; arg: logs kept of another kind */
-    MSG_SAY,        /* any -> shard 0: a line for stderr */
-    MSG_STOP,       /* shard 0 -> all: aux = enum stop_phase */
-    MSG_STOPPED,    /* all -> shard 0: aux = phase reached */
+    MSG_SCRAPE,         /* shard 0 -> all: arg request; rows of each kind and the shard's own at last come back */
+    MSG_SCRAPE_CHANNEL, /* all -> shard 0: struct msg_scrape_channel */
+    MSG_SCRAPE_LAGS,    /* all -> shard 0: struct scrape_lag, as many as there are */
+    MSG_SCRAPE_PEERS,   /* all -> shard 0: struct scrape_peer, as many as there are */
+    MSG_SCRAPE_SHARD,   /* all -> shard 0: the last one */
+    MSG_CONFIG,         /* shard 0 -> all: the configuration from now on, by reference */
+    MSG_CONFIGURED,     /* all -> shard 0: have it, and no longer use the one before; arg: logs kept of another kind */
+    MSG_SAY,            /* any -> shard 0: a line for stderr */
+    MSG_STOP,           /* shard 0 -> all: aux = enum stop_phase */
+    MSG_STOPPED,        /* all -> shard 0: aux = phase reached */
 };
 
 struct msg_config {
@@ -165,6 +170,36 @@ struct msg_list_row {
     int32_t error;
     enum config_log log;
     bool exists;
+};
+
+struct scrape_channel { /* of one log, or several as one */
+    uint64_t events, bytes, log_bytes;
+    uint32_t logs, subscribers, failing;
+};
+
+struct msg_scrape_channel {
+    struct channel_name channel;
+    uint64_t origin, hash;
+    uint64_t made_at; /* monotonic ns: the oldest logs have a row of their own */
+    uint64_t first_seq, next_seq;
+    struct scrape_channel sums;
+};
+
+struct scrape_lag { /* of an own channel with subscribers: events that the slowest of those here has still to get */
+    uint64_t hash, lag;
+};
+
+struct scrape_peer {
+    uint64_t node_id, tx_events, rx_events;
+};
+
+enum { SCRAPE_BATCH = 512 }; /* lags or peers in one message */
+
+struct msg_scrape_shard {
+    struct scrape_channel rest; /* of the logs that got no row */
+    uint64_t log_bytes;         /* payload that logs hold in memory */
+    uint64_t cpu_ns;            /* of the shard's thread */
+    uint64_t unwritten_bytes, timers, streams, parked_messages, fullest_ring_bytes;
 };
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef NM_SHARDS_NODE_METRICS_H
 #define NM_SHARDS_NODE_METRICS_H
 
-#include "core/base/counter.h"
+#include "core/base/histogram.h"
 
 /* field, metric name without prefix, labels, help (given once per name, by the first row of that name) */
 #define SHARD_COUNTERS(X)                                                                                              \
@@ -22,12 +22,31 @@
     X(handshakes_started, "handshakes_total", "event=\"started\"", "Handshakes by what became of them")                \
     X(handshakes_answered, "handshakes_total", "event=\"answered\"", "")                                               \
     X(sessions_confirmed, "handshakes_total", "event=\"confirmed\"", "")                                               \
+    X(handshakes_expired, "handshakes_total", "event=\"expired\"", "")                                                 \
+    X(handshakes_superseded, "handshakes_total", "event=\"superseded\"", "")                                           \
+    X(peers_lost, "peers_lost_total", "", "Peers that were silent for too long, or never confirmed their session")     \
     X(compat_sessions, "compat_sessions_total", "", "Sessions without the secure extension (v0.19.0 peers)")           \
     X(grants_sent, "credit_grants_total", "dir=\"sent\"", "Credit grants")                                             \
     X(grants_received, "credit_grants_total", "dir=\"received\"", "")                                                  \
     X(credit_written_off, "credit_written_off_bytes_total", "",                                                        \
       "Bytes in flight assumed lost after a silence of the receiver")                                                  \
     X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
+    X(publish_no_space, "publish_failed_total", "reason=\"no_space\"",                                                 \
+      "Batches of events that a publisher was refused, by reason")                                                     \
+    X(publish_io, "publish_failed_total", "reason=\"io\"", "")                                                         \
+    X(publish_poisoned, "publish_failed_total", "reason=\"poisoned\"", "")                                             \
+    X(publish_too_large, "publish_failed_total", "reason=\"too_large\"", "")                                           \
+    X(publish_limit, "publish_failed_total", "reason=\"limit\"", "")                                                   \
+    X(publish_timeout, "publish_failed_total", "reason=\"timeout\"", "")                                               \
+    X(publish_invalid, "publish_failed_total", "reason=\"invalid\"", "")                                               \
+    X(publish_closed, "publish_failed_total", "reason=\"closed\"", "")                                                 \
+    X(publish_no_memory, "publish_failed_total", "reason=\"no_memory\"", "")                                           \
+    X(publish_other, "publish_failed_total", "reason=\"other\"", "")                                                   \
+    X(subscribe_channels, "subscribe_refused_total", "reason=\"too_many_channels\"",                                   \
+      "Subscriptions that a peer was refused, by reason")                                                              \
+    X(subscribe_name, "subscribe_refused_total", "reason=\"hash_taken\"", "")                                          \
+    X(subscribe_group, "subscribe_refused_total", "reason=\"queue_group\"", "")                                        \
+    X(subscribe_no_memory, "subscribe_refused_total", "reason=\"no_memory\"", "")                                      \
     X(say_suppressed, "log_lines_suppressed_total", "", "Lines for the operator that logging.rate held back")          \
     X(drop_truncated, "drops_total", "reason=\"truncated\"", "What was dropped, by reason")                            \
     X(drop_class, "drops_total", "reason=\"not_a_packet\"", "")                                                        \
@@ -47,27 +66,61 @@
     X(drop_stream_limit, "drops_total", "reason=\"stream_limit\"", "")                                                 \
     X(drop_ring_full, "drops_total", "reason=\"ring_full\"", "")                                                       \
     X(drop_log_full, "drops_total", "reason=\"log_full\"", "")                                                         \
+    X(drop_log_failed, "drops_total", "reason=\"log_failed\"", "")                                                     \
+    X(drop_no_log, "drops_total", "reason=\"no_log\"", "")                                                             \
     X(drop_frames, "drops_total", "reason=\"bad_frames\"", "")                                                         \
     X(drop_lost, "drops_total", "reason=\"lost_in_network\"", "")                                                      \
     X(drop_lag, "drops_total", "reason=\"subscriber_lag\"", "")                                                        \
     X(drop_oversize, "drops_total", "reason=\"larger_than_peer_takes\"", "")                                           \
     X(drop_send, "drops_total", "reason=\"send_failed\"", "")                                                          \
     X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
+    X(drop_ack, "drops_total", "reason=\"unknown_ack\"", "")                                                           \
     X(drop_control_full, "drops_total", "reason=\"control_queue_full\"", "")                                           \
     X(drop_say, "drops_total", "reason=\"log_line\"", "")                                                              \
     X(drop_credit, "drops_total", "reason=\"bad_credit\"", "")                                                         \
+    X(drop_credit_stream, "drops_total", "reason=\"credit_of_no_stream\"", "")                                         \
     X(drop_gate, "drops_total", "reason=\"handshake_gate\"", "")                                                       \
     X(drop_handshake, "drops_total", "reason=\"handshake_invalid\"", "")                                               \
     X(drop_handshake_policy, "drops_total", "reason=\"handshake_policy\"", "")                                         \
     X(drop_handshake_replay, "drops_total", "reason=\"handshake_replay\"", "")                                         \
-    X(drop_handshake_limit, "drops_total", "reason=\"handshake_limit\"", "")
+    X(drop_handshake_rate, "drops_total", "reason=\"handshake_rate\"", "")                                             \
+    X(drop_handshake_pending, "drops_total", "reason=\"handshakes_pending\"", "")                                      \
+    X(drop_peer_limit, "drops_total", "reason=\"peer_limit\"", "")                                                     \
+    X(drop_session_id, "drops_total", "reason=\"session_not_taken\"", "")                                              \
+    X(drop_stopping, "drops_total", "reason=\"stopping\"", "")                                                         \
+    X(drop_no_memory, "drops_total", "reason=\"no_memory\"", "")
+
+/* What holds now; the same columns. A shard sets them once a turn, or when they change. */
+#define SHARD_GAUGES(X)                                                                                                \
+    X(gauge_peers, "peers", "", "Peers that have or had a session here")                                               \
+    X(gauge_sessions, "sessions", "", "Sessions, unconfirmed and previous ones included")                              \
+    X(gauge_logs, "logs", "", "Logs open")                                                                             \
+    X(gauge_logs_no_space, "logs_failing", "error=\"no_space\"", "Logs that refuse appends, by reason")                \
+    X(gauge_logs_io_error, "logs_failing", "error=\"io\"", "")                                                         \
+    X(gauge_logs_poisoned, "logs_failing", "error=\"poisoned\"", "")
+
+/* Durations, weighted by events; the same columns. */
+#define SHARD_HISTOGRAMS(X)                                                                                            \
+    X(stored_written, "publish_stored_seconds", "kind=\"written\"",                                                    \
+      "From the append of events of a channel on disk to their publisher's answer: written to its file, or synced")    \
+    X(stored_synced, "publish_stored_seconds", "kind=\"synced\"", "")                                                  \
+    X(delivered, "stored_delivered_seconds", "",                                                                       \
+      "From the append of an event, by the realtime clock, to the turn that handed it to the socket for a "            \
+      "subscriber; events of one send count as its oldest")
 
 struct shard_metrics {
 #define X(field, name, labels, help) counter field;
     SHARD_COUNTERS(X)
+    SHARD_GAUGES(X)
 #undef X
-    counter gauge_peers, gauge_sessions, gauge_logs;
+#define X(field, name, labels, help) struct histogram field;
+    SHARD_HISTOGRAMS(X)
+#undef X
 };
+
+struct shard;
+/* A batch of events that a publisher is refused, for this net_err. */
+void metrics_publish_failed(struct shard *, int err);
 
 #define COUNT(shard, field) counter_add(&(shard)->metrics.field, 1)
 #define COUNT_N(shard, field, n) counter_add(&(shard)->metrics.field, (n))

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -53,7 +54,7 @@ static int load(struct netmesh *nm, char *error, size_t len)
         err = peers_file_load(nm->dir, &nm->peers, &e);
     nm->read = nm->config;
     if (!err)
-        err = config_resolve_admin(&nm->config, nm->dir, &e);
+        err = config_resolve_paths(&nm->config, nm->dir, &e);
     if (err) {
         netmesh_fail(error, len, "%s", e.text);
         return err;
@@ -137,6 +138,28 @@ static int lock_directory(struct netmesh *nm, char *error, size_t len)
         return NET_OK;
     netmesh_fail(error, len, "%s: another node runs in this directory", nm->dir);
     return NET_ERR_BUSY;
+}
+
+/* Shard 0 writes it; here it is seen to that nobody else may read what stands there. */
+static int prepare_key_log(struct netmesh *nm, char *error, size_t len)
+{
+    const char *path = nm->config.key_log;
+    struct stat st;
+    if (*path == '\0')
+        return NET_OK;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0)
+        return netmesh_fail(error, len, "security.key_log: %s: cannot open: %s", path, strerror(errno));
+    bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) == 0;
+    close(fd);
+    if (!good) {
+        netmesh_fail(error, len,
+                     "security.key_log: %s: others may read it, or it is no file; allowed: a file of mode 0600", path);
+        return NET_ERR_INVALID;
+    }
+    say(nm, LEVEL_WARN, "security.key_log: the keys of all sessions go to %s; whoever reads it can read the traffic",
+        path);
+    return NET_OK;
 }
 
 static int make_group(struct netmesh *nm, struct reactor_features *features, char *error, size_t len)
@@ -226,6 +249,8 @@ int netmesh_run(struct netmesh *nm, bool handle_signals, void (*ready)(void *ctx
     int err = lock_directory(nm, error, error_len);
     if (!err && nm->config.memory_lock && !machine_lock_memory())
         say(nm, LEVEL_WARN, "memory.lock: cannot lock memory (%s); going on without", strerror(errno));
+    if (!err)
+        err = prepare_key_log(nm, error, error_len);
     if (!err)
         err = make_group(nm, &features, error, error_len);
     if (!err)

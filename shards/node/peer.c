@@ -158,7 +158,7 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
 {
     struct peer *p = peer_get(s, m->params.peer_node_id);
     if (!p || map_get(&s->sessions, m->params.rx_id)) {
-        COUNT(s, drop_handshake_limit); /* no memory, or an id in use: the initiator tries again with another */
+        COUNT(s, drop_session_id); /* no memory, or an id in use: the initiator tries again with another */
         return;
     }
     uint64_t before[3], after[3];
@@ -168,7 +168,7 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
         return;
     ids_of(p, after);
     if (map_put(&s->sessions, m->params.rx_id, p) != NET_OK)
-        COUNT(s, drop_handshake_limit);
+        COUNT(s, drop_no_memory);
     announce_id(s, m->params.rx_id, true);
     sync_ids(p, before, after);
     if (m->rtt_ns)
@@ -248,6 +248,7 @@ void peer_schedule(struct peer *p)
  */
 static void on_failed(struct peer *p)
 {
+    COUNT(p->shard, peers_lost);
     leave_rosters(p);
     peer_report(p, PEER_DOWN, false, true);
 }
@@ -261,8 +262,10 @@ static void on_timer(struct timer *t, uint64_t now)
     unsigned want = link_on_tick(&p->link, p->shard->crypto, now);
     ids_of(p, after);
     sync_ids(p, before, after);
-    if (unconfirmed && !p->link.next.used)
+    if (unconfirmed && !p->link.next.used) {
+        COUNT(p->shard, peers_lost);
         peer_report(p, PEER_DOWN, false, true);
+    }
     if (p->moved && p->reported_connected)
         peer_report(p, PEER_CONNECTED, false, false);
     p->heartbeat_due |= (want & LINK_WANT_HEARTBEAT) != 0;

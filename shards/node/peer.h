@@ -42,6 +42,7 @@ struct peer {
     uint32_t rx_window;      /* bytes we granted per stream */
     struct map streams;      /* id -> struct stream */
     uint64_t control_seq;    /* of credit packets */
+    uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
     struct list tx;     /* in shard->tx_peers while it wants to send */
     struct timer timer; /* link, grants, credit recovery, subscriptions: whatever is next */

@@ -45,7 +45,9 @@ void publishers_on_timer(struct timer *t, uint64_t now)
         if (p->node.accepted == p->node.acked)
             continue;
         if (now >= p->node.deadline) {
-            finish(cs, p, p->node.trouble ? p->node.trouble : NET_ERR_TIMEOUT);
+            int err = p->node.trouble ? p->node.trouble : NET_ERR_TIMEOUT;
+            metrics_publish_failed(cs->shard, err);
+            finish(cs, p, err);
             after = cs->publisher_list.next;
             next = UINT64_MAX;
         } else if (p->node.deadline < next) {
@@ -56,7 +58,7 @@ void publishers_on_timer(struct timer *t, uint64_t now)
         timer_arm(&cs->shard->timers, t, next);
 }
 
-int node_publish_open(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable)
+static int open_publisher(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable)
 {
     struct contacts *cs = node->shards[0]->contacts;
     if (cs->phase != STOP_NONE)
@@ -77,14 +79,24 @@ int node_publish_open(struct node *node, struct publisher *p, const struct chann
     return NET_OK;
 }
 
+int node_publish_open(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable)
+{
+    int err = open_publisher(node, p, channel, durable);
+    if (err)
+        metrics_publish_failed(node->shards[0], err);
+    return err;
+}
+
 int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
 {
     struct contacts *cs = node->shards[0]->contacts;
     struct msg_publish m = {p->node.hash, p->node.id, count};
     unsigned owner = log_owner(node, p->node.hash);
     assert(count > 0 && count <= WIRE_MAX_EVENTS && frames.len <= 60000);
-    if (cs->phase != STOP_NONE)
+    if (cs->phase != STOP_NONE) {
+        metrics_publish_failed(cs->shard, NET_ERR_STATE);
         return NET_ERR_STATE;
+    }
     p->node.want_writable = p->node.in_flight + frames.len > WINDOW_BYTES ||
                             !mailbox_try(cs->shard, owner, MSG_PUBLISH, 0, 0, &m, sizeof m, frames.data, frames.len);
     if (p->node.want_writable) {

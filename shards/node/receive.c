@@ -63,6 +63,7 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
         return;
     }
     COUNT_N(s, rx_events, count);
+    p->rx_events += count;
     const struct netmesh_hooks *hooks = &s->node->options.hooks;
     if (hooks->on_events) {
         struct netmesh_events e = {sub->hash, p->node_id, frames.data, frames.len, count};

@@ -19,6 +19,7 @@ void relay_on_route(struct shard *s, const struct msg_route *m)
         r = malloc(sizeof *r);
         if (!r || map_put(&s->routes, m->node_id, r) != NET_OK) {
             free(r);
+            COUNT(s, drop_no_memory);
             return;
         }
     }

@@ -78,6 +78,7 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
     }
     if (index == 0) {
         n->started_ns = s->now;
+        n->started_wall = io_wall(io);
         atomic_store_explicit(&n->running, true, memory_order_relaxed);
     }
     receive_start(s);

@@ -43,7 +43,7 @@ struct node {
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
     struct node_reload_hooks reload_hooks;
-    uint64_t started_ns;
+    uint64_t started_ns, started_wall; /* when shard 0 began to serve */
 };
 
 struct shard {

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "shards/node/contacts.h"
+#include "shards/node/key_log.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/reload.h"
@@ -62,7 +63,7 @@ void stop_on_timer(struct timer *t, uint64_t now)
     uint64_t next = cs->stop_deadline;
     if (cs->phase == STOP_PUBLISHERS) {
         publishers_end_idle(cs);
-        if (!list_empty(&cs->publisher_list) || store_busy(cs) || reload_busy(cs))
+        if (!list_empty(&cs->publisher_list) || store_busy(cs) || reload_busy(cs) || key_log_busy(cs->key_log))
             next = timer_earlier(next, now + LOOK_NS);
         else
             broadcast(cs, STOP_LOGS);

@@ -129,6 +129,8 @@ void stream_on_credit(struct peer *p, struct cspan plaintext, uint32_t count)
         struct stream *st = map_get(&p->streams, id);
         if (st)
             credit_tx_grant(&st->tx, total, p->shard->now);
+        else
+            COUNT(p->shard, drop_credit_stream);
     }
     peer_wants_tx(p);
 }

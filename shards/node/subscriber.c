@@ -46,6 +46,11 @@ static uint32_t source_peek(const struct source *src, const struct cursor *c)
     return (uint32_t)src->events[src->at].data.len;
 }
 
+static uint64_t source_time(const struct source *src, const struct cursor *c)
+{
+    return src->ring ? event_ring_time(src->ring, c->next) : src->events[src->at].ts_ns;
+}
+
 static void fill_from_ring(const struct event_ring *ring, struct cursor *c, struct packer *packer)
 {
     while (c->next < ring->next_seq) {
@@ -91,6 +96,7 @@ struct batch {
     uint16_t limit; /* plaintext bytes of every packet but the last */
     uint32_t packets, events;
     bool no_credit; /* or the session can seal no more */
+    uint64_t ts_ns; /* of the first event, which is the oldest */
 };
 
 static size_t route_len(const struct peer *p)
@@ -185,6 +191,9 @@ static void batch_send(struct batch *b)
         return;
     }
     COUNT_N(s, tx_events, b->events);
+    p->tx_events += b->events;
+    uint64_t wall = io_wall(s->io);
+    histogram_add_many(&s->metrics.delivered, wall > b->ts_ns ? wall - b->ts_ns : 0, b->events);
     transmit_send(s, b->buffer, &p->addr, b->offset, b->packets > 1 ? segment_len(b) : 0, b->packets);
     link_on_sent(&p->link, s->now);
     b->cursor->moved_at = b->cursor->stream->last_active = s->now;
@@ -209,7 +218,7 @@ static bool pump(struct cursor *c, struct source *src)
             source_skip(src, c);
             continue;
         }
-        struct batch b = {.cursor = c, .limit = choose_limit(c, len)};
+        struct batch b = {.cursor = c, .limit = choose_limit(c, len), .ts_ns = source_time(src, c)};
         if (batches++ == BATCHES_PER_PULL || !(b.buffer = transmit_get(p->shard, true)))
             return true;
         batch_fill(&b, src);
@@ -312,10 +321,17 @@ void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
     if (!p || c)
         return; /* gone meanwhile, or it asked again: its place stays */
     struct log_view *v;
-    if (view_open(s, (struct log_key){0, m->hash}, &m->channel, &v) != NET_OK)
+    int err = view_open(s, (struct log_key){0, m->hash}, &m->channel, &v);
+    if (err) {
+        if (err == NET_ERR_EXISTS)
+            COUNT(s, subscribe_name);
+        else
+            COUNT(s, subscribe_no_memory);
         return;
+    }
     c = calloc(1, sizeof *c);
     if (!c) {
+        COUNT(s, subscribe_no_memory);
         view_unused(v);
         return;
     }

@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-#include "core/base/counter.h"
+#include "core/base/histogram.h"
 #include "core/io/io.h"
 
 struct reactor; /* `struct io *reactor_io(r)` is its public head */
@@ -44,10 +44,11 @@ struct reactor_options {
 
 struct reactor_stats { /* any thread may read them */
     counter enters, sqes, cqes, datagrams_in, datagrams_out, recv_batches, send_batches,
-        gso_fallbacks,    /* sends of several datagrams that went one by one */
-        no_buffers,       /* times the receive paused until buffers were back; nothing is lost by that */
-        doorbells,        /* rung by this shard */
-        socket_overflows; /* SO_RXQ_OVFL: dropped by the kernel for want of socket buffer */
+        gso_fallbacks,        /* sends of several datagrams that went one by one */
+        no_buffers,           /* times the receive paused until buffers were back; nothing is lost by that */
+        doorbells,            /* rung by this shard */
+        socket_overflows;     /* SO_RXQ_OVFL: dropped by the kernel for want of socket buffer */
+    struct histogram turn_ns; /* from the end of one wait to the beginning of the next: the work of a turn */
 };
 
 /* Called by the shard's own thread (SINGLE_ISSUER). 0, or NET_ERR_UNSUPPORTED, NET_ERR_IO, NET_ERR_NO_MEMORY or

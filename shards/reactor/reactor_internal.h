@@ -151,6 +151,7 @@ struct reactor {
     struct io_uring ring;
     struct reactor_group *group;
     uint64_t spin_ns;
+    uint64_t idle_at; /* when this turn began to wait, 0: not yet */
     uint64_t wall_read,
         wall_offset;   /* ns: the monotonic time of the last reading of the wall clock; wall - monotonic */
     uint32_t pending;  /* operations of the owner between submit and last completion */

@@ -32,6 +32,7 @@ static void read_clocks(struct reactor *r)
 {
     uint64_t now = read_clock(CLOCK_MONOTONIC);
     r->io.now = now;
+    r->idle_at = 0;
     if (now - r->wall_read >= WALL_MAX_AGE_NS) {
         r->wall_read = now;
         r->wall_offset = read_clock(CLOCK_REALTIME) - now;
@@ -103,6 +104,13 @@ static int enter(struct reactor *r)
     return err;
 }
 
+/* The turn has nothing left to do from here on. Where a clock is read anyway: none is for this. */
+static void begin_idle(struct reactor *r, uint64_t now)
+{
+    if (r->idle_at == 0)
+        r->idle_at = now;
+}
+
 /* The result of the wait says what was submitted, not whether something came: the caller looks at the CQ. */
 static int enter_and_wait(struct reactor *r, uint64_t deadline)
 {
@@ -110,6 +118,7 @@ static int enter_and_wait(struct reactor *r, uint64_t deadline)
     uint64_t left = deadline > now ? deadline - now : 0;
     if (left == 0)
         return enter(r);
+    begin_idle(r, now);
     struct __kernel_timespec ts = {.tv_sec = WAIT_MAX_S};
     if (left < (uint64_t)WAIT_MAX_S * NS_PER_S)
         ts =
@@ -125,13 +134,17 @@ static int enter_and_wait(struct reactor *r, uint64_t deadline)
 static bool spin(struct reactor *r, uint64_t deadline, bool (*idle)(void *), void *ctx, int *err)
 {
     uint64_t end = r->io.now + r->spin_ns < deadline ? r->io.now + r->spin_ns : deadline;
-    do {
+    for (;;) {
         udp_recv_arm(r, RECV_LOOKS);
         *err = enter(r); /* first of all: what this turn sends is waited for */
         udp_recv_absorb(r);
         if (ready(r) || fatal(*err) || (idle && !idle(ctx)))
             return true;
-    } while (read_clock(CLOCK_MONOTONIC) < end);
+        uint64_t now = read_clock(CLOCK_MONOTONIC);
+        begin_idle(r, now);
+        if (now >= end)
+            break;
+    }
     udp_recv_arm(r, RECV_WAITS);
     return false;
 }
@@ -176,10 +189,13 @@ static int dispatch(struct reactor *r)
 int reactor_turn(struct reactor *r, uint64_t deadline, bool (*idle)(void *ctx), void *ctx)
 {
     udp_recv_arm(r, r->spin_ns ? RECV_DRAINS : RECV_WAITS);
+    uint64_t begun = r->io.now;
     int err = gather(r, deadline, idle, ctx);
     if (fatal(err))
         return net_err_from_errno(-err);
+    uint64_t idle_at = r->idle_at;
     read_clocks(r);
+    histogram_add(&r->stats.turn_ns, (idle_at ? idle_at : r->io.now) - begun);
     return dispatch(r);
 }
 

@@ -37,6 +37,11 @@ uint64_t event_ring_skip(struct event_ring *, uint32_t count);
 /* The contiguous frames from `seq` on (first_seq <= seq < next_seq); maybe not up to next_seq: the ring wraps between
  * frames. */
 struct cspan event_ring_frames(const struct event_ring *, uint64_t seq);
+/* CLOCK_REALTIME of the append of `seq`, ns (first_seq <= seq < next_seq). */
+static inline uint64_t event_ring_time(const struct event_ring *r, uint64_t seq)
+{
+    return r->stamp[seq & r->index_mask];
+}
 /* As redex_read. */
 size_t event_ring_read(const struct event_ring *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 

@@ -375,7 +375,7 @@ class Terminal(mesh.MeshCase):
         self.addCleanup(os.close, terminal)
         self.addCleanup(os.close, end)
         with subprocess.Popen([mesh.PROGRAM, "--endpoint", a.dir, "channel", "ls"], stdout=end) as command:
-            self.assertRegex(self.on_a_terminal(command, terminal), r"\ACHANNEL +ORIGIN .*\r\nx +self ")
+            self.assertRegex(self.on_a_terminal(command, terminal), r"\A(\x1b\[1m)?CHANNEL +ORIGIN .*\r\nx +self ")
         self.assertEqual(json.loads(a.command("channel", "ls").stdout)[0]["channel"], "x")
 
 

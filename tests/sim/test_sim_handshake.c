@@ -91,7 +91,7 @@ Test(sim_handshake, five_handshakes_a_second_from_one_source) /* 44 */
     sim_run_for(mesh.sim, SIM_S);
     flood(6, true);
     cr_assert_eq(answered(), 5);
-    cr_assert_eq(MESH_COUNT(node, drop_handshake_limit), 1);
+    cr_assert_eq(MESH_COUNT(node, drop_handshake_rate), 1);
     flood(1, false);
     cr_assert_eq(answered(), 6, "another source has its own");
     sim_run_for(mesh.sim, SIM_S);
@@ -106,7 +106,7 @@ Test(sim_handshake, unconfirmed_handshakes_are_capped_in_total)
     mesh_start(node);
     flood(20, false);
     cr_assert_eq(answered(), 8);
-    cr_assert_eq(MESH_COUNT(node, drop_handshake_limit), 12);
+    cr_assert_eq(MESH_COUNT(node, drop_handshake_pending), 12);
     cr_assert_leq(MESH_COUNT(node, gauge_sessions), 1, "a retry replaces the attempt before it");
     sim_run_for(mesh.sim, 5 * SIM_S);
     flood(20, false);

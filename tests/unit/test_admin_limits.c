@@ -194,6 +194,20 @@ Test(admin_limits, accepting_goes_on_after_an_error)
     expect_status(world_heard(&w, client), 200);
 }
 
+/* Fewer files than connections: strangers keep nobody out there, either. */
+Test(admin_limits, a_stranger_makes_room_when_accepting_fails)
+{
+    world_ask(&w, WORLD_HEALTHZ);
+    world_ask(&w, NODE);
+    w.stream.accept_error = -EMFILE;
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, NODE);
+    cr_assert(world_closed(&w, 0));
+    cr_assert(!world_closed(&w, 1));
+    world_sleep(&w, 100);
+    expect_status(world_heard(&w, client), 200);
+}
+
 Test(admin_limits, accepting_goes_on_when_the_multishot_ends)
 {
     w.stream.accept_once = true;

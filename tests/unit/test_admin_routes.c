@@ -57,6 +57,45 @@ Test(admin_routes, healthz)
     expect(503, "stopping");
 }
 
+Test(admin_routes, readyz)
+{
+    get("/readyz");
+    expect(200, "{\"ready\":true,\"problems\":[]}\n");
+    w.node.problems[0] = (struct problem_row){"disk_full", "no space for a/\"b"};
+    w.node.problems[1] = (struct problem_row){"stopping", "the node is stopping"};
+    w.node.problem_count = 2;
+    get("/readyz");
+    expect(503, "{\"ready\":false,\"problems\":[{\"code\":\"disk_full\",\"text\":\"no space for a/\\\"b\"},"
+                "{\"code\":\"stopping\",\"text\":\"the node is stopping\"}]}\n");
+    get("/v1/node");
+    cr_assert_eq(r.status, 200, "what it is can be asked also when it is not ready");
+    cr_assert_not_null(strstr(r.body, ",\"problems\":[{\"code\":\"disk_full\",\"text\":\"no space"));
+}
+
+/* A probe has no token: it learns what kind of problem there is, and nothing of names. */
+static void expect_codes_alone(const char *authorization)
+{
+    char request[256];
+    int client = stream_connect(&w.stream);
+    snprintf(request, sizeof request, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n%s\r\n", authorization);
+    world_say(&w, client, request);
+    const char *heard = world_heard(&w, client);
+    response_free(&r);
+    response_parse(heard, w.stream.ends[client].from_server.len, &r);
+    expect(503, "{\"ready\":false,\"problems\":[{\"code\":\"disk_full\"}]}\n");
+}
+
+Test(admin_routes, readyz_without_a_token_tells_codes_alone)
+{
+    w.node.problems[0] = (struct problem_row){"disk_full", "no space for a/secret"};
+    w.node.problem_count = 1;
+    expect_codes_alone("");
+    expect_codes_alone("Authorization: Bearer wrong\r\n");
+    expect_codes_alone("Authorization: Basic dTpw\r\n");
+    get("/metrics");
+    cr_assert_not_null(strstr(r.body, "\nnetmesh_admin_unauthorized_total 0\n"), "none was needed");
+}
+
 Test(admin_routes, node)
 {
     char expected[1024];
@@ -75,7 +114,8 @@ Test(admin_routes, node)
              "\",\"pid\":%d,\"shards\":2,"
              "\"uptime_ms\":1234,\"stopping\":false,"
              "\"security\":{\"sessions\":\"secure\",\"peers\":\"any\",\"cipher\":\"aes-256-gcm\"},"
-             "\"transport\":{\"socket_buffer\":4194304,\"gso\":true,\"gro\":false,\"ipsec_mb\":false}}\n",
+             "\"transport\":{\"socket_buffer\":4194304,\"gso\":true,\"gro\":false,\"ipsec_mb\":false},"
+             "\"problems\":[]}\n",
              (int)getpid());
     expect(200, expected);
     w.node.config.admin.is_unix = true;
@@ -296,6 +336,21 @@ Test(admin_routes, metrics)
     cr_assert_eq(r.body[r.body_len - 1], '\n');
 }
 
+Test(admin_routes, metrics_without_memory_or_client)
+{
+    w.node.err = NET_ERR_NO_MEMORY;
+    get("/metrics");
+    expect_response_error(&r, 507, "no_memory");
+    w.node.err = 0;
+    w.node.hold = true;
+    int client = stream_connect(&w.stream);
+    world_say(&w, client, "GET /metrics HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert(!list_empty(&w.node.scrapes));
+    w.stream.ends[client].reset = true;
+    world_run(&w);
+    cr_assert(list_empty(&w.node.scrapes) && w.node.cancels == 1);
+}
+
 Test(admin_routes, an_answer_larger_than_the_buffers)
 {
     size_t len = 3000000;
@@ -335,4 +390,134 @@ Test(admin_routes, shutdown_keeps_the_connection)
     cr_assert(!w.stream.ends[client].closed);
     get("/healthz");
     expect(503, "stopping");
+}
+
+Test(admin_routes, shards)
+{
+    w.node.shards[0] = (struct shard_row){.turns = 1,
+                                          .peers = 2,
+                                          .sessions = 3,
+                                          .logs = 4,
+                                          .rx_datagrams = 5,
+                                          .rx_bytes = 6,
+                                          .rx_events = 7,
+                                          .tx_datagrams = 8,
+                                          .tx_bytes = 9,
+                                          .tx_events = 10,
+                                          .published_events = 11,
+                                          .stored_events = 12,
+                                          .drops = 13,
+                                          .ring_bytes = 4096,
+                                          .ring_used = 14};
+    w.node.shards[1] = (struct shard_row){.index = 1, .pinned = true, .cpu = 7, .turns = UINT64_MAX};
+    w.node.shard_count = 2;
+    get("/v1/shards");
+    expect(200,
+           "[{\"shard\":0,\"cpu\":null,\"turns\":1,\"peers\":2,\"sessions\":3,\"logs\":4,\"rx_datagrams\":5,\"rx_"
+           "bytes\":6,"
+           "\"rx_events\":7,\"tx_datagrams\":8,\"tx_bytes\":9,\"tx_events\":10,\"published_events\":11,\"stored_"
+           "events\":12,"
+           "\"drops\":13,\"ring\":{\"bytes\":4096,\"used\":14}},"
+           "{\"shard\":1,\"cpu\":7,\"turns\":18446744073709551615,\"peers\":0,\"sessions\":0,\"logs\":0,\"rx_"
+           "datagrams\":0,"
+           "\"rx_bytes\":0,\"rx_events\":0,\"tx_datagrams\":0,\"tx_bytes\":0,\"tx_events\":0,\"published_events\":0,"
+           "\"stored_events\":0,\"drops\":0,\"ring\":{\"bytes\":0,\"used\":0}}]\n");
+}
+
+Test(admin_routes, sessions)
+{
+    get("/v1/sessions");
+    expect(200, "[]\n");
+    w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
+    w.node.peer_count = 1;
+    w.node.sessions[0] = (struct session_row){.peer = 0xb,
+                                              .id = UINT64_C(0xfedcba9876543210),
+                                              .rx_id = 1,
+                                              .tx_id = 2,
+                                              .aes_gcm = true,
+                                              .initiator = true,
+                                              .features = FEATURE_SECURE | FEATURE_EPOCHS,
+                                              .age_ns = UINT64_C(5123456789),
+                                              .rx_packets = 3,
+                                              .rx_bytes = 4,
+                                              .tx_packets = 5,
+                                              .tx_bytes = 6,
+                                              .rtt_ns = 1999,
+                                              .rx_window = 65536,
+                                              .tx_window = 1048576,
+                                              .shard = 1};
+    w.node.sessions[1] = (struct session_row){.peer = 0xc, .state = SESSION_PREVIOUS, .silent = true};
+    w.node.session_count = 2;
+    get("/v1/sessions");
+    expect(200, "[{\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"id\":\"0xfedcba9876543210\","
+                "\"rx_id\":\"0x0000000000000001\",\"tx_id\":\"0x0000000000000002\",\"state\":\"active\","
+                "\"cipher\":\"aes-256-gcm\",\"initiator\":true,\"silent\":false,\"features\":[\"secure\",\"epochs\"],"
+                "\"age_ms\":5123,\"rx_packets\":3,\"rx_bytes\":4,\"tx_packets\":5,\"tx_bytes\":6,\"rtt_us\":1,"
+                "\"window\":{\"rx\":65536,\"tx\":1048576},\"shard\":1},"
+                "{\"peer\":\"0x000000000000000c\",\"peer_name\":null,\"id\":\"0x0000000000000000\","
+                "\"rx_id\":\"0x0000000000000000\",\"tx_id\":\"0x0000000000000000\",\"state\":\"previous\","
+                "\"cipher\":\"chacha20-poly1305\",\"initiator\":false,\"silent\":true,\"features\":[],\"age_ms\":0,"
+                "\"rx_packets\":0,\"rx_bytes\":0,\"tx_packets\":0,\"tx_bytes\":0,\"rtt_us\":null,"
+                "\"window\":{\"rx\":0,\"tx\":0},\"shard\":0}]\n");
+}
+
+Test(admin_routes, subscribers)
+{
+    w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
+    w.node.peer_count = 1;
+    w.node.subscribers[0] = (struct subscriber_row){.peer = 0xb, .next_seq = 7, .lag = 3};
+    channel_name_parse("a/b", 3, &w.node.subscribers[0].channel);
+    w.node.subscriber_count = 1;
+    get("/v1/subscribers");
+    expect(
+        200,
+        "[{\"channel\":\"a/b\",\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"next_seq\":7,\"lag\":3}]\n");
+}
+
+/* Whoever leaves before all shards have answered is forgotten. */
+Test(admin_routes, a_list_whose_client_leaves)
+{
+    static const char *const lists[] = {"channels", "sessions", "subscribers"};
+    char text[256];
+    w.node.hold = true;
+    for (size_t i = 0; i < 3; i++) {
+        int client = stream_connect(&w.stream);
+        snprintf(text, sizeof text, "GET /v1/%s HTTP/1.1\r\n" WORLD_HEAD "\r\n", lists[i]);
+        world_say(&w, client, text);
+        w.stream.ends[client].reset = true;
+        world_run(&w);
+        cr_assert(world_closed(&w, client));
+        cr_assert_eq(w.node.cancels, i + 1);
+    }
+}
+
+Test(admin_routes, log_level)
+{
+    static const char *const wrong[] = {"",
+                                        "{}",
+                                        "debug",
+                                        "\"debug\"",
+                                        "{\"level\":3}",
+                                        "{\"level\":null}",
+                                        "{\"level\":\"Debug\"}",
+                                        "{\"level\":\"trace\"}",
+                                        "{\"level\":\"debug\",\"more\":1}",
+                                        "[{\"level\":\"debug\"}]"};
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    char body[64];
+    w.node.log_level = LEVEL_WARN;
+    get("/v1/log-level");
+    expect(200, "{\"level\":\"warn\"}\n");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ask("PUT", "/v1/log-level", wrong[i]);
+        expect_response_error(&r, 400, "invalid");
+        cr_assert_eq(w.node.log_level, LEVEL_WARN);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(body, sizeof body, "{\"level\":\"%s\"}", levels[i]);
+        ask("PUT", "/v1/log-level", body);
+        cr_assert_eq(r.status, 200);
+        cr_assert_eq(strncmp(r.body, body, strlen(body)), 0);
+        cr_assert_eq((size_t)w.node.log_level, i);
+    }
 }

@@ -167,10 +167,10 @@ Test(config, unknown_and_duplicate_keys)
             "D/node.yaml:2: shards: found the unknown key \"cuont\", allowed: count, cpus, pin, spin, ring_bytes");
     refuses("\nlisten_addr: x\n",
             "D/node.yaml:2: found the unknown key \"listen_addr\", allowed: listen, admin, shards, memory, "
-            "security, transport, session, limits, channels, stop, logging");
+            "security, transport, session, limits, channels, metrics, stop, logging");
     refuses("shards.count: 1\n",
             "D/node.yaml:1: found the unknown key \"shards.count\", allowed: listen, admin, shards, memory, "
-            "security, transport, session, limits, channels, stop, logging");
+            "security, transport, session, limits, channels, metrics, stop, logging");
     refuses("shards:\n  count: 1\n  pin: true\n  count: 2\n",
             "D/node.yaml:4: shards.count: found twice (first in line 2), allowed: once");
     refuses("shards: {count: 1}\nshards: {pin: true}\n",

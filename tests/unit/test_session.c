@@ -243,6 +243,26 @@ Test(session, replays_and_forgeries)
 }
 
 /* 20.32 and wire.md 14.14: one counter for all kinds, from 0, each once. */
+/* What was sealed and what was opened, and nothing of what was refused. */
+Test(session, counts_packets_and_bytes)
+{
+    size_t len = seal(packet, 20);
+    uint8_t copy[WIRE_MAX_PACKET];
+    memcpy(copy, packet, len);
+    cr_assert_eq(decode_and_open(&receiver, packet, len), NET_OK);
+    cr_assert_eq(decode_and_open(&receiver, copy, len), NET_ERR_REPLAY);
+    len = seal(packet, 0);
+    memcpy(copy, packet, len);
+    copy[len - 1] ^= 1;
+    cr_assert_eq(decode_and_open(&receiver, copy, len), NET_ERR_AUTH);
+    cr_assert_eq(decode_and_open(&receiver, packet, len), NET_OK);
+    cr_assert_eq(sender.tx_counter, 2);
+    cr_assert_eq(sender.tx_bytes, 2 * WIRE_OVERHEAD + 20);
+    cr_assert_eq(receiver.rx_packets, 2);
+    cr_assert_eq(receiver.rx_bytes, 2 * WIRE_OVERHEAD + 20);
+    cr_assert_eq(receiver.tx_bytes + receiver.tx_counter + sender.rx_packets + sender.rx_bytes, 0);
+}
+
 Test(session, one_counter)
 {
     for (uint64_t i = 0; i < 10; i++) {

@@ -36,6 +36,24 @@ Test(spsc, starts_empty_and_takes_the_largest_body)
     spsc_deinit(&r);
 }
 
+Test(spsc, used_counts_records_with_their_heads)
+{
+    struct spsc r;
+    cr_assert_eq(spsc_init(&r, RING), NET_OK);
+    cr_assert_eq(spsc_used(&r), 0);
+    spsc_commit(&r, spsc_reserve(&r, 100), 100);
+    cr_assert_eq(spsc_used(&r), 16 + 112); /* bodies are padded to 16 */
+    spsc_commit(&r, spsc_reserve(&r, 100), 0);
+    cr_assert_eq(spsc_used(&r), 16 + 112 + 16);
+    spsc_peek(&r);
+    spsc_release(&r);
+    cr_assert_eq(spsc_used(&r), 16);
+    spsc_peek(&r);
+    spsc_release(&r);
+    cr_assert_eq(spsc_used(&r), 0);
+    spsc_deinit(&r);
+}
+
 Test(spsc, a_record_is_seen_only_when_committed_and_may_shrink)
 {
     struct spsc r;

@@ -28,6 +28,7 @@ void fake_node_init(struct node *n)
     list_init(&n->reloads);
     list_init(&n->lists);
     list_init(&n->lookups);
+    list_init(&n->scrapes);
     list_init(&n->publishers);
     list_init(&n->tails);
 }
@@ -42,7 +43,7 @@ void fake_node_add(struct node *n, struct fake_event e)
 bool fake_node_idle(const struct node *n)
 {
     return list_empty(&n->requests) && list_empty(&n->reloads) && list_empty(&n->lists) && list_empty(&n->lookups) &&
-           list_empty(&n->publishers) && list_empty(&n->tails);
+           list_empty(&n->scrapes) && list_empty(&n->publishers) && list_empty(&n->tails);
 }
 
 void fake_node_deinit(struct node *n)
@@ -322,9 +323,23 @@ void node_find_origins_cancel(struct node *n, struct origin_lookup *l)
     unlink_asked(n, &l->node.list.node.link);
 }
 
-void node_render_metrics(struct node *n, void (*put)(void *, const char *, size_t), void *ctx)
+int node_scrape(struct node *n, struct metrics_scrape *m)
 {
-    put(ctx, n->metrics, strlen(n->metrics));
+    if (n->err)
+        return n->err;
+    list_push_back(&n->scrapes, &m->node.link);
+    return 0;
+}
+
+void node_scrape_cancel(struct node *n, struct metrics_scrape *m)
+{
+    unlink_asked(n, &m->node.link);
+}
+
+void node_each_problem(struct node *n, void (*row)(void *, const struct problem_row *), void *ctx)
+{
+    for (size_t i = 0; i < n->problem_count; i++)
+        row(ctx, &n->problems[i]);
 }
 
 void node_shutdown(struct node *n)
@@ -360,6 +375,17 @@ static bool answer_list(struct node *n)
         return false;
     struct listing *list = container_of(l, struct listing, link);
     list->row(list, n);
+    return true;
+}
+
+static bool answer_scrape(struct node *n)
+{
+    struct list *l = list_pop(&n->scrapes);
+    if (!l)
+        return false;
+    struct metrics_scrape *m = container_of(l, struct metrics_scrape, node.link);
+    m->put(m, n->metrics, strlen(n->metrics));
+    m->done(m);
     return true;
 }
 
@@ -432,6 +458,6 @@ bool fake_node_turn(struct node *n)
 {
     if (n->hold)
         return false;
-    return answer_request(n) || answer_reload(n) || answer_list(n) || answer_lookup(n) || turn_publisher(n) ||
-           turn_tail(n);
+    return answer_request(n) || answer_reload(n) || answer_list(n) || answer_lookup(n) || answer_scrape(n) ||
+           turn_publisher(n) || turn_tail(n);
 }

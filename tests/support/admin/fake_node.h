@@ -36,6 +36,8 @@ struct node {
     struct subscription_row subscriptions[FAKE_ROWS];
     size_t subscription_count;
     const char *metrics;
+    struct problem_row problems[FAKE_ROWS];
+    size_t problem_count;
 
     /* One-shot requests: what the next is answered, and the last that was asked, as text. */
     int err;
@@ -45,7 +47,7 @@ struct node {
     struct config_changes changes; /* of a reload */
     const struct config_row *settings;
     size_t setting_count;
-    struct list requests, reloads, lists, lookups, publishers, tails;
+    struct list requests, reloads, lists, lookups, scrapes, publishers, tails;
     unsigned cancels, shutdowns;
 
     /* Publishing: frames taken. */

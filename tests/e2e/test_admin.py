@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""The admin port of running nodes: what its lists say is so, streams resume, the log level counts at once."""
+import http.client
+import json
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+import mesh_process as mesh
+
+
+class Port:
+    """Requests to a node's admin port as a program makes them."""
+
+    def __init__(self, node, token="admin"):
+        self.host, port = node.admin.rsplit(":", 1)
+        self.port = int(port)
+        self.token = (node.dir / f"{token}.token").read_text().strip()
+
+    def open(self, method, target, body=None, **headers):
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=mesh.PATIENCE)
+        connection.request(method, target, body, {"Authorization": f"Bearer {self.token}",
+                                                  **{key.replace("_", "-"): value for key, value in headers.items()}})
+        return connection, connection.getresponse()
+
+    def ask(self, method, target, body=None, **headers):
+        connection, response = self.open(method, target, body, **headers)
+        with connection, response:
+            return response.status, response.read()
+
+    def get(self, target):
+        status, body = self.ask("GET", target)
+        assert status == 200, body
+        return json.loads(body)
+
+
+def sse(response):
+    """[(fields of an event, as a dict)] as they come; comments are {"": text}."""
+    event = {}
+    for line in response:
+        line = line.decode().rstrip("\n")
+        if not line:
+            yield event
+            event = {}
+        else:
+            key, _, value = line.partition(":")
+            event[key] = value.removeprefix(" ")
+
+
+class Admin(mesh.MeshCase):
+    def test_sessions_agree_at_both_ends(self):
+        alice, bob = self.pair("shards.count=2")
+        bob.command("subscribe", "x", "--from", "alice")
+        alice.publish("x", ["y" * 100] * 5000)
+        bob.wait_for("x", 5000, alice.node_id)
+
+        def active(node):
+            return [row for row in Port(node).get("/v1/sessions") if row["state"] == "active"]
+        (a,), (b,) = active(alice), active(bob)
+        self.assertEqual(a["id"], b["id"])
+        self.assertEqual((a["rx_id"], a["tx_id"]), (b["tx_id"], b["rx_id"]))
+        self.assertEqual((a["peer"], a["peer_name"]), (bob.node_id, "bob"))
+        self.assertEqual((b["peer"], b["peer_name"]), (alice.node_id, "alice"))
+        self.assertEqual(a["cipher"], b["cipher"])
+        self.assertNotEqual(a["initiator"], b["initiator"])
+        self.assertEqual((a["silent"], b["silent"]), (False, False))
+        self.assertIn("secure", a["features"])
+        self.assertGreater(a["tx_bytes"], 5000 * 100)
+        self.assertGreaterEqual(b["rx_bytes"], 5000 * 100)
+        self.assertGreater(b["rx_packets"], 0)
+        self.assertEqual(a["window"]["tx"], b["window"]["rx"])
+        self.assertLess(a["age_ms"], Port(alice).get("/v1/node")["uptime_ms"])
+        (a,), (b,) = active(alice), active(bob)  # on loopback nothing is lost, but heartbeats are on their way
+        self.assertLessEqual(abs(a["tx_packets"] - b["rx_packets"]), 5)
+
+    def test_shards_are_the_metrics(self):
+        alice, bob = self.pair("shards.count=2", "shards.pin=true")
+        alice.publish("x", ["1"] * 100)
+        rows, metrics = Port(alice).get("/v1/shards"), alice.metrics()
+        self.assertEqual([row["shard"] for row in rows], [0, 1])
+        self.assertTrue(all(isinstance(row["cpu"], int) for row in rows))
+        self.assertEqual(sum(row["published_events"] for row in rows), 100)
+        for key, name in (("peers", "peers"), ("logs", "logs"), ("published_events", "published_events_total")):
+            self.assertEqual(sum(row[key] for row in rows), metrics[name], key)
+        self.assertGreater(sum(row["turns"] for row in rows), 0)
+        self.assertTrue(all(0 <= row["ring"]["used"] <= row["ring"]["bytes"] for row in rows))
+
+    def test_subscribers_and_how_far_behind(self):
+        alice, bob = self.pair("shards.count=2")
+        port = Port(alice)
+        self.assertEqual(port.get("/v1/subscribers"), [])
+        bob.command("subscribe", "x", "--from", "alice")
+        alice.publish("x", ["1"] * 10)
+        bob.wait_for("x", 10, alice.node_id)
+        self.assertEqual(port.get("/v1/subscribers"), [{"channel": "x", "peer": bob.node_id, "peer_name": "bob",
+                                                        "next_seq": 10, "lag": 0}])
+        bob.kill()
+        alice.publish("x", ["2"] * 5)
+        row, = port.get("/v1/subscribers")
+        self.assertGreaterEqual(row["next_seq"] + row["lag"], 15)
+
+    def test_appended_counts_from_the_start(self):
+        a = self.node("a")
+        a.start()
+        a.publish("x", ["12345"] * 3)
+        row = a.channel("x")
+        self.assertEqual((row["appended_events"], row["appended_bytes"], row["next_seq"]), (3, 15, 3))
+        a.terminate()
+        a.start()
+        row = a.channel("x")
+        self.assertEqual((row["appended_events"], row["appended_bytes"], row["next_seq"]), (0, 0, 3))
+
+    def test_the_log_level_counts_at_once(self):
+        alice, bob = self.node("alice", *mesh.SHORT_TIMERS, "logging.level=error"), None
+        alice.start()
+        port = Port(alice)
+        self.assertEqual(port.get("/v1/log-level"), {"level": "error"})
+        self.assertEqual(port.ask("PUT", "/v1/log-level", '{"level":"debug"}')[0], 200)
+        self.assertEqual(port.get("/v1/log-level"), {"level": "debug"})
+        silent = alice.stderr()
+        bob = self.node("bob", *mesh.SHORT_TIMERS, psk_from=alice)
+        bob.start()
+        self.introduce(alice, bob)
+        mesh.eventually(lambda: alice.stderr() != silent, "the node says something that it did not say before")
+        alice.terminate()
+        alice.start()
+        self.assertEqual(Port(alice).get("/v1/log-level"), {"level": "error"}, "node.yaml stays as it is")
+
+    def test_server_sent_events_resume(self):
+        a = self.node("a")
+        a.start()
+        a.publish("x", [0, 1, 2])
+        port = Port(a, "readonly")
+        connection, response = port.open("GET", "/v1/channels/x/events?follow=true", Accept="text/event-stream")
+        with connection, response:
+            self.assertEqual(response.getheader("Content-Type"), "text/event-stream")
+            events = sse(response)
+            seen = [next(events) for _ in range(3)]
+            a.publish("x", [3])
+            seen.append(next(events))
+        self.assertEqual([event["id"] for event in seen], ["0", "1", "2", "3"])
+        self.assertEqual([json.loads(event["data"])["data"] for event in seen], ["0", "1", "2", "3"])
+        a.publish("x", [4, 5])
+        connection, response = port.open("GET", "/v1/channels/x/events?follow=true", Accept="text/event-stream",
+                                         Last_Event_ID=seen[-1]["id"])
+        with connection, response:
+            events = sse(response)
+            self.assertEqual([next(events)["id"] for _ in range(2)], ["4", "5"])
+
+    def test_a_quiet_stream_lives(self):
+        a = self.node("a")
+        a.start()
+        started = time.monotonic()
+        connection, response = Port(a).open("GET", "/v1/channels/none/events?follow=true&format=sse")
+        connection.sock.settimeout(20)
+        with connection, response:
+            self.assertEqual(next(sse(response)), {"": "keep-alive"})
+        self.assertGreater(time.monotonic() - started, 14)
+
+    def test_what_is_shown_can_be_published(self):
+        """Rows of one channel, less what only the log knows, are NDJSON for another."""
+        a = self.node("a")
+        a.start()
+        events = [b"", b"text", b"\xff\0", "\u00e4\U0001f600\"\\\t".encode(), b"z" * 8108]
+        a.publish("x", b"".join(len(event).to_bytes(4, "little") + event for event in events), "--binary")
+        lines = "".join(json.dumps({key: value for key, value in row.items() if key.startswith("data")}) + "\n"
+                        for row in a.rows("x"))
+        status, answer = Port(a).ask("POST", "/v1/channels/y/publish?durable=true", lines.encode(),
+                                     Content_Type="application/x-ndjson")
+        self.assertEqual((status, json.loads(answer)["events"]), (200, len(events)), answer)
+        self.assertEqual(a.raw("y"), a.raw("x"))
+
+    def test_tokens_are_read_again(self):
+        a = self.node("a")
+        a.start()
+        admin, reader = Port(a), Port(a, "readonly")
+        self.assertEqual(reader.ask("GET", "/v1/node")[0], 200)
+        (a.dir / "readonly.token").write_text("5" * 64 + "\n")
+        self.assertEqual(admin.ask("POST", "/v1/reload")[0], 200)
+        self.assertEqual(reader.ask("GET", "/v1/node")[0], 401)
+        self.assertEqual(Port(a, "readonly").ask("GET", "/v1/node")[0], 200)
+        (a.dir / "readonly.token").unlink()
+        self.assertEqual(admin.ask("POST", "/v1/reload")[0], 200)
+        self.assertEqual(admin.ask("GET", "/v1/node")[0], 200)
+        reader.token = "5" * 64
+        self.assertEqual(reader.ask("GET", "/v1/node")[0], 401)
+
+
+if __name__ == "__main__":
+    mesh.main()
