@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "core/base/err.h"
-#include "shards/config/config_internal.h"
 #include "core/base/text.h"
 #include "shards/node/log.h"
 #include "shards/node/view.h"
