@@ -1,4 +1,4 @@
-/* channel ls, subscribe, unsubscribe. */
+/* channel ls, subscription ls, subscriber ls, subscribe, unsubscribe. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -7,6 +7,16 @@
 int command_channel_ls(const struct cli_args *args)
 {
     return client_run(args, "GET", "/v1/channels", NULL);
+}
+
+int command_subscription_ls(const struct cli_args *args)
+{
+    return client_run(args, "GET", "/v1/subscriptions", NULL);
+}
+
+int command_subscriber_ls(const struct cli_args *args)
+{
+    return client_run(args, "GET", "/v1/subscribers", NULL);
 }
 
 /* The node waits a little less long than we do: its answer says what it waited for. */

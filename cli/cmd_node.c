@@ -1,4 +1,4 @@
-/* status, metrics, shutdown, version. */
+/* status, shard ls, session ls, node log-level, metrics, shutdown, version. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +11,34 @@
 int command_status(const struct cli_args *args)
 {
     return client_run(args, "GET", "/v1/node", NULL);
+}
+
+int command_shard_ls(const struct cli_args *args)
+{
+    return client_run(args, "GET", "/v1/shards", NULL);
+}
+
+int command_session_ls(const struct cli_args *args)
+{
+    return client_run(args, "GET", "/v1/sessions", NULL);
+}
+
+int command_node_log_level(const struct cli_args *args)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const char *level = args->word_count ? args->words[0] : NULL;
+    bool known = false;
+    for (size_t i = 0; level && i < sizeof levels / sizeof levels[0]; i++)
+        known |= strcmp(level, levels[i]) == 0;
+    if (!level)
+        return client_run(args, "GET", "/v1/log-level", NULL);
+    if (!known)
+        return cli_error(CLI_USAGE, "level: found %.100s, allowed: error, warn, info or debug", level);
+    struct json_object *body = json_object_new_object();
+    json_object_object_add(body, "level", json_object_new_string(level));
+    int code = client_run(args, "PUT", "/v1/log-level", body);
+    json_object_put(body);
+    return code;
 }
 
 static bool write_text(void *ctx, const char *data, size_t len)

@@ -26,6 +26,10 @@ const struct cli_command cli_commands[] = {
      "  net-mesh node run a --set logging.level=debug\n"},
     {"node info", "DIR", 1, 1, CLI_LOCAL, command_node_info, "show who a node is, from its files alone",
      "Shows node_id, entity_id, public_key, listen and admin. The node need not run.\n", "  net-mesh node info a\n"},
+    {"node log-level", "[error|warn|info|debug]", 0, 1, 0, command_node_log_level,
+     "show or change how much a running node says", "The change lasts until the node ends; node.yaml stays as it is.\n",
+     "  net-mesh --endpoint a node log-level\n"
+     "  net-mesh --endpoint a node log-level debug\n"},
     {"config check", "DIR [--set KEY=VALUE]...", 1, 1, CLI_LOCAL | BIT(OPTION_SET), command_config_check,
      "check the files of a node's directory",
      "Reads all that a node reads at its start. Prints what is wrong, with file and line, and what is legal but "
@@ -56,7 +60,7 @@ const struct cli_command cli_commands[] = {
      command_peer_add, "make a peer known to the node",
      "A v0.19 peer without an address may connect to us; we do not connect to it.\n",
      "  ssh beta net-mesh node info b | net-mesh --endpoint a peer add beta --info - --addr 10.0.0.2:20037\n"
-     "  net-mesh --endpoint a peer add beta --addr 10.0.0.2:20037 --node-id 0xbd826a5d0a6394f5 --public-key "
+     "  net-mesh --endpoint a peer add gamma --addr 10.0.0.3:20037 --node-id 0xbd826a5d0a6394f5 --public-key "
      "8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f\n"
      "  net-mesh --endpoint a peer add old --node-id 0xe93c7424f25e8ada --compat v0.19\n"},
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
@@ -87,9 +91,18 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint b tail logs/app --start 1000 --count 10 --output json\n"},
     {"channel ls", "", 0, 0, 0, command_channel_ls, "list the channels of the node and their logs", "",
      "  net-mesh --endpoint a channel ls\n"},
+    {"subscription ls", "", 0, 0, 0, command_subscription_ls, "list what the node subscribes to",
+     "Active is a subscription that the peer has agreed to in the session there is now.\n",
+     "  net-mesh --endpoint b subscription ls\n"},
+    {"subscriber ls", "", 0, 0, 0, command_subscriber_ls, "list who reads the node's channels, and how far behind", "",
+     "  net-mesh --endpoint a subscriber ls\n"},
+    {"session ls", "", 0, 0, 0, command_session_ls, "list the sessions with peers: cipher, traffic, windows", "",
+     "  net-mesh --endpoint a session ls\n"},
+    {"shard ls", "", 0, 0, 0, command_shard_ls, "list the shards and what they have done since the start", "",
+     "  net-mesh --endpoint a shard ls\n"},
     {"status", "", 0, 0, 0, command_status, "show how the node is", "", "  net-mesh --endpoint a status\n"},
     {"metrics", "", 0, 0, 0, command_metrics, "show all counters, as Prometheus reads them", "",
-     "  net-mesh --endpoint a metrics | grep dropped\n"},
+     "  net-mesh --endpoint a metrics | grep drops\n"},
     {"top", "[--interval DURATION] [--sort COLUMN] [--once]", 0, 0,
      BIT(OPTION_INTERVAL) | BIT(OPTION_ONCE) | BIT(OPTION_SORT), command_top,
      "watch the node: its shards, peers, channels and drops",
@@ -119,9 +132,8 @@ const struct cli_command cli_commands[] = {
      "without\n"
      "and with logs, latencies, and publishing that waits for the disk, beside what the machine's cipher and disk do\n"
      "alone. Logs take at most 1 GiB a node, and an eighth of the memory and disk that are free.\n",
-     "  net-mesh bench\n"
      "  net-mesh bench --quick\n"
-     "  net-mesh bench --duration 10s --size 256,4096 --dir /srv --output json\n"},
+     "  net-mesh bench --duration 2s --size 256 --dir /srv --output json\n"},
     {"completion", "bash|zsh|fish", 1, MANY, CLI_LOCAL, command_completion,
      "print what a shell needs to complete commands",
      "Commands, options, their words, and the channels and peers of the node that the line names. Installed with the\n"

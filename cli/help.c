@@ -78,7 +78,7 @@ static bool list_commands(const char *group)
             continue;
         if (!any)
             printf("Usage: net-mesh [GLOBAL OPTIONS] %s%sCOMMAND\n\nCommands:\n", group, len ? " " : "");
-        printf("  %-15s %s\n", c->name, c->summary);
+        printf("  %-15s  %s\n", c->name, c->summary);
         any = true;
     }
     return any;

@@ -62,8 +62,9 @@ static enum cli_style style_of(const char *key, struct json_object *value)
         const char *key, *value;
         enum cli_style style;
     } known[] = {
-        {"state", "connected", STYLE_GOOD}, {"state", "connecting", STYLE_WARNING}, {"state", "down", STYLE_BAD},
-        {"active", "true", STYLE_GOOD},     {"active", "false", STYLE_WARNING},     {"stopping", "true", STYLE_WARNING},
+        {"state", "connected", STYLE_GOOD},  {"state", "connecting", STYLE_WARNING}, {"state", "down", STYLE_BAD},
+        {"state", "active", STYLE_GOOD},     {"active", "true", STYLE_GOOD},         {"active", "false", STYLE_WARNING},
+        {"stopping", "true", STYLE_WARNING},
     };
     if (value && strcmp(key, "error") == 0)
         return STYLE_BAD;

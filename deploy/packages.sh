@@ -4,8 +4,9 @@
 packages_build=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-dev libxxhash-dev libyaml-dev
                 libjson-c-dev libhttp-parser-dev libncurses-dev)
 case $(uname -m) in x86_64) packages_build+=(libipsec-mb-dev) ;; esac
-packages_tests=(libcriterion-dev python3 strace iproute2)
+packages_tests=(libcriterion-dev python3 strace iproute2 curl)
 packages_interop=(python3-venv ca-certificates)
+packages_wireshark=(tshark)
 packages_fuzz=(clang libclang-rt-14-dev llvm)
 packages_tidy=(clang-tidy clang-format)
 packages_aarch64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross liburing-dev:arm64 libssl-dev:arm64 libxxhash-dev:arm64

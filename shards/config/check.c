@@ -185,7 +185,7 @@ void node_dir_check(const char *dir, const char *const *overrides, size_t count,
     struct config_error error;
     const struct check k = {dir, &c, found, ctx};
     bool read = config_load(dir, overrides, count, &c, &error) == NET_OK;
-    if (read && config_resolve_admin(&c, dir, &error) != NET_OK)
+    if (read && config_resolve_paths(&c, dir, &error) != NET_OK)
         found(ctx, CHECK_CONFIG, error.text);
     if (read) {
         check_security(&k);

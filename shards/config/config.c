@@ -220,17 +220,23 @@ int config_load(const char *dir, const char *const *overrides, size_t count, str
     return err;
 }
 
-int config_resolve_admin(struct config *c, const char *dir, struct config_error *error)
+/* `field` of `size` bytes, which hold a path of the key, "" being none. */
+static int resolve_path(const char *key, char *field, size_t size, const char *dir, struct config_error *error)
 {
-    char path[CONFIG_PATH_MAX + sizeof c->admin.path];
-    if (!c->admin.is_unix || c->admin.path[0] == '/')
+    char path[2 * CONFIG_PATH_MAX];
+    if (field[0] == '/' || field[0] == '\0')
         return NET_OK;
-    snprintf(path, sizeof path, "%s/%s", dir, c->admin.path);
-    if (strlen(path) >= sizeof c->admin.path)
-        return config_fail(error, "admin.listen: the path %s is longer than the %zu bytes a unix socket may have", path,
-                           sizeof c->admin.path - 1);
-    memcpy(c->admin.path, path, strlen(path) + 1);
+    snprintf(path, sizeof path, "%s/%s", dir, strncmp(field, "./", 2) == 0 ? field + 2 : field);
+    if (strlen(path) >= size)
+        return config_fail(error, "%s: the path %.512s is longer than the %zu bytes allowed", key, path, size - 1);
+    memcpy(field, path, strlen(path) + 1);
     return NET_OK;
+}
+
+int config_resolve_paths(struct config *c, const char *dir, struct config_error *error)
+{
+    int err = c->admin.is_unix ? resolve_path("admin.listen", c->admin.path, sizeof c->admin.path, dir, error) : NET_OK;
+    return err ? err : resolve_path("security.key_log", c->key_log, sizeof c->key_log, dir, error);
 }
 
 /* ---- the generated file ---- */

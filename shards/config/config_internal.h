@@ -17,6 +17,7 @@ enum config_key_type {
     KEY_WORD,     /* an enum: the index of the word */
     KEY_LISTEN,   /* struct io_addr */
     KEY_ADMIN,    /* config.admin: an address or unix:PATH */
+    KEY_PATH,     /* char[size]: a path, or the word of `zero` for "" */
     KEY_CPUS,     /* list: config.cpus and cpu_count */
     KEY_CIPHERS,  /* list: config.cipher_* */
     KEY_RULES,    /* mapping: config.rules and rule_count; rules.c */

@@ -83,6 +83,11 @@ void config_key_format(const struct config_key *key, const struct config *c, cha
         else
             config_format_addr(&c->admin.addr, out);
         break;
+    case KEY_PATH: {
+        const char *path = (const char *)c + key->offset;
+        snprintf(out, CONFIG_VALUE_MAX, "%s", *path ? path : key->zero);
+        break;
+    }
     case KEY_CPUS:
         format_cpus(c, out);
         break;
@@ -152,6 +157,10 @@ void config_key_allowed(const struct config_key *key, char out[CONFIG_TEXT_MAX])
         return;
     case KEY_ADMIN:
         strcpy(out, "ADDRESS:PORT, [IPV6]:PORT (port 1..65535), or unix:PATH (at most 107 bytes)");
+        return;
+    case KEY_PATH:
+        snprintf(out, CONFIG_TEXT_MAX, "%s, or a path of at most %zu bytes with a slash in it, as in ./NAME", key->zero,
+                 key->size - 1);
         return;
     case KEY_CPUS:
         snprintf(out, CONFIG_TEXT_MAX, "a list of at most %d CPU numbers, each once", CONFIG_MAX_CPUS);

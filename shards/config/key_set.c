@@ -57,6 +57,21 @@ static int set_word(const struct config_key *key, void *field, const char *text)
     return NET_ERR_INVALID;
 }
 
+/* Only what has a slash is meant as a path: `true` would make a file of that name. */
+static int set_path(const struct config_key *key, char *field, const char *text)
+{
+    bool none = strcmp(text, key->zero) == 0;
+    size_t len = none ? 0 : strlen(text);
+    if ((!none && !strchr(text, '/')) || len >= key->size)
+        return NET_ERR_INVALID;
+    for (size_t i = 0; i < len; i++)
+        if (iscntrl((unsigned char)text[i]))
+            return NET_ERR_INVALID;
+    memset(field, 0, key->size);
+    memcpy(field, text, len);
+    return NET_OK;
+}
+
 static int set_admin(struct config *c, const char *text)
 {
     static const char scheme[] = "unix:";
@@ -153,6 +168,8 @@ int config_key_set(const struct config_key *key, struct config *c, const char *t
         return config_parse_addr(text, &c->listen);
     case KEY_ADMIN:
         return set_admin(c, text);
+    case KEY_PATH:
+        return set_path(key, (char *)c + key->offset, text);
     case KEY_CPUS:
         return set_cpus(key, c, text);
     case KEY_CIPHERS:

@@ -75,6 +75,7 @@ struct contacts {
     uint32_t wanted_count; /* of all contacts */
     struct guard guard;
     struct store store;
+    struct key_log *key_log; /* NULL: keys stay where they are */
     struct reload *reload;
     struct timer request_timer, publish_timer;
     struct list requests;  /* control_request waiting for a peer, by deadline scan */
@@ -88,7 +89,7 @@ struct contacts {
     enum stop_phase phase;
     uint32_t phase_waiting;
     struct timer stop_timer;
-    uint64_t stop_deadline;
+    uint64_t stop_since, phase_since, stop_deadline;
 };
 
 int contacts_init(struct shard *, struct config_error *);
@@ -148,5 +149,6 @@ timer_fn stop_on_timer;
 timer_fn publishers_on_timer;
 void publishers_retry(struct contacts *); /* once a turn */
 void publishers_wake(struct contacts *);
+void publishers_end_idle(struct contacts *); /* a stop: those that wait for no answer get theirs */
 
 #endif

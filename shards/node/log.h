@@ -30,6 +30,8 @@ struct log {
     enum config_log kind;
     uint64_t appended_events, appended_bytes; /* since it was opened */
     bool open;                                /* has storage: redex or ring */
+    bool fsync_each;                          /* every publish is answered when it is synced */
+    int error, compaction_error;              /* log_storage.c: what was said last, and stands in the gauges */
     struct redex *redex;
     struct event_ring ring;
     struct list in_shard;                 /* shard->log_list */
@@ -79,6 +81,14 @@ void log_release(struct log *);                          /* frees it when it has
 int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
 void log_close_all(struct shard *);                      /* stop_log_closed() for each */
 void log_free_all(struct shard *);
+
+/* log_storage.c: settings, and what is wrong */
+struct redex_policy log_policy(const struct channel_settings *);
+void log_apply_settings(struct shard *);       /* every open log takes what config_channel() says now */
+void log_set_error(struct log *, int err);     /* for the gauges alone; 0: none */
+void log_on_error(struct log *, int err);      /* as redex_error() has it; says what changed */
+void log_on_open_error(struct log *, int err); /* it has no storage */
+void log_on_compaction(struct log *);          /* one may have failed */
 
 /* log_serve.c: what other shards ask of a log's owner */
 void log_on_watch(struct shard *, unsigned from, bool on, const struct msg_watch *);

@@ -40,6 +40,10 @@ static const struct row reactor_histograms[] = {
 static const struct row redex_counters[] = {
     {R(writes), "log_writes_total", "", "Writes of what was appended to a log"},
     {R(write_failures), "log_write_failures_total", "", "Those that did not succeed at the first attempt"},
+    {R(generations), "log_compactions_total", "", "Logs whose files were written anew without what retention gave up"},
+    {R(generation_failures), "log_compaction_failures_total", "", "Attempts at it that failed; they are repeated"},
+    {R(retired_events), "log_retired_events_total", "", "Events given up by retention"},
+    {R(retired_bytes), "log_retired_bytes_total", "", "Payload of those events"},
     {R(sync_failures), "log_sync_failures_total", "", "Syncs that failed: their log refuses appends for good"},
 };
 static const struct row redex_seconds[] = {
@@ -51,6 +55,8 @@ static const struct row redex_histograms[] = {
 #undef R
 
 #define R(field) offsetof(struct msg_scrape_shard, field)
+static const struct row cpu_figure = {R(cpu_ns), "cpu_seconds_total", "",
+                                      "CPU time of the shard's thread, without the kernel's workers for files"};
 static const struct row shard_figures[] = {
     {R(log_bytes), "log_bytes", "", "Payload that the shard's logs hold, in memory too"},
     {R(unwritten_bytes), "log_unwritten_bytes", "", "Bytes appended to logs and not yet written to their files"},
@@ -130,19 +136,22 @@ static const void *of_reactor(const struct shard *s)
 
 #define PUT(e, n, table, kind, base) put_rows(e, n, table, sizeof table / sizeof table[0], kind, base)
 
-static void put_figures(struct exposition *e, struct node *n, const struct scrape_rows *rows)
+static void put_figures(struct exposition *e, struct node *n, const struct scrape_rows *rows, const struct row *r,
+                        enum kind kind)
 {
-    for (size_t i = 0; i < sizeof shard_figures / sizeof shard_figures[0]; i++) {
-        exposition_family(e, shard_figures[i].name, "gauge", shard_figures[i].help);
-        for (unsigned s = 0; s < n->shard_count; s++) {
-            char shard[12];
-            if (!rows->answered[s])
-                continue;
-            snprintf(shard, sizeof shard, "%u", s);
-            exposition_no_labels(e);
-            exposition_label(e, "shard", shard);
-            exposition_u64(e, *(const uint64_t *)at(&rows->shards[s], shard_figures[i].offset));
-        }
+    exposition_family(e, r->name, kinds[kind], r->help);
+    for (unsigned s = 0; s < n->shard_count; s++) {
+        char shard[12];
+        if (!rows->answered[s])
+            continue;
+        snprintf(shard, sizeof shard, "%u", s);
+        exposition_no_labels(e);
+        exposition_label(e, "shard", shard);
+        uint64_t value = *(const uint64_t *)at(&rows->shards[s], r->offset);
+        if (kind == KIND_SECONDS)
+            exposition_ns(e, value);
+        else
+            exposition_u64(e, value);
     }
 }
 
@@ -218,7 +227,9 @@ void metrics_render(struct node *n, struct metrics_scrape *m)
     put_process(&e, n);
     PUT(&e, n, counters, KIND_COUNTER, of_shard);
     PUT(&e, n, gauges, KIND_GAUGE, of_shard);
-    put_figures(&e, n, m->node.rows);
+    put_figures(&e, n, m->node.rows, &cpu_figure, KIND_SECONDS);
+    for (size_t i = 0; i < sizeof shard_figures / sizeof shard_figures[0]; i++)
+        put_figures(&e, n, m->node.rows, &shard_figures[i], KIND_GAUGE);
     PUT(&e, n, histograms, KIND_HISTOGRAM, of_shard);
     PUT(&e, n, redex_counters, KIND_COUNTER, of_redex);
     PUT(&e, n, redex_seconds, KIND_SECONDS, of_redex);

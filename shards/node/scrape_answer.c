@@ -1,4 +1,6 @@
 /* A shard tells what it has: its channels, how far their subscribers are behind, its peers, itself. */
+#include <time.h>
+
 #include "shards/node/mailbox.h"
 #include "shards/node/scrape.h"
 #include "shards/node/view.h"
@@ -95,6 +97,15 @@ static void send_peers(struct shard *s, unsigned to, uint64_t request, struct ms
         mailbox_send(s, to, MSG_SCRAPE_PEERS, 0, request, batch, count * sizeof batch[0]);
 }
 
+/* Only a thread itself can tell it cheaply. */
+static uint64_t cpu_time(void)
+{
+    struct timespec t;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0)
+        return 0;
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
 static uint64_t fullest_ring(const struct shard *s)
 {
     uint64_t most = 0;
@@ -109,6 +120,7 @@ static uint64_t fullest_ring(const struct shard *s)
 void scrape_on_ask(struct shard *s, unsigned from, uint64_t request)
 {
     struct msg_scrape_shard own = {
+        .cpu_ns = cpu_time(),
         .timers = s->timers.count,
         .parked_messages = s->parked_count,
         .fullest_ring_bytes = fullest_ring(s), /* before the answer itself is in it */

@@ -235,7 +235,7 @@ static void change_over(struct redex_compaction *c)
 {
     struct redex *r = c->log;
     if (compact_copy_all(c) != NET_OK) { /* no memory for the index of what came since the rename */
-        redex_set_error(r, NET_ERR_POISONED);
+        redex_poison(r);
         c->keep = true;
         give_up(c, NET_ERR_NO_MEMORY);
         return;
@@ -434,7 +434,7 @@ static void tidied(struct redex_compaction *c)
 static void root_sync_failed(struct redex_compaction *c)
 {
     struct redex *r = c->log;
-    redex_set_error(r, NET_ERR_POISONED); /* the name may be lost, and with it what would be written from now on */
+    redex_poison(r); /* the name may be lost, and with it what would be written from now on */
     c->keep = true;
     give_up(c, NET_ERR_POISONED);
     redex_settled(r);

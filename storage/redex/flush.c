@@ -8,6 +8,12 @@
 
 enum { WRITE_MAX = 1 << 30 }; /* one operation's; `res` is 32 bits */
 
+int redex_write_err(int32_t res)
+{
+    int err = res < 0 ? net_err_from_errno(-res) : NET_ERR_IO; /* a write that wrote nothing is an error too */
+    return err == NET_ERR_NO_SPACE || err == NET_ERR_READ_ONLY ? err : NET_ERR_IO;
+}
+
 static void submit_write(struct redex_file *f);
 
 /* All three are done, one way or the other. */
@@ -42,8 +48,8 @@ static void on_write(struct io_op *op, int32_t res)
             submit_write(f);
             return;
         }
-    } else { /* a write of something that wrote nothing is an error too */
-        r->write_error = res == -ENOSPC || res == -EDQUOT ? NET_ERR_NO_SPACE : NET_ERR_IO;
+    } else {
+        r->write_error = redex_write_err(res);
     }
     if (--r->writes == 0)
         flushed(r);

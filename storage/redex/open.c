@@ -208,6 +208,7 @@ static int open_disk(struct redex *r, struct redex_report *report)
     if (err != NET_OK)
         return err;
     redex_scan(r, len[PART_IDX], len[PART_DAT], len[PART_TS], io_wall(r->io), &state, &scan);
+    scan.unsure = state.known && state.sync_failed && state.same_boot;
     r->next_seq = redex_reservation_next(&state, scan.last);
     adopt(r, &scan);
     err = sync_names(r, &state, created_from);
@@ -215,13 +216,15 @@ static int open_disk(struct redex *r, struct redex_report *report)
         err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK)
         err = redex_repair(r, &scan, len);
-    if (err == NET_OK && !by_manifest && !scan.moved)
+    if (err == NET_OK && !by_manifest && !scan.moved && !scan.unsure)
         err = redex_manifest_write(r, r->generation);
     /* The manifest names what we go on with, but does it on stable storage? Its rename may be ours, or of a process
      * that was killed before it came to this. If a power cut took it back once more was written, the old generation
      * would win. */
     if (err == NET_OK)
         err = redex_root_sync(r);
+    if (err == NET_OK && state.sync_failed)
+        err = redex_reservation_trust(r);
     if (err != NET_OK)
         return err;
     redex_generation_sweep(r, by_manifest);

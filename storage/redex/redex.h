@@ -131,7 +131,11 @@ uint64_t redex_written_seq(const struct redex *); /* written (page cache) below 
 uint64_t redex_synced_seq(const struct redex *);  /* on stable storage below this; == next_seq in memory mode */
 uint64_t redex_count(const struct redex *);
 uint64_t redex_bytes(const struct redex *); /* payload bytes retained */
-int redex_error(const struct redex *);      /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE or NET_ERR_IO */
+/* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE, NET_ERR_READ_ONLY or NET_ERR_IO. */
+int redex_error(const struct redex *);
+
+/* Why the files could not be written anew without what retention gave up: 0 once they were. It is tried again. */
+int redex_compaction_error(const struct redex *);
 
 /* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified at
  * open, not here: reading is a pointer. Missing sequences are simply not there. */

@@ -67,6 +67,8 @@ struct redex_reservation {
     unsigned slot;       /* where the next record goes; the other slot holds the newest good one */
     bool busy, clean;    /* an operation is in flight; the file says the stop was clean */
     bool marking_clean;  /* the record in flight is the last one */
+    bool sync_failed;    /* what is in the page cache may not be on the disk: records say so */
+    bool say_failed;     /* ... and one has to be written for it */
     uint8_t boot[16];
     uint8_t record[SEQ_SLOT_SIZE];
     size_t done; /* bytes of `record` written */
@@ -152,6 +154,8 @@ static inline void redex_mark_dirty(struct redex *r)
     if (!list_linked(&r->link))
         list_push_back(r->dirty, &r->link);
 }
+/* A sync failed: nothing more is acknowledged, and the next open is told. reserve.c */
+void redex_poison(struct redex *);
 /* What redex_error() says from now on. Poison stays: nothing that succeeds later brings back what a sync has lost. */
 static inline void redex_set_error(struct redex *r, int err)
 {
@@ -180,6 +184,8 @@ static inline void redex_turn_at(struct redex *r, uint64_t at)
     if (!timer_armed(&r->turn_timer) || r->turn_timer.deadline > at)
         timer_arm(r->timers, &r->turn_timer, at);
 }
+/* What a write that did not succeed means: `res` <= 0. flush.c */
+int redex_write_err(int32_t res);
 /* Starts to write whatever is not written, in spite of an error. flush.c */
 void redex_write_start(struct redex *);
 /* Starts a sync if one is wanted and possible. sync.c */
@@ -230,6 +236,7 @@ struct redex_seq_state {
     bool known;        /* a record was found */
     bool clean;        /* ... of a clean stop */
     bool same_boot;    /* ... of this boot of the machine */
+    bool sync_failed;  /* ... after which a sync failed */
     bool damaged;      /* a record cannot be read; it may have been the newer one */
     uint64_t reserved; /* no sequence from here on was used */
     uint64_t next_seq; /* where the log went on then; never go on below */
@@ -241,6 +248,8 @@ int redex_reservation_open(struct redex *, struct redex_seq_state *);
 uint64_t redex_reservation_next(const struct redex_seq_state *, uint64_t used);
 /* Reserves, with plain calls, a block from the log's next_seq on; `end` is that of the files now. */
 int redex_reservation_begin(struct redex *, const struct redex_seq_state *, uint64_t end);
+/* The files are on stable storage again, after a failed sync: with plain calls, takes the word of it back. */
+int redex_reservation_trust(struct redex *);
 /* Submits the next block if it is time. */
 void redex_reservation_extend(struct redex *);
 /* Submits the record of a clean stop. */
@@ -294,6 +303,7 @@ struct redex_scan {
     uint64_t last; /* the sequence after the highest that was seen in use */
     uint64_t end;  /* the sequence after the last kept */
     bool moved;    /* kept records are no prefix of idx, or were changed: idx has to be written anew */
+    bool unsure;   /* a sync failed in this boot: what was read may not be on the disk, and is written anew */
     bool stamps_lost;
 };
 /* `idx_len`, `dat_len`, `ts_len` are the files' lengths, loaded into memory; `now` stamps what has no stamp. */

@@ -107,6 +107,6 @@ int redex_repair(struct redex *r, const struct redex_scan *scan, const uint64_t 
     assert(r->file[PART_IDX].len == scan->kept * RECORD_SIZE && r->file[PART_TS].len == scan->kept * STAMP_SIZE);
     int err = set_aside(r, scan, len);
     if (err == NET_OK)
-        err = scan->moved ? rewrite(r) : trim(r, scan, len);
+        err = scan->moved || scan->unsure ? rewrite(r) : trim(r, scan, len);
     return err;
 }

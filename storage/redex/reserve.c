@@ -5,9 +5,9 @@
  * the newest good one, and is in force when it is synced. The reference ignores the file, and no channel can be named
  * like it.
  *
- *      0  "NMSQ"            8  version u64, the higher one is the newer       24  next_seq u64        40  boot id
- *      4  1 = clean stop   16  reserved u64                                   32  end u64             56  XXH3-64 of
- * 0..56
+ *      0  "NMSQ"                              16  reserved u64     40  boot id
+ *      4  1 = clean stop, 2 = a sync failed   24  next_seq u64     56  XXH3-64 of 0..56
+ *      8  version u64: the higher is newer    32  end u64
  *
  * next_seq is where this run went on (clean: where the next goes on), `end` the sequence after the last event in the
  * files then: together they tell the scan a hole that we made from a flipped bit.
@@ -29,11 +29,13 @@
 enum { SLOT_GAP = 4096, SLOTS = 2, SUMMED = 56 };
 #define SLOT_MAGIC UINT32_C(0x51534d4e) /* "NMSQ" */
 
+enum { RUNNING, CLEAN, SYNC_FAILED };
+
 static void encode(uint8_t out[SEQ_SLOT_SIZE], const struct redex_reservation *s, bool clean, uint64_t next_seq,
                    uint64_t end)
 {
     store_le32(out, SLOT_MAGIC);
-    store_le32(out + 4, clean);
+    store_le32(out + 4, clean ? CLEAN : s->sync_failed ? SYNC_FAILED : RUNNING);
     store_le64(out + 8, s->version + 1);
     store_le64(out + 16, s->pending);
     store_le64(out + 24, next_seq);
@@ -44,7 +46,8 @@ static void encode(uint8_t out[SEQ_SLOT_SIZE], const struct redex_reservation *s
 
 static bool slot_valid(const uint8_t *p)
 {
-    return load_le32(p) == SLOT_MAGIC && load_le32(p + 4) <= 1 && load_le64(p + SUMMED) == XXH3_64bits(p, SUMMED);
+    return load_le32(p) == SLOT_MAGIC && load_le32(p + 4) <= SYNC_FAILED &&
+           load_le64(p + SUMMED) == XXH3_64bits(p, SUMMED);
 }
 
 static bool all_zero(const uint8_t *p, size_t len)
@@ -59,11 +62,12 @@ static void decode(struct redex_reservation *s, const uint8_t *p, struct redex_s
 {
     static const uint8_t unknown[16];
     out->known = true;
-    out->clean = load_le32(p + 4) == 1;
+    out->clean = load_le32(p + 4) == CLEAN;
     s->version = load_le64(p + 8);
     out->reserved = load_le64(p + 16);
     out->next_seq = load_le64(p + 24);
     out->end = load_le64(p + 32);
+    out->sync_failed = load_le32(p + 4) == SYNC_FAILED;
     out->same_boot = memcmp(p + 40, s->boot, sizeof s->boot) == 0 && memcmp(s->boot, unknown, sizeof unknown) != 0;
 }
 
@@ -135,8 +139,17 @@ int redex_reservation_begin(struct redex *r, const struct redex_seq_state *state
     r->reservation.start = r->next_seq;
     r->reservation.end = end;
     r->reservation.pending = add(r->next_seq, REDEX_BLOCK);
+    r->reservation.sync_failed = state->sync_failed;
     int err = begin(r);
-    return err == NET_OK && state->damaged ? begin(r) : err; /* the other slot too, or every open would make a gap */
+    /* The other slot too: a damaged one would make a gap at every open, and one that was never written would want
+     * space when the disk is full. */
+    return err == NET_OK && (state->damaged || !state->known) ? begin(r) : err;
+}
+
+int redex_reservation_trust(struct redex *r)
+{
+    r->reservation.sync_failed = false;
+    return begin(r);
 }
 
 static struct redex *owner(struct io_op *op)
@@ -144,12 +157,34 @@ static struct redex *owner(struct io_op *op)
     return container_of(op, struct redex, reservation.op);
 }
 
+static void submit(struct redex *r, bool clean, uint64_t next_seq, uint64_t end);
+
+static void say_failed(struct redex *r)
+{
+    struct redex_reservation *s = &r->reservation;
+    if (s->busy || !s->say_failed)
+        return;
+    s->say_failed = false; /* one attempt: the disk is failing */
+    s->pending = s->reserved;
+    submit(r, false, s->start, s->end);
+}
+
+void redex_poison(struct redex *r)
+{
+    struct redex_reservation *s = &r->reservation;
+    redex_set_error(r, NET_ERR_POISONED);
+    s->say_failed = !s->sync_failed;
+    s->sync_failed = true;
+    say_failed(r);
+}
+
 /* Not in force, and the old reservation still is: the next flush tries again, in the same slot. */
 static void failed(struct redex *r, int err)
 {
     r->reservation.busy = false;
-    redex_set_error(r, net_err_from_errno(err) == NET_ERR_NO_SPACE ? NET_ERR_NO_SPACE : NET_ERR_IO);
+    redex_set_error(r, redex_write_err(-err));
     redex_retry_later(r);
+    say_failed(r);
     redex_settled(r);
 }
 
@@ -160,7 +195,7 @@ static void on_synced(struct io_op *op, int32_t res)
 
     s->busy = false;
     if (res < 0) {
-        redex_set_error(r, NET_ERR_POISONED);
+        redex_poison(r);
     } else {
         s->version++;
         s->slot = (s->slot + 1) % SLOTS;
@@ -168,6 +203,7 @@ static void on_synced(struct io_op *op, int32_t res)
         s->clean = s->marking_clean;
         if (redex_unwritten_bytes(r) == 0)
             redex_set_error(r, NET_OK);
+        say_failed(r);
     }
     redex_settled(r);
 }

@@ -78,7 +78,7 @@ static void on_sync(struct io_op *op, int32_t res)
     if (--r->syncs == 0) {
         if (r->sync_error < 0) {
             /* The kernel has forgotten which pages were dirty: no later sync means anything. */
-            redex_set_error(r, NET_ERR_POISONED);
+            redex_poison(r);
         } else {
             r->synced_seq = r->sync_seq;
             redex_sync_start(r);

@@ -17,8 +17,6 @@ LAST = ["peer rm", "shutdown"]  # what others need is taken away at the end
 ENDLESS = ("--follow", "node run")  # until Ctrl-C
 SCREEN = "net-mesh --endpoint a top"  # the one that wants a terminal
 MAY_FAIL = {"doctor": (0, 1)}  # finds what is wrong with the machine
-ADDRESS, NODE_ID = "10.0.0.2:20037", "0xbd826a5d0a6394f5"
-KEY = "8f40c5adb68f25624ae5b214ea767a6ec94d829d3d7b5e1ad1ba6f3e2138285f"
 
 
 class Examples(mesh.MeshCase):
@@ -28,6 +26,7 @@ class Examples(mesh.MeshCase):
         self.bin.mkdir()
         (self.bin / "net-mesh").symlink_to(mesh.PROGRAM)
         self.stand_in("journalctl", "echo one; echo two")
+        self.stand_in("ssh", 'shift; exec "$@"')
         if not shutil.which("man"):
             self.stand_in("man", "cat")
         for directory in ("init", "run", ".zfunc", ".config/fish/completions"):
@@ -40,7 +39,8 @@ class Examples(mesh.MeshCase):
         self.a.start()
         self.b.start()
         self.b.add_peer("alpha", self.a)
-        self.known = {ADDRESS: self.b.listen, NODE_ID: self.b.node_id, KEY: self.b.public_key, "/srv": str(self.dir)}
+        self.known = {"10.0.0.2:20037": self.b.listen, "10.0.0.2:20038": self.b.admin,
+                      "10.0.0.3:20037": "127.0.0.1:9", "/srv": str(self.dir)}
 
     def stand_in(self, name, script):
         path = self.bin / name
@@ -51,7 +51,7 @@ class Examples(mesh.MeshCase):
         return subprocess.Popen(["bash", "--norc", "-o", "pipefail", "-c", line], cwd=directory, stdin=stdin,
                                 stdout=stdout, stderr=subprocess.PIPE, start_new_session=True,
                                 env={**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.dir),
-                                     "TERM": "xterm"})
+                                     "TERM": "xterm", "NET_MESH_TOKEN_FILE": str(self.b.dir / "admin.token")})
 
     def run_on_terminal(self, line):
         master, slave = pty.openpty()

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "core/base/err.h"
 #include "storage/redex/redex_internal.h"
 #include "tests/sim/redex_logger.h"
 
@@ -83,6 +84,40 @@ Test(redex, runs_alike_for_one_seed)
         uint64_t hash = run_seed(seed, 3, true, NULL);
         cr_assert_eq(run_seed(seed, 3, true, NULL), hash);
         cr_assert_neq(run_seed(seed + 1000, 3, true, NULL), hash);
+    }
+}
+
+static bool not_poisoned(void *ctx)
+{
+    const struct logger *l = ctx;
+    return redex_error(l->log) != NET_ERR_POISONED;
+}
+
+/* Killed after a failed sync, started again in the same boot, where the page cache claims to hold everything: what the
+ * log says then is true, and outlasts a power cut. */
+Test(redex, says_no_more_than_the_truth_after_a_failed_sync)
+{
+    static const char *const parts[] = {"/dat", "/idx", "/ts"};
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct logger l;
+        logger_init(&l, seed);
+        check(&l, logger_start(&l));
+        sim_run_for(l.sim, sim_random_below(l.sim, 5) * SIM_MS);
+        l.tolerant = true;
+        struct sim_fault fault = {.kinds = 1u << IO_FDATASYNC, .suffix = parts[seed % 3], .error = EIO, .times = 1};
+        sim_disk_fault(l.host, &fault);
+        bool poisoned = sim_run_while(l.sim, not_poisoned, &l, 100 * SIM_MS);
+        check(&l, poisoned || counter_get(&l.stats.generation_failures) == 1);
+        sim_run_for(l.sim, 5 * SIM_MS);
+        logger_kill(&l);
+        l.tolerant = false;
+        check(&l, logger_start(&l));
+        check(&l, l.model.synced == redex_next_seq(l.log));
+        sim_run_for(l.sim, sim_random_below(l.sim, 2) * SIM_MS);
+        logger_cut_power(&l);
+        check(&l, logger_start(&l));
+        logger_stop(&l);
+        logger_deinit(&l);
     }
 }
 

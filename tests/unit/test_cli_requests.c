@@ -145,6 +145,39 @@ Test(cli_requests, lists_and_status)
     expect(CLI("status", "--output", "yaml"), HEAD("GET", "/v1/node") "\r\n", 0, "a:\n- 1\n", "");
 }
 
+Test(cli_requests, more_lists)
+{
+    static const struct {
+        const char *group, *request;
+    } lists[] = {
+        {"subscription", HEAD("GET", "/v1/subscriptions") "\r\n"},
+        {"subscriber", HEAD("GET", "/v1/subscribers") "\r\n"},
+        {"session", HEAD("GET", "/v1/sessions") "\r\n"},
+        {"shard", HEAD("GET", "/v1/shards") "\r\n"},
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        start_json("200 OK", "[{\"a\":1}]");
+        expect(CLI(lists[i].group, "ls", "--output", "ndjson"), lists[i].request, 0, "[{\"a\":1}]\n", "");
+    }
+}
+
+/* 15.5: a level that does not exist is 2, and no node is asked. */
+Test(cli_requests, log_level)
+{
+    start_json("200 OK", "{\"level\":\"info\"}");
+    expect(CLI("node", "log-level", "--output", "text"), HEAD("GET", "/v1/log-level") "\r\n", 0, "level\tinfo\n", "");
+    start_json("200 OK", "{\"level\":\"debug\"}");
+    expect(CLI("node", "log-level", "debug", "--output", "text"),
+           HEAD("PUT",
+                "/v1/log-level") "Content-Type: application/json\r\nContent-Length: 17\r\n\r\n{\"level\":\"debug\"}",
+           0, "level\tdebug\n", "");
+    setenv("NET_MESH_ENDPOINT", "unix:/nonexistent", 1);
+    struct cli_run run = CLI("node", "log-level", "loud");
+    cr_expect_eq(run.code, 2);
+    cr_expect_str_eq(run.err, "net-mesh: level: found loud, allowed: error, warn, info or debug\n");
+    cli_run_free(&run);
+}
+
 Test(cli_requests, metrics_are_passed_on)
 {
     start("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: 22\r\n\r\n# TYPE a counter\na "

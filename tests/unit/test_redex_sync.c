@@ -205,7 +205,7 @@ static void on_closed(void *ctx, int err)
 
 static void open_logs(struct redex *logs[LOGS])
 {
-    char name[8];
+    char name[16];
     struct redex_options options = s.options;
     options.progress = NULL;
     options.name = name;

@@ -356,6 +356,31 @@ Test(redex_write, a_failed_sync_poisons)
     cr_assert_eq(seq, 20);
 }
 
+/* What the page cache holds after a failed sync may not be on the disk, and no later sync puts it there. So what was
+ * read from it is written anew, once; not so after a boot, when it was read from the disk. */
+Test(redex_write, after_a_failed_sync_the_next_open_writes_anew)
+{
+    for (int boot = 0; boot < 2; boot++) {
+        open_log();
+        uint32_t before = s.log->generation;
+        redex_store_fill(&s, redex_next_seq(s.log), 10);
+        s.disk.sync_fault = (struct io_posix_fault){.times = 1, .err = EIO};
+        redex_store_sync(&s);
+        cr_assert_eq(redex_error(s.log), NET_ERR_POISONED);
+        redex_store_kill(&s);
+        s.disk.boot[0] = (uint8_t)(s.disk.boot[0] + boot);
+        open_log();
+        cr_assert_eq(s.log->generation, boot ? before : before + 1);
+        cr_assert(s.report.dropped_events == 0 && redex_count(s.log) == 10 + 10 * (uint64_t)boot);
+        cr_assert_eq(redex_store_size(&s, "c/idx~1"), -1, "nothing was wrong: nothing is set aside");
+        before = s.log->generation;
+        redex_store_kill(&s);
+        open_log();
+        cr_assert_eq(s.log->generation, before, "once");
+        cr_assert_eq(redex_store_close(&s), NET_OK);
+    }
+}
+
 /* The reservation's record is in the queue behind the syncs, and fails after them: that changes nothing. */
 Test(redex_write, poison_outlasts_other_failures)
 {
