@@ -100,7 +100,7 @@ class Metrics(mesh.MeshCase):
 class FullDisk(mesh.MeshCase):
     def test_readyz_says_why_and_that_it_is_over(self):
         from test_disk import SmallDisk
-        a = self.node("a")
+        a = self.node("a", "channels.publish_timeout=1s")
         disk = SmallDisk(self, a, "16m")
         a.start()
         a.publish("secret/name", ["x"])
