@@ -153,8 +153,8 @@ static int prepare_key_log(struct netmesh *nm, char *error, size_t len)
     bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) == 0;
     close(fd);
     if (!good) {
-        netmesh_fail(error, len, "security.key_log: %s: others may read it, or it is no file; allowed: a file of mode 0600",
-             path);
+        netmesh_fail(error, len,
+                     "security.key_log: %s: others may read it, or it is no file; allowed: a file of mode 0600", path);
         return NET_ERR_INVALID;
     }
     say(nm, LEVEL_WARN, "security.key_log: the keys of all sessions go to %s; whoever reads it can read the traffic",
@@ -209,10 +209,6 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         netmesh_fail(error, len, "%s", e.text);
-    else if (nm->config.sessions == SESSIONS_COMPAT)
-        say(nm, LEVEL_WARN,
-            "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read what "
-            "such sessions carry");
     return err;
 }
 
