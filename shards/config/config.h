@@ -33,7 +33,7 @@ struct channel_settings {
     uint64_t fsync_events;      /* channels.fsync_events: 1000, for `every` */
     uint64_t fsync_interval_ns; /* channels.fsync_interval: 1s, for `interval` */
     uint64_t retention_events;  /* channels.retention_events: none = 0 */
-    uint64_t retention_bytes;   /* channels.retention_bytes: none = 0; of payload */
+    uint64_t retention_bytes;   /* channels.retention_bytes: none = 0; payload and 20 an event */
     uint64_t retention_age_ns;  /* channels.retention_age: none = 0 */
     uint64_t max_lag;           /* channels.max_lag: 0 = what the log retains, else events */
 };
@@ -68,7 +68,7 @@ struct config {
     enum config_sessions sessions;      /* security.sessions: secure | compat */
     enum config_peers peers;            /* security.peers: any | listed */
     bool cipher_aes_gcm, cipher_chacha; /* security.ciphers: [aes-256-gcm, chacha20-poly1305] */
-    char key_log[256];                  /* security.key_log: none = "", or a path (relative to the node's directory) */
+    char key_log[256]; /* security.key_log: none = "", or a path, ./NAME being relative to the node's directory */
 
     uint16_t max_datagram;  /* transport.max_datagram: auto = 0, or 1200..8210 */
     uint32_t window;        /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */

@@ -78,7 +78,7 @@ const struct config_key config_keys[] = {
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
     {"security.key_log", KEY_PATH, "none", FIELD(key_log), .zero = "none",
      .doc = "File to which the keys of all sessions are appended, so that Wireshark can show what captured packets\n"
-            "carry (deploy/wireshark); none for none. Whoever reads it reads the traffic."},
+            "carry (deploy/wireshark). Whoever reads it reads the traffic. ./NAME is relative to this directory."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .live = NEW_SESSIONS,
@@ -141,15 +141,17 @@ const struct config_key config_keys[] = {
     {"channels.fsync_interval", KEY_DURATION, "1s", CHANNEL(fsync_interval_ns), RANGE(1 * MS, HOUR),
      .live = AT_ONCE,
      .doc = "With fsync: interval, the time after which what was written is synced."},
-    {"channels.retention_events", KEY_NUMBER, "none", CHANNEL(retention_events), RANGE(1, INT64_MAX), .zero = "none",
+    {"channels.retention_events", KEY_NUMBER, "none", CHANNEL(retention_events), RANGE(1, 100000000), .zero = "none",
      .live = AT_ONCE,
      .doc = "A log keeps the newest so many events; none is no limit. Whichever limit is met first counts."},
-    {"channels.retention_bytes", KEY_SIZE, "none", CHANNEL(retention_bytes), RANGE(64 * KIB, GIB << 20), .zero = "none",
+    {"channels.retention_bytes", KEY_SIZE, "none", CHANNEL(retention_bytes), RANGE(64 * KIB, 2 * GIB), .zero = "none",
      .live = AT_ONCE,
-     .doc = "A log keeps the newest events of so many bytes together."},
+     .doc = "A log keeps the newest events of so many bytes together; each counts its payload and 20. Its files take up to\n"
+            "about twice as much, and another copy of what is kept while they are written anew. Without a limit a log\n"
+            "takes 3 GiB of payload or 268 million events, then it is full."},
     {"channels.retention_age", KEY_DURATION, "none", CHANNEL(retention_age_ns), RANGE(1 * S, 36500 * DAY), .zero = "none",
      .live = AT_ONCE,
-     .doc = "A log keeps events for so long."},
+     .doc = "A log keeps events for so long, and up to a 64th longer."},
     {"channels.max_lag", KEY_NUMBER, "0", CHANNEL(max_lag), RANGE(0, INT64_MAX),
      .live = AT_ONCE,
      .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},

@@ -21,6 +21,8 @@ static void on_redex_progress(void *ctx, struct redex *redex)
     struct log *log = ctx;
     (void)redex;
     log->shard->now = io_now(log->shard->io); /* completions come before the turn */
+    log_on_error(log, redex_error(log->redex));
+    log_on_compaction(log);
     log_on_progress(log);
 }
 
@@ -62,6 +64,7 @@ static void log_free(struct log *log)
         list_remove(&log->starving);
     if (log->view)
         log->view->log = NULL;
+    log_set_error(log, NET_OK);
     event_ring_deinit(&log->ring);
     free(log->readers);
     free(log);
@@ -136,6 +139,7 @@ static int open_redex(struct log *log)
         .base = base,
         .name = log->name.text,
         .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
+        .policy = log_policy(config_channel(s->config, log->name.text)),
         .dirty = &s->dirty_logs,
         .timers = &s->timers,
         .syncs = &s->redex_syncs,
@@ -167,9 +171,12 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
         err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->config->log_none_bytes) : open_redex(log);
         log->open = err == NET_OK;
         if (err) {
+            log_on_open_error(log, err);
             log_release(log);
             return err;
         }
+        log_on_error(log, NET_OK);
+        log->fsync_each = config_channel(s->config, name->text)->fsync == FSYNC_EACH;
         log_mark_grown(log); /* whoever waits for it to exist */
     }
     *out = log;
@@ -437,6 +444,7 @@ static void on_closed(void *ctx, int err)
         atomic_store_explicit(&log->shard->node->stop_incomplete, true, memory_order_relaxed);
     log->redex = NULL;
     log->open = false;
+    log_set_error(log, NET_OK);
     stop_log_closed(log->shard);
 }
 

@@ -30,6 +30,8 @@ struct log {
     enum config_log kind;
     uint64_t appended_events, appended_bytes; /* since it was opened */
     bool open;                                /* has storage: redex or ring */
+    bool fsync_each;                          /* every publish is answered when it is synced */
+    int error, compaction_error;              /* log_storage.c: what was said last, and stands in the gauges */
     struct redex *redex;
     struct event_ring ring;
     struct list in_shard;                 /* shard->log_list */
@@ -68,7 +70,7 @@ int log_open(struct shard *, struct log_key, const struct channel_name *, struct
 /* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
 int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
 void log_heads(const struct log *, struct log_heads *);
-/* Up to `max` events from *seq on, which moves behind them; their bytes live until the next append. */
+/* Up to `max` events from *seq on, which moves behind them; their bytes live until the end of the turn. */
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
 void log_mark_grown(struct log *);                       /* its heads changed: log_tell() has something to say */
@@ -79,6 +81,14 @@ void log_release(struct log *);                          /* frees it when it has
 int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
 void log_close_all(struct shard *);                      /* stop_log_closed() for each */
 void log_free_all(struct shard *);
+
+/* log_storage.c: settings, and what is wrong */
+struct redex_policy log_policy(const struct channel_settings *);
+void log_apply_settings(struct shard *);       /* every open log takes what config_channel() says now */
+void log_set_error(struct log *, int err);     /* for the gauges alone; 0: none */
+void log_on_error(struct log *, int err);      /* as redex_error() has it; says what changed */
+void log_on_open_error(struct log *, int err); /* it has no storage */
+void log_on_compaction(struct log *);          /* one may have failed */
 
 /* log_serve.c: what other shards ask of a log's owner */
 void log_on_watch(struct shard *, unsigned from, bool on, const struct msg_watch *);

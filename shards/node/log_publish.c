@@ -98,6 +98,7 @@ static void answer_stored(struct log *log, struct list *pending)
 static int append(struct owner_publisher *op, const struct msg_publish *m, struct cspan frames)
 {
     struct log *log = op->log;
+    bool durable = op->durable || log->fsync_each;
     struct shard *s = log->shard;
     uint64_t first, bytes = frames.len - 4 * (uint64_t)m->count;
     struct pending_publish *p = pending_get(s);
@@ -119,14 +120,14 @@ static int append(struct owner_publisher *op, const struct msg_publish *m, struc
         .at = s->now,
         .publisher = m->publisher,
         .count = m->count,
-        .durable = op->durable,
+        .durable = durable,
     };
     list_init(&p->link);
-    list_push_back(op->durable ? &log->pending_durable : &log->pending, &p->link);
-    if (op->durable && log->kind == LOG_DISK)
+    list_push_back(durable ? &log->pending_durable : &log->pending, &p->link);
+    if (durable && log->kind == LOG_DISK)
         redex_want_sync(log->redex, p->end_seq);
     if (log->kind != LOG_DISK)
-        answer_stored(log, op->durable ? &log->pending_durable : &log->pending);
+        answer_stored(log, durable ? &log->pending_durable : &log->pending);
     return NET_OK;
 }
 

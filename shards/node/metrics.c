@@ -40,6 +40,10 @@ static const struct row reactor_histograms[] = {
 static const struct row redex_counters[] = {
     {R(writes), "log_writes_total", "", "Writes of what was appended to a log"},
     {R(write_failures), "log_write_failures_total", "", "Those that did not succeed at the first attempt"},
+    {R(generations), "log_compactions_total", "", "Logs whose files were written anew without what retention gave up"},
+    {R(generation_failures), "log_compaction_failures_total", "", "Attempts at it that failed; they are repeated"},
+    {R(retired_events), "log_retired_events_total", "", "Events given up by retention"},
+    {R(retired_bytes), "log_retired_bytes_total", "", "Payload of those events"},
     {R(sync_failures), "log_sync_failures_total", "", "Syncs that failed: their log refuses appends for good"},
 };
 static const struct row redex_seconds[] = {

@@ -25,6 +25,9 @@
     X(handshakes_expired, "handshakes_total", "event=\"expired\"", "")                                                 \
     X(handshakes_superseded, "handshakes_total", "event=\"superseded\"", "")                                           \
     X(peers_lost, "peers_lost_total", "", "Peers that were silent for too long, or never confirmed their session")     \
+    X(reloads_applied, "reloads_total", "result=\"applied\"",                                                          \
+      "Times that node.yaml was read again, by what came of it")                                                       \
+    X(reloads_refused, "reloads_total", "result=\"refused\"", "")                                                      \
     X(compat_sessions, "compat_sessions_total", "", "Sessions without the secure extension (v0.19.0 peers)")           \
     X(grants_sent, "credit_grants_total", "dir=\"sent\"", "Credit grants")                                             \
     X(grants_received, "credit_grants_total", "dir=\"received\"", "")                                                  \

@@ -209,10 +209,6 @@ static int make_node(struct netmesh *nm, const struct reactor_features *features
     int err = node_create(&nm->node, &options, &e);
     if (err)
         netmesh_fail(error, len, "%s", e.text);
-    else if (nm->config.sessions == SESSIONS_COMPAT)
-        say(nm, LEVEL_WARN,
-            "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read what "
-            "such sessions carry");
     return err;
 }
 

@@ -83,6 +83,7 @@ void reload_on_config(struct shard *s, const struct config *c)
     s->roster.max_channels_per_peer = c->max_channels_per_peer;
     apply_to_peers(s);
     apply_to_views(s);
+    log_apply_settings(s);
     mailbox_send(s, 0, MSG_CONFIGURED, 0, apply_to_logs(s), NULL, 0);
 }
 
@@ -123,10 +124,13 @@ static void finish(struct reload *r, int err, const char *message)
 {
     struct shard *s = r->owner->shard;
     r->step = RELOAD_IDLE;
-    if (err)
+    if (err) {
+        COUNT(s, reloads_refused);
         shard_say(s, LEVEL_ERROR, "reload: %s; nothing was changed", message);
-    else
+    } else {
+        COUNT(s, reloads_applied);
         say_changes(s, &r->changes);
+    }
     answer(&r->running, err, message, err ? NULL : &r->changes);
     if (r->step == RELOAD_IDLE && !list_empty(&r->waiting))
         start(r);

@@ -55,9 +55,19 @@ static int on_reload_prepare(void *ctx, struct config_error *error)
     return node_dir_load_tokens(nm->dir, &nm->secrets.tokens, error);
 }
 
+/* At the start, and at every reload while it is so. */
+static void say_policy(const struct netmesh *nm, const struct config *c)
+{
+    if (c->sessions == SESSIONS_COMPAT)
+        shard_say(node_shard(nm->node, 0), LEVEL_WARN,
+                  "security.sessions: compat: whoever holds the PSK is let in without proof of who it is, and can read "
+                  "what such sessions carry");
+}
+
 static void on_reload_apply(void *ctx, const struct config *c)
 {
     struct netmesh *nm = ctx;
+    say_policy(nm, c);
     admin_apply(nm->admin, c);
     int err = admin_set_tokens(nm->admin, &nm->secrets.tokens);
     assert(err == NET_OK);
@@ -84,6 +94,7 @@ static int start_control(struct netmesh *nm, struct io *io, char *error, size_t 
         return err;
     }
     node_on_quiesced(nm->node, on_quiesced, nm);
+    say_policy(nm, &nm->config);
     node_on_reload(nm->node, &(struct node_reload_hooks){on_reload_prepare, on_reload_apply, nm});
     if (nm->handle_signals) {
         nm->signal_op = (struct io_op){.kind = IO_SIGNAL, .done = on_signal};

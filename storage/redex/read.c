@@ -97,6 +97,11 @@ uint64_t redex_damaged(const struct redex *r)
     return r->damaged;
 }
 
+int redex_compaction_error(const struct redex *r)
+{
+    return r->compact_error;
+}
+
 int redex_error(const struct redex *r)
 {
     return r->error;

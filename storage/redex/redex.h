@@ -134,6 +134,9 @@ uint64_t redex_bytes(const struct redex *); /* payload bytes retained */
 /* 0, NET_ERR_POISONED, NET_ERR_NO_SPACE, NET_ERR_READ_ONLY or NET_ERR_IO. */
 int redex_error(const struct redex *);
 
+/* Why the files could not be written anew without what retention gave up: 0 once they were. It is tried again. */
+int redex_compaction_error(const struct redex *);
+
 /* Up to `max` events with *seq <= event.seq < end, ascending; *seq becomes where to go on. Checksums are verified at
  * open, not here: reading is a pointer. Missing sequences are simply not there. */
 size_t redex_read(struct redex *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);

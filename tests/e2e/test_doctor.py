@@ -13,7 +13,7 @@ import mesh_process as mesh
 
 MACHINE = {"kernel", "io_uring", "udp_offload", "socket_buffer", "mtu", "open_files", "locked_memory", "clock_source",
            "clock_sync", "cipher", "cpu_governor", "cpus", "memory", "overcommit"}
-DIRECTORY = {"directory", "secrets", "config", "peers", "file_system", "disk_space", "disk_sync", "mesh_port", "admin_port",
+DIRECTORY = {"directory", "secrets", "config", "file_system", "disk_space", "disk_sync", "mesh_port", "admin_port",
              "peer_paths", "node"}
 
 
@@ -44,7 +44,7 @@ class Doctor(mesh.MeshCase):
         self.assertIn(os.uname().release, rows["kernel"]["found"])
 
     def test_a_directory_and_its_node(self):
-        alice, bob = self.pair()
+        alice, _ = self.pair("channels.retention_bytes=1GiB")
         rows = self.doctor(alice.dir)
         self.assertEqual(set(rows), MACHINE | DIRECTORY)
         for check in DIRECTORY - {"file_system", "disk_space", "disk_sync"}:  # what the machine gives
@@ -53,7 +53,7 @@ class Doctor(mesh.MeshCase):
         self.assertIn("in use by this node", rows["admin_port"]["found"])
         self.assertRegex(rows["disk_sync"]["found"], r"p50 [\d.]+ ms, p99 [\d.]+ ms")
         self.assertIn("1 with an address, 0 out of reach, least MTU 6553", rows["peer_paths"]["found"])
-        self.assertTrue(rows["node"]["found"].startswith("runs"))
+        self.assertEqual(rows["node"]["found"], 'runs: {"ready":true,"problems":[]}')
         self.assertEqual([path.name for path in alice.dir.iterdir() if path.name.startswith("doctor")], [])
         alice.terminate()
         rows = self.doctor(alice.dir)
@@ -76,8 +76,10 @@ class Doctor(mesh.MeshCase):
         self.assertIn("chmod 600", self.fails("secrets", "noise.key: found mode 0644", node.dir))
         (node.dir / "noise.key").chmod(0o600)
         (node.dir / "peers.yaml").write_text("pears: []\n")
-        self.assertIn("peers.yaml", self.fails("peers", "peers.yaml:1", node.dir))
+        self.assertIn("config check", self.fails("config", "peers.yaml:1", node.dir))
         (node.dir / "peers.yaml").unlink()
+        row = self.doctor(self.node("bob", "security.peers=listed", "channels.retention_bytes=1GiB").dir)["config"]
+        self.assertEqual((row["status"], "peers.yaml has no peer" in row["found"]), ("warn", True), row)
         node.dir.chmod(0o755)
         self.assertIn("chmod 700", self.doctor(node.dir)["directory"]["remedy"])
         node.dir.chmod(0o700)

@@ -124,6 +124,13 @@ class Documents(mesh.MeshCase):
             names = prometheus.names_in(path.read_text())
             self.assertEqual(names - set(self.families), set(), path.name)
 
+    def test_every_drop_reason_is_explained(self):
+        reasons = {dict(labels)["reason"] for _, labels in self.families["netmesh_drops_total"].samples}
+        section = README.read_text().partition("## Reasons of drops")[2].partition("\n## ")[0]
+        explained = {name for row in prometheus.re.findall(r"^\| (`[^|]+) \|", section, prometheus.re.M)
+                     for name in prometheus.re.findall(r"`(\w+)`", row)}
+        self.assertEqual(reasons, explained)
+
     def test_dashboard(self):
         board = json.loads((DEPLOY / "grafana/net-mesh.json").read_text())
         panels = [panel for panel in board["panels"] if panel["type"] != "row"]

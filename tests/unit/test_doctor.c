@@ -197,8 +197,8 @@ Test(doctor, directory)
     expect_only("secrets", DOCTOR_FAIL, "chmod 600");
     strcpy(dir.config, "a/node.yaml:3: shards.count: found \"many\", allowed: auto or 1..64");
     expect_only("config", DOCTOR_FAIL, "net-mesh init a --force");
-    strcpy(dir.peers, "a/peers.yaml:1: found x");
-    expect_only("peers", DOCTOR_FAIL, "a/peers.yaml");
+    strcpy(dir.warning, "a/node.yaml:3: security.peers: listed, but peers.yaml has no peer");
+    expect_only("config", DOCTOR_WARN, "net-mesh config check a");
     dir.error = ENOENT;
     expect_only("directory", DOCTOR_FAIL, "net-mesh init a");
 }

@@ -443,7 +443,7 @@ Test(redex_compact, several_logs)
     enum { LOGS = 5 };
     struct redex *logs[LOGS];
     struct redex_options options = s.options;
-    char name[8];
+    char name[16];
     cr_assert_eq(redex_store_open(&s), NET_OK);
     options.name = name;
     options.progress = NULL;

@@ -1,0 +1,102 @@
+/* What a channel's settings mean for its log on disk, and what the node says of a log that cannot be written. */
+#include <inttypes.h>
+
+#include "core/base/text.h"
+#include "shards/node/log.h"
+#include "shards/node/say.h"
+
+struct redex_policy log_policy(const struct channel_settings *c)
+{
+    return (struct redex_policy){
+        .sync_each = c->fsync == FSYNC_EACH,
+        .sync_events = c->fsync == FSYNC_EVERY ? c->fsync_events : 0,
+        .sync_interval_ns = c->fsync == FSYNC_INTERVAL ? c->fsync_interval_ns : 0,
+        .retain_events = c->retention_events,
+        .retain_bytes = c->retention_bytes,
+        .retain_age_ns = c->retention_age_ns,
+    };
+}
+
+void log_apply_settings(struct shard *s)
+{
+    for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
+        struct log *log = container_of(n, struct log, in_shard);
+        const struct channel_settings *settings = config_channel(s->config, log->name.text);
+        log->fsync_each = settings->fsync == FSYNC_EACH;
+        if (log->redex && !log->closing) {
+            struct redex_policy policy = log_policy(settings);
+            redex_set_policy(log->redex, &policy);
+        }
+    }
+}
+
+static counter *gauge_of(struct shard *s, int err)
+{
+    switch (err) {
+    case NET_ERR_NO_SPACE:
+        return &s->metrics.gauge_logs_no_space;
+    case NET_ERR_POISONED:
+        return &s->metrics.gauge_logs_poisoned;
+    default:
+        return &s->metrics.gauge_logs_io_error;
+    }
+}
+
+static void log_title(const struct log *log, char *out, size_t size)
+{
+    if (log->key.origin == 0)
+        text_format(out, size, "%s", log->name.text);
+    else
+        text_format(out, size, "%s of 0x%016" PRIx64, log->name.text, log->key.origin);
+}
+
+void log_set_error(struct log *log, int err)
+{
+    struct shard *s = log->shard;
+    if (err == log->error)
+        return;
+    if (log->error)
+        counter_set(gauge_of(s, log->error), counter_get(gauge_of(s, log->error)) - 1);
+    if (err)
+        counter_add(gauge_of(s, err), 1);
+    log->error = err;
+}
+
+void log_on_error(struct log *log, int err)
+{
+    char title[300];
+    if (err == log->error)
+        return;
+    log_title(log, title, sizeof title);
+    if (!err)
+        node_say(log->shard->node, LEVEL_INFO, "channel %s: its log is written again", title);
+    else if (err == NET_ERR_POISONED)
+        node_say(log->shard->node, LEVEL_ERROR,
+                 "channel %s: a sync failed: its log refuses appends until the node is started again", title);
+    else
+        node_say(log->shard->node, LEVEL_ERROR, "channel %s: its log cannot be written: %s", title, net_err_text(err));
+    log_set_error(log, err);
+}
+
+void log_on_open_error(struct log *log, int err)
+{
+    char title[300];
+    log_title(log, title, sizeof title);
+    bool running = atomic_load_explicit(&log->shard->node->running, memory_order_relaxed);
+    if (err != log->error && running) /* else the start fails with it, and says so */
+        node_say(log->shard->node, LEVEL_ERROR, "channel %s: its log cannot be opened: %s", title, net_err_text(err));
+    log_set_error(log, err);
+}
+
+void log_on_compaction(struct log *log)
+{
+    char title[300];
+    int err = redex_compaction_error(log->redex);
+    if (err && err != log->compaction_error) {
+        log_title(log, title, sizeof title);
+        node_say(log->shard->node, LEVEL_WARN,
+                 "channel %s: what it no longer retains cannot be freed on disk: %s; tried again", title,
+                 net_err_text(err));
+    }
+    log->compaction_error = err;
+}
