@@ -161,6 +161,9 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
     const struct contact *c = contact_find(cs, claim.node_id);
     if (!claim_allowed(cs, &claim)) {
         COUNT(s, drop_handshake_policy);
+        shard_say_about(s, LEVEL_WARN, (struct say_about){.peer = claim.node_id, .addr = from},
+                        "refused a handshake: the configuration does not let this peer in, or not with its cipher or "
+                        "kind of session");
     } else if (c && dial_has_precedence(c)) {
         COUNT(s, handshakes_superseded); /* both dial, and ours goes on */
     } else {

@@ -136,8 +136,8 @@ void contact_session(struct contact *c, const struct session_params *params, con
         .relayed = relayed,
     };
     if (c->owner->key_log && !key_log_add(c->owner->key_log, s->node->identity.ids.node_id, params))
-        node_say(s->node, LEVEL_WARN, "security.key_log: cannot write to %s: sessions will be missing there",
-                 s->config->key_log);
+        shard_say(s, LEVEL_WARN, "security.key_log: cannot write to %s: sessions will be missing there",
+                  s->config->key_log);
     mailbox_send(s, c->home, MSG_SESSION, 0, 0, &m, sizeof m);
     secure_wipe(&m, sizeof m);
 }

@@ -70,7 +70,7 @@ int log_open(struct shard *, struct log_key, const struct channel_name *, struct
 /* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
 int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
 void log_heads(const struct log *, struct log_heads *);
-/* Up to `max` events from *seq on, which moves behind them; their bytes live until the next append. */
+/* Up to `max` events from *seq on, which moves behind them; their bytes live until the end of the turn. */
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
 void log_mark_grown(struct log *);                       /* its heads changed: log_tell() has something to say */

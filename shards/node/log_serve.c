@@ -250,14 +250,11 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
     if (!log_find(s, key) && s->logs.count >= (s->config->max_channels + 1) / 2)
         return count_refused(s, NET_ERR_LIMIT);
     int err = log_touch(s, key, &m->channel, &log);
-    if (err)
-        return count_refused(s, err);
-    int added = roster_add(&s->roster, &m->channel, m->node_id, home);
-    if (added < 0) {
+    if (err == NET_OK && (err = roster_add(&s->roster, &m->channel, m->node_id, home)) < 0)
         log_release(log);
-        return count_refused(s, added);
-    }
-    if (added)
+    if (err < 0)
+        return count_refused(s, err);
+    if (err > 0)
         shard_say_about(s, LEVEL_INFO, about(m), "the peer has subscribed");
     struct log_heads heads;
     log_heads(log, &heads);

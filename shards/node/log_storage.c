@@ -82,7 +82,8 @@ void log_on_open_error(struct log *log, int err)
 {
     char title[300];
     log_title(log, title, sizeof title);
-    if (err != log->error)
+    bool running = atomic_load_explicit(&log->shard->node->running, memory_order_relaxed);
+    if (err != log->error && running) /* else the start fails with it, and says so */
         node_say(log->shard->node, LEVEL_ERROR, "channel %s: its log cannot be opened: %s", title, net_err_text(err));
     log_set_error(log, err);
 }

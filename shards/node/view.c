@@ -157,7 +157,13 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
     size_t n = parse_rows((struct cspan){r->body + sizeof m, r->len - sizeof m}, events, DATA_EVENTS_MAX);
     for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next) {
         struct cursor *c = container_of(node, struct cursor, in_view);
-        if (c->next == m.from && cursor_feed(c, events, n))
+        if (c->next != m.from)
+            continue;
+        if (c->next < m.heads.first) { /* the log gave up what it was to read */
+            COUNT_N(s, drop_lag, m.heads.first - c->next);
+            c->next = m.heads.first;
+        }
+        if (cursor_feed(c, events, n))
             c->next = m.next;
     }
     v->heads = m.heads;

@@ -297,7 +297,7 @@ void redex_generation_delete(struct redex *, uint32_t generation);
 struct redex_scan {
     size_t records; /* whole ones that idx holds */
     size_t kept;
-    size_t stamps;    /* of ts that could be used */
+    size_t stamps;    /* of ts that are right as they stand, from the first on */
     uint64_t dat_end; /* of the last kept payload */
     uint64_t dropped, repaired;
     uint64_t last; /* the sequence after the highest that was seen in use */

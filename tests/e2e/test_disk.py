@@ -84,6 +84,9 @@ class FullDisk(mesh.MeshCase):
             self.refused("x", *options)  # the log is known to have no room
         self.refused("new")
         self.assertEqual(self.a.channel("x")["error"], "no_space")
+        self.assertEqual([problem["code"] for problem in self.a.json("status")["problems"]], ["disk_full"])
+        self.assertIn(f"channel x: its log cannot be written: {NO_SPACE}", self.a.stderr())
+        self.assertIn(f"channel new: its log cannot be opened: {NO_SPACE}", self.a.stderr())
         self.has(acknowledged)
         self.assertEqual(self.a.raw("other"), b"z\n")
         follower = self.a.follow("x", "--start", 9, "--raw", output="text")
@@ -92,6 +95,8 @@ class FullDisk(mesh.MeshCase):
         follower.communicate()
         self.disk.free()
         mesh.eventually(lambda: not self.a.channel("x")["error"], "the log can be written again")
+        self.assertEqual(self.a.json("status")["problems"], [])
+        self.assertIn("channel x: its log is written again", self.a.stderr())
         after = self.a.publish("x", ["after"])
         self.a.publish("new", ["after"], "--durable")
         rows = self.a.rows("x")
@@ -116,6 +121,45 @@ class FullDisk(mesh.MeshCase):
         self.has(events[:answer["events"]])
         self.a.publish("x", ["after"])
         self.assertEqual(self.a.rows("x")[-1]["data"], "after")
+
+    def test_a_start(self):
+        """While the disk is full: what is there can be read, what comes is refused, and is not when there is space again."""
+        acknowledged = numbered(0, 10)
+        self.a.publish("x", acknowledged)
+        self.disk.fill()
+        for _ in range(2):
+            self.a.kill()
+            self.a.start()
+            self.has(acknowledged)
+        self.refused("x", data=b"b" * 8000 + b"\n")
+        self.disk.free()
+        mesh.eventually(lambda: not self.a.channel("x")["error"], "the log can be written again")
+        self.a.publish("x", ["after"])
+
+    def test_no_room_for_a_new_generation(self):
+        """What retention gives up cannot be freed, for it takes a copy of what is kept: it leaves nothing behind, says so,
+        and is done when there is room."""
+        self.a.terminate()
+        self.a.start("channels.retention_bytes=1MiB")
+        events = numbered(0, 1700)
+        self.a.publish("x", events)
+        self.disk.fill()
+        with open(self.disk.dir / "filler", "r+b") as filler:
+            filler.truncate((self.disk.dir / "filler").stat().st_size - 700 * 1024)
+        events += (more := numbered(1700, 500))
+        self.a.publish("x", more)
+        mesh.eventually(lambda: "channel x: what it no longer retains cannot be freed on disk: " + NO_SPACE in self.a.stderr(),
+                        "it is tried")
+        root = self.disk.dir / "redex/x"
+        mesh.eventually(lambda: [path.name for path in root.glob("v*")] == ["v0000000001"], "it is given up")
+        events += (more := numbered(2200, 20))
+        self.a.publish("x", more)
+        self.disk.free()
+        mesh.eventually(lambda: self.a.publish("x", []) and [path.name for path in root.glob("v*")] == ["v0000000002"],
+                        "there is room", seconds=20)
+        first = self.a.channel("x")["first_seq"]
+        self.assertEqual([row["data"] for row in self.a.rows("x")], events[first:])
+        self.assertEqual(self.a.metrics()["log_compaction_failures_total"], 1)
 
     def test_an_orderly_stop(self):
         acknowledged = numbered(0, 10)

@@ -17,9 +17,9 @@ TOOL = ""
 GOLDEN = pathlib.Path(__file__).parent.parent / "data" / "redex"
 
 
-def ours(base, channel, count=0):
-    """[(seq, inline, payload)] as our node sees them after appending `count` events."""
-    out = subprocess.run([TOOL, base, channel, str(count)], check=True, capture_output=True, text=True).stdout
+def ours(base, channel, count=0, retain=0):
+    """[(seq, inline, payload)] as our node sees them after appending `count` events and retaining the newest so many."""
+    out = subprocess.run([TOOL, base, channel, str(count), str(retain)], check=True, capture_output=True, text=True).stdout
     rows = (line.split(" ") for line in out.splitlines())
     return [(int(seq), kind == "i", bytes.fromhex(payload)) for seq, _, kind, payload in rows]
 
@@ -59,6 +59,15 @@ class Stores(unittest.TestCase):
         payloads = [b"x" * n for n in (0, 1, 3, 8, 16, 17, 128, 129, 240, 241, 1024, 100000)]
         self.assertEqual([p for _, _, p in reference(self.base, "c", payloads)], payloads)
         self.assertEqual([(s, p) for s, _, p in ours(self.base, "c")], list(enumerate(payloads)))
+        self.there_and_back(self.base, "c")
+
+    def test_retention(self):
+        """A generation that we wrote anew: the reference finds there what we retain, as it does in its own."""
+        for generation, retain in ((2, 50), (3, 10), (4, 1)):
+            written = ours(self.base, "c", 1000, retain)
+            self.assertEqual(len(written), retain)
+            self.assertEqual([path.name for path in (self.base / "c").glob("v*")], [f"v{generation:010}"])
+            self.assertEqual(reference(self.base, "c"), written)
         self.there_and_back(self.base, "c")
 
     def test_golden_stores(self):

@@ -1,7 +1,7 @@
 /*
- * redex_tool BASE CHANNEL [COUNT]: opens the log, appends COUNT events (every third inline), closes it cleanly and
- * prints each event that was in it as a line: sequence, time in ns, i or h, payload in hex. Exit 1 with the reason on
- * stderr.
+ * redex_tool BASE CHANNEL [COUNT [RETAIN]]: opens the log, appends COUNT events (every third inline), of which the log
+ * retains the newest RETAIN, closes it cleanly and prints each event that is in it as a line: sequence, time in ns, i
+ * or h, payload in hex. Exit 1 with the reason on stderr.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +55,8 @@ int main(int argc, char **argv)
     struct redex_options options = {.mode = REDEX_DISK,
                                     .base = argv[1],
                                     .name = argv[2],
+                                    .policy.retain_events = argc > 4 ? (uint64_t)atoi(argv[4]) : 0,
+                                    .min_dead = 1000,
                                     .dirty = &dirty,
                                     .timers = &timers,
                                     .syncs = &syncs,
@@ -63,6 +65,8 @@ int main(int argc, char **argv)
     if (err == NET_OK) {
         for (int i = argc > 3 ? atoi(argv[3]) : 0; i > 0 && err == NET_OK; i--)
             err = append(log, disk.io.wall);
+        while (redex_flush_all(&dirty) || io_posix_run(&disk) > 0 || !list_empty(&dirty))
+            ;
         print(log);
         int closed = NET_OK;
         redex_close(log, on_closed, &closed);
