@@ -68,9 +68,11 @@ void redex_memory_advance(struct redex_memory *m, size_t size)
 
 bool redex_memory_release_some(struct redex_memory *m, size_t size)
 {
+    if (!m->map)
+        return false;
     if (size >= (size_t)(m->base + m->committed - m->map)) /* what is behind has no memory: it costs nothing */
         size = m->map_size;
-    int err = size ? munmap(m->map, size) : 0;
+    int err = munmap(m->map, size);
     assert(err == 0);
     m->map += size;
     m->map_size -= size;
