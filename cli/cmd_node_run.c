@@ -1,9 +1,11 @@
 /* node run: a node in the foreground, until it is told to stop. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/endpoint.h"
@@ -20,6 +22,16 @@ static void raise_descriptor_limit(void)
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
             cli_error(CLI_OK, "cannot raise the limit of open files: %s", strerror(errno));
     }
+}
+
+/* A descriptor of the node's own must not become 0, 1 or 2, where others write. */
+static void keep_standard_descriptors(void)
+{
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd <= STDERR_FILENO)
+        ;
+    if (fd >= 0)
+        close(fd);
 }
 
 /* --set in order, after what -q, -v and NET_MESH_LOG say: an explicit logging.level is the later one. */
@@ -71,6 +83,7 @@ int command_node_run(const struct cli_args *args)
     char error[1200] = "";
     size_t count;
     const char **overrides = overrides_of(args, &count);
+    keep_standard_descriptors();
     if (!overrides)
         return cli_error(CLI_FAILURE, "out of memory");
     int code = CLI_OK;
@@ -81,6 +94,7 @@ int command_node_run(const struct cli_args *args)
     if (code != CLI_OK)
         return code;
     raise_descriptor_limit();
+    netmesh_tell_service_manager(nm);
     if (netmesh_run(nm, true, say_ready, NULL, error, sizeof error) != 0)
         code = cli_error(CLI_FAILURE, "%s", error);
     netmesh_close(nm);

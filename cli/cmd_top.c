@@ -21,6 +21,7 @@ struct top {
     struct top_screen screen;
     struct top_look look; /* the newest; valid once a fetch succeeded */
     char trouble[TOP_TROUBLE_MAX];
+    char title[256]; /* which node it is */
 };
 
 /* A new look at the node takes the place of the old one. CLI_OK or an exit code; then the old one stays. */
@@ -190,7 +191,9 @@ int command_top(const struct cli_args *args)
     int code = check(args, t);
     if (code == CLI_OK)
         code = client_resolve(&t->client, args);
-    t->state.endpoint = t->client.endpoint.shown;
+    const struct endpoint *e = &t->client.endpoint;
+    snprintf(t->title, sizeof t->title, "%s%s%s", e->name, *e->name ? " " : "", e->shown);
+    t->state.endpoint = t->title;
     if (code == CLI_OK)
         code = cli_has(args, OPTION_ONCE) ? show_once(t, args) : show_screen(t);
     client_close(&t->client);

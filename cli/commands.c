@@ -44,7 +44,7 @@ const struct cli_command cli_commands[] = {
      "file says since the last reload that only the next start brings.\n",
      "  net-mesh config show a\n"
      "  net-mesh config show a --effective\n"
-     "  net-mesh --endpoint http://10.0.0.2:20038 config show --output yaml\n"},
+     "  net-mesh --endpoint a config show --output yaml\n"},
     {"reload", "", 0, 0, 0, command_reload, "make the node read node.yaml again",
      "Shows which keys have changed and are in use, and which need a restart. A mistake in the file changes nothing, "
      "is\n"
@@ -102,7 +102,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint a shard ls\n"},
     {"status", "", 0, 0, 0, command_status, "show how the node is", "", "  net-mesh --endpoint a status\n"},
     {"metrics", "", 0, 0, 0, command_metrics, "show all counters, as Prometheus reads them", "",
-     "  net-mesh --endpoint a metrics | grep dropped\n"},
+     "  net-mesh --endpoint a metrics | grep drops\n"},
     {"top", "[--interval DURATION] [--sort COLUMN] [--once]", 0, 0,
      BIT(OPTION_INTERVAL) | BIT(OPTION_ONCE) | BIT(OPTION_SORT), command_top,
      "watch the node: its shards, peers, channels and drops",

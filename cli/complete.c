@@ -142,6 +142,17 @@ static void offer_channels(const struct line *l)
     offer_from_node(l, "/v1/channels", "channel");
 }
 
+static void offer_profiles(const struct line *l)
+{
+    struct cli_args args = l->args;
+    args.value[OPTION_PROFILE] = NULL;
+    args.level = SAY_ERROR;
+    profile_load(&args); /* what it knows stays, also when NET_MESH_PROFILE is none of them */
+    for (char *rest = args.profile.known, *name; (name = strsep(&rest, ", ")) != NULL;)
+        if (is_harmless(name))
+            offer(l, name, strlen(name), "");
+}
+
 static void offer_formats(const struct line *l)
 {
     offer_words(l, "json ndjson yaml table text");
@@ -226,7 +237,7 @@ static const struct {
 } kinds[] = {
     {"FORMAT", offer_formats},   {"WHERE", offer_starts},   {"DIR", offer_directories},  {"FILE", offer_files},
     {"F", offer_files},          {"PEER", offer_peers},     {"CHANNEL", offer_channels}, {"KEY=VALUE", offer_keys},
-    {"COMMAND", offer_commands}, {"COLUMN", offer_columns},
+    {"COMMAND", offer_commands}, {"COLUMN", offer_columns}, {"PROFILE", offer_profiles},
 };
 
 /* One alternative of an argument, as the tables write it: "PEER", "direct", "FILE...". */

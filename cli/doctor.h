@@ -90,7 +90,7 @@ struct doctor_dir {
     int error; /* errno of looking at it; nothing else is known then */
     unsigned mode;
     bool mine, writable;
-    char secrets[1024], config[1024], peers[1024]; /* what is wrong with them, "" when nothing is */
+    char secrets[1024], config[1024], warning[1024]; /* the first trouble of each kind of `config check`, or "" */
     struct {
         char type[32];
         bool network, overlay, memory, read_only;

@@ -22,21 +22,23 @@
 
 /* ---- files ---- */
 
+/* The first trouble of each kind. */
+static void on_trouble(void *ctx, enum check_kind kind, const char *text)
+{
+    struct doctor_dir *d = ctx;
+    char *to = kind == CHECK_SECRET ? d->secrets : kind == CHECK_CONFIG ? d->config : d->warning;
+    if (!*to)
+        snprintf(to, sizeof d->config, "%s", text);
+}
+
 static void look_at_files(struct doctor_dir *d, struct config *config, struct peers_file *peers)
 {
     struct config_error error;
-    struct node_secrets secrets;
-    if (node_dir_load_secrets(d->dir, &secrets, &error) != NET_OK)
-        snprintf(d->secrets, sizeof d->secrets, "%s", error.text);
-    node_secrets_wipe(&secrets);
-    if (config_load(d->dir, NULL, 0, config, &error) != NET_OK) {
-        snprintf(d->config, sizeof d->config, "%s", error.text);
+    node_dir_check(d->dir, NULL, 0, on_trouble, d);
+    if (config_load(d->dir, NULL, 0, config, &error) != NET_OK)
         config_defaults(config);
-    }
-    if (peers_file_load(d->dir, peers, &error) != NET_OK) {
-        snprintf(d->peers, sizeof d->peers, "%s", error.text);
+    if (peers_file_load(d->dir, peers, &error) != NET_OK)
         *peers = (struct peers_file){0};
-    }
 }
 
 static void look_at_disk(struct doctor_dir *d)

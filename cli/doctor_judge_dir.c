@@ -29,13 +29,27 @@ static void judge_directory(struct doctor_report *r, const struct doctor_dir *d)
         doctor_wrong(c, DOCTOR_WARN, "others may look into it", "chmod 700 %s", d->dir);
 }
 
-/* A check of files whose trouble is one sentence that names file, place and what is allowed. */
-static void judge_file(struct doctor_report *r, const char *name, const char *error, const char *good,
-                       const char *remedy, const char *dir)
+/* Their troubles are sentences that name file, place and what is allowed. */
+static void judge_files(struct doctor_report *r, const struct doctor_dir *d)
 {
-    struct doctor_check *c = doctor_found(r, name, "%s", *error ? error : good);
-    if (*error)
-        doctor_wrong(c, DOCTOR_FAIL, "a node does not start with it", remedy, dir);
+    struct doctor_check *c =
+        doctor_found(r, "secrets", "%s", *d->secrets ? d->secrets : "for their owner alone, and well formed");
+    if (*d->secrets)
+        doctor_wrong(c, DOCTOR_FAIL, "a node does not start with it",
+                     "do what the message says (chmod 600), or bring the file back from a copy of %s", d->dir);
+    c = doctor_found(r, "config", "%s",
+                     *d->config    ? d->config
+                     : *d->warning ? d->warning
+                                   : "node.yaml and peers.yaml are good");
+    if (*d->config)
+        doctor_wrong(
+            c, DOCTOR_FAIL, "a node does not start with it",
+            "correct the line (net-mesh config check %s shows all there is); `net-mesh init %s --force` writes a "
+            "good node.yaml and keeps keys and logs",
+            d->dir, d->dir);
+    else if (*d->warning)
+        doctor_wrong(c, DOCTOR_WARN, "it is legal, and may not be meant", "net-mesh config check %s shows all there is",
+                     d->dir);
 }
 
 static void judge_file_system(struct doctor_report *r, const struct doctor_dir *d)
@@ -201,13 +215,7 @@ void doctor_judge_dir(struct doctor_report *r, const struct doctor_dir *d, const
         return;
     }
     judge_directory(r, d);
-    judge_file(r, "secrets", d->secrets, "mode 0600, each 64 hex digits",
-               "do what the message says (chmod 600), or restore the file from a copy: %s/identity, noise.key, psk, "
-               "admin.token",
-               d->dir);
-    judge_file(r, "config", d->config, "node.yaml is good",
-               "correct the line; `net-mesh init %s --force` writes a good one and keeps keys and logs", d->dir);
-    judge_file(r, "peers", d->peers, "peers.yaml is good", "correct the line in %s/peers.yaml", d->dir);
+    judge_files(r, d);
     judge_file_system(r, d);
     judge_space(r, d);
     judge_sync(r, d);

@@ -99,6 +99,13 @@ static int use_tcp(struct endpoint *e, const char *text)
     return CLI_OK;
 }
 
+static void name_directory(struct endpoint *e, const char *dir)
+{
+    char *whole = realpath(dir, NULL), *slash = whole ? strrchr(whole, '/') : NULL;
+    snprintf(e->name, sizeof e->name, "%s", slash ? slash + 1 : "");
+    free(whole);
+}
+
 static int use_directory(struct endpoint *e, const char *dir)
 {
     struct config c;
@@ -112,6 +119,7 @@ static int use_directory(struct endpoint *e, const char *dir)
     int err = admin_token_load(path, e->token, &error);
     if (err)
         return endpoint_secret_error(err, &error);
+    name_directory(e, dir);
     return c.admin.is_unix ? use_unix(e, admin + sizeof unix_scheme - 1) : use_tcp(e, admin);
 }
 

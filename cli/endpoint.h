@@ -13,6 +13,7 @@ struct endpoint {
     bool local;      /* a unix socket or a loopback address: its processes are of this machine */
     char host[80];   /* for the Host header: an address, or localhost */
     char shown[160]; /* for messages */
+    char name[64];   /* of the node's directory, perhaps cut; "" when the endpoint is none */
     char token[65];
 };
 

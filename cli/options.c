@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/suggest.h"
 #include "core/base/err.h"
 #include "shards/config/config.h"
 
@@ -11,7 +12,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_ENDPOINT] = {"endpoint", 0, "DIR|URL",
                          "the node: its directory, http://HOST:PORT, A:P or unix:PATH (NET_MESH_ENDPOINT)"},
     [OPTION_CONFIG] = {"config", 0, "FILE", "profiles; ~/.config/net-mesh/config.toml (NET_MESH_CONFIG)"},
-    [OPTION_PROFILE] = {"profile", 0, "NAME", "the profile of that file to use (NET_MESH_PROFILE)"},
+    [OPTION_PROFILE] = {"profile", 0, "PROFILE", "the profile of that file to use (NET_MESH_PROFILE)"},
     [OPTION_OUTPUT] = {"output", 0, "FORMAT", "json, ndjson, yaml, table or text; the default depends on the terminal"},
     [OPTION_TIMEOUT] = {"timeout", 0, "DURATION", "how long the command may take, or a stream its first answer (30s)"},
     [OPTION_QUIET] = {"quiet", 'q', NULL, "no progress, no warnings, only errors"},
@@ -77,6 +78,16 @@ static int take_option(struct cli_args *args, enum cli_option option, const char
     return CLI_OK;
 }
 
+static int unknown_option(const char *name, size_t len)
+{
+    struct suggestion s;
+    suggest_begin(&s, name, len);
+    for (int i = 0; i < OPTION_TOTAL; i++)
+        suggest_try(&s, cli_options[i].name);
+    return s.best ? cli_error(CLI_USAGE, "unknown option --%.*s; did you mean --%s?", (int)len, name, s.best)
+                  : cli_error(CLI_USAGE, "unknown option --%.*s; net-mesh --help shows what there is", (int)len, name);
+}
+
 /* --name, --name=value, --name value. *i moves to the last argument used. */
 static int take_long(struct cli_args *args, int argc, char **argv, int *i)
 {
@@ -84,7 +95,7 @@ static int take_long(struct cli_args *args, int argc, char **argv, int *i)
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
     enum cli_option option = cli_find_option(name, len);
     if (option == OPTION_TOTAL)
-        return cli_error(CLI_USAGE, "unknown option --%.*s; net-mesh --help shows what there is", (int)len, name);
+        return unknown_option(name, len);
     if (!cli_options[option].argument)
         return equals ? cli_error(CLI_USAGE, "--%.*s takes no value", (int)len, name) : take_option(args, option, "");
     if (equals)
@@ -132,6 +143,27 @@ static int split(struct cli_args *args, int argc, char **argv)
     return code;
 }
 
+/* `group` when the first word is one. */
+static int unknown_command(const struct cli_args *args, bool group)
+{
+    struct suggestion s;
+    char typed[128];
+    const char *second = args->word_count > 1 ? args->words[1] : "";
+    snprintf(typed, sizeof typed, "%s%s%s", args->words[0], group ? " " : "", group ? second : "");
+    suggest_begin(&s, typed, strlen(typed));
+    for (size_t i = 0; i < cli_command_count; i++)
+        suggest_try(&s, cli_commands[i].name);
+    if (!s.best && !group && *second) { /* both words of a group's command, the first mistyped */
+        char both[128];
+        snprintf(both, sizeof both, "%s %s", args->words[0], second);
+        suggest_begin(&s, both, strlen(both));
+        for (size_t i = 0; i < cli_command_count; i++)
+            suggest_try(&s, cli_commands[i].name);
+    }
+    return s.best ? cli_error(CLI_USAGE, "unknown command %s; did you mean %s?", typed, s.best)
+                  : cli_error(CLI_USAGE, "unknown command %s; net-mesh --help shows what there is", typed);
+}
+
 static int find_command(struct cli_args *args)
 {
     bool group = false;
@@ -151,8 +183,7 @@ static int find_command(struct cli_args *args)
     if (group && args->word_count == 1)
         return cli_error(CLI_USAGE, "which command of %s? net-mesh %s --help shows them", args->words[0],
                          args->words[0]);
-    return cli_error(CLI_USAGE, "unknown command %s%s%s; net-mesh --help shows what there is", args->words[0],
-                     group ? " " : "", group ? args->words[1] : "");
+    return unknown_command(args, group);
 }
 
 static int check_command(const struct cli_args *args)

@@ -17,7 +17,6 @@ struct loading {
     const char *file, *name; /* the profile wanted */
     struct profile *profile;
     bool found;
-    char known[512]; /* names of the profiles there are, for a message */
 };
 
 /* "~" and "~/..." become the user's home. False with *error. */
@@ -99,16 +98,14 @@ static bool take_key(struct loading *l, const struct toml_item *item, bool wante
     return true;
 }
 
-static void note_name(struct loading *l, const char *name)
+static void note_name(struct profile *p, const char *name)
 {
-    size_t len = strlen(l->known), at = 0;
-    for (; at < len; at += strcspn(l->known + at, ",")) {
-        at += 2; /* ", " */
-        if (strncmp(l->known + at, name, strcspn(l->known + at, ",")) == 0 &&
-            strlen(name) == strcspn(l->known + at, ","))
+    size_t n;
+    for (const char *known = p->known; *known; known += n + (known[n] ? 2 : 0))
+        if ((n = strcspn(known, ",")) == strlen(name) && memcmp(known, name, n) == 0)
             return;
-    }
-    snprintf(l->known + len, sizeof l->known - len, ", %s", name);
+    n = strlen(p->known);
+    snprintf(p->known + n, sizeof p->known - n, "%s%s", n ? ", " : "", name);
 }
 
 /* [default] and its keys, [profiles.NAME] and its keys. */
@@ -130,21 +127,21 @@ static bool take_item(void *ctx, const struct toml_item *item, struct toml_error
     bool wanted =
         item->depth >= depth && strcmp(name, l->name) == 0 && is_default == (strcmp(l->name, default_name) == 0);
     if (is_named && item->depth >= depth)
-        note_name(l, name);
+        note_name(l->profile, name);
     l->found |= wanted;
     return item->depth != depth + 1 || take_key(l, item, wanted, error);
 }
 
 static int unknown_profile(const struct loading *l)
 {
-    return cli_error(CLI_USAGE, "--profile: found %.100s, allowed: %s%s (of %s)", l->name, default_name, l->known,
-                     l->file);
+    return cli_error(CLI_USAGE, "--profile: found %.100s, allowed: %s (of %s)", l->name, l->profile->known, l->file);
 }
 
 int profile_parse(struct cli_args *args, const char *text, size_t len, const char *file, const char *name)
 {
     struct loading l = {.args = args, .file = file, .name = name, .profile = &args->profile};
     struct toml_error error;
+    note_name(&args->profile, default_name);
     if (!toml_read(text, len, take_item, &l, &error))
         return error.line ? cli_error(CLI_CONFIG, "%s:%u: %s", file, error.line, error.text)
                           : cli_error(CLI_CONFIG, "%s: %s", file, error.text);

@@ -14,6 +14,7 @@ enum { PROFILE_TEXT_MAX = 4096 };
 struct profile {
     char endpoint[PROFILE_TEXT_MAX];   /* as --endpoint takes it, ~ expanded */
     char token_file[PROFILE_TEXT_MAX]; /* for an endpoint that is not a directory */
+    char known[512];                   /* the names of all profiles of the file, ", " between them */
 };
 
 /* Reads --config, NET_MESH_CONFIG, or the user's net-mesh/config.toml, and takes --profile, NET_MESH_PROFILE, or

@@ -155,7 +155,7 @@ static void draw_pane(const struct top_canvas *canvas, struct top_state *s, cons
 {
     const struct top_table *t = &look->tables[pane];
     struct top_pane_state *p = &s->panes[pane];
-    struct columns columns;
+    struct columns columns = {0};
     size_t worth = look->worth[pane], room = height - 1;
     p->visible = worth < room ? worth : room;
     if (p->scroll > worth - p->visible)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUTE_TIMEOUT_NS (UINT64_C(5) * 1000000000)
+#define PATIENCE_NS (UINT64_C(5) * 1000000000)
 
 static bool read_metrics(struct top_look *look, const char *text)
 {
@@ -27,13 +27,18 @@ static const struct {
     {"/metrics", read_metrics, true},
 };
 
+/* Somebody who watches wants to know soon that nothing comes. */
+static uint64_t timeout_ns(const struct client *c, const struct http_watch *watch)
+{
+    return watch->ready && c->args->timeout_ns > PATIENCE_NS ? PATIENCE_NS : c->args->timeout_ns;
+}
+
 static enum http_result get(struct client *c, const struct http_watch *watch, const char *target)
 {
     struct http *h = &c->http;
-    uint64_t timeout = c->args->timeout_ns < ROUTE_TIMEOUT_NS ? c->args->timeout_ns : ROUTE_TIMEOUT_NS;
     http_close(h);
     h->watch = *watch;
-    enum http_result result = http_open(h, &c->endpoint, timeout);
+    enum http_result result = http_open(h, &c->endpoint, timeout_ns(c, watch));
     if (result == HTTP_DONE)
         result = http_send_head(h, &c->endpoint, "GET", target, NULL, 0);
     return result == HTTP_DONE || result == HTTP_ANSWERED ? http_receive(h) : result;
@@ -60,6 +65,11 @@ static int take(struct client *c, const struct http_watch *watch, struct top_loo
 {
     char text[CLIENT_TEXT_MAX];
     enum http_result result = get(c, watch, routes[i].target);
+    if (result == HTTP_TIMEOUT) {
+        snprintf(trouble, TOP_TROUBLE_MAX, "%s: no answer within %g s", c->endpoint.shown,
+                 (double)timeout_ns(c, watch) / 1e9);
+        return CLI_TIMEOUT;
+    }
     if (result != HTTP_DONE) {
         int code = client_failure(c, result, text);
         snprintf(trouble, TOP_TROUBLE_MAX, "%.*s", TOP_TROUBLE_MAX - 1, text);

@@ -11,6 +11,8 @@
 
 #define NCURSES_NOMACROS
 #include <ncurses.h>
+#include <term.h>
+#undef columns /* a macro of term.h */
 
 #include "cli/cli.h"
 
@@ -45,6 +47,16 @@ static void choose_colours(struct top_screen *s, bool colours)
                   init_pair(PAIR_BAR, COLOR_BLACK, COLOR_CYAN) == OK;
 }
 
+/* newterm() does not give back all of its memory when it fails. */
+static bool is_known_terminal(void)
+{
+    int found;
+    if (setupterm(NULL, STDOUT_FILENO, &found) != OK)
+        return false;
+    del_curterm(cur_term);
+    return true;
+}
+
 bool top_screen_open(struct top_screen *s, bool colours)
 {
     const char *name = getenv("TERM");
@@ -53,7 +65,8 @@ bool top_screen_open(struct top_screen *s, bool colours)
         cli_error(CLI_FAILURE, "top: cannot listen to the terminal");
         return false;
     }
-    s->terminal = newterm(NULL, stdout, stdin);
+    if (is_known_terminal())
+        s->terminal = newterm(NULL, stdout, stdin);
     if (!s->terminal) {
         cli_error(CLI_FAILURE, "top: cannot draw on a terminal of type %s; see TERM, or use --once",
                   name ? name : "(none)");

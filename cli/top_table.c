@@ -102,22 +102,11 @@ struct top_row *top_table_add(struct top_table *t, const char *id)
     if (!copy)
         return NULL;
     struct top_row *row = &t->rows[t->count++];
+    t->by_id = false;
     row->id = copy;
     for (unsigned c = 0; c < TOP_COLUMNS_MAX; c++)
         row->cells[c] = (struct top_cell){NULL, NAN, NAN};
     return row;
-}
-
-struct top_row *top_table_find(struct top_table *t, const char *id)
-{
-    for (size_t i = 0; i < t->count; i++) {
-        size_t at = (t->last + i) % t->count;
-        if (strcmp(t->rows[at].id, id) == 0) {
-            t->last = at;
-            return &t->rows[at];
-        }
-    }
-    return NULL;
 }
 
 bool top_cell_text(struct top_cell *cell, const char *text)
@@ -139,8 +128,20 @@ static int compare_ids(const void *a, const void *b)
 
 static void sort_by_id(struct top_table *t)
 {
-    if (t->count)
+    if (t->count && !t->by_id)
         qsort(t->rows, t->count, sizeof *t->rows, compare_ids);
+    t->by_id = true;
+}
+
+static int compare_id(const void *id, const void *row)
+{
+    return strcmp(id, ((const struct top_row *)row)->id);
+}
+
+struct top_row *top_table_find(struct top_table *t, const char *id)
+{
+    sort_by_id(t);
+    return t->count ? bsearch(id, t->rows, t->count, sizeof *t->rows, compare_id) : NULL;
 }
 
 static double rate(enum top_rate how, double now, double before, double seconds)
@@ -152,13 +153,9 @@ static double rate(enum top_rate how, double now, double before, double seconds)
 void top_table_rates(struct top_table *now, struct top_table *before, double seconds)
 {
     const struct top_pane_info *info = &top_panes[now->pane];
-    sort_by_id(now);
-    if (before)
-        sort_by_id(before);
     for (size_t i = 0; i < now->count; i++) {
         struct top_row *row = &now->rows[i];
-        const struct top_row *old =
-            before && before->count ? bsearch(row, before->rows, before->count, sizeof *row, compare_ids) : NULL;
+        const struct top_row *old = before ? top_table_find(before, row->id) : NULL;
         for (unsigned c = 0; c < info->count; c++) {
             struct top_cell *cell = &row->cells[c];
             enum top_rate how = info->columns[c].rate;
@@ -214,6 +211,7 @@ size_t top_table_sort(struct top_table *t, unsigned column, bool descending)
     size_t worth = 0;
     if (t->count)
         qsort_r(t->rows, t->count, sizeof *t->rows, compare_cells, &o);
+    t->by_id = false;
     while (worth < t->count && !is_idle(t->pane, &t->rows[worth]))
         worth++;
     return worth;

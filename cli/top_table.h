@@ -60,21 +60,21 @@ struct top_table {
     enum top_pane pane;
     struct top_row *rows;
     size_t count, room;
-    size_t last; /* found last: rows are mostly asked for in their order */
+    bool by_id; /* the rows are sorted by id */
 };
 
 void top_table_init(struct top_table *, enum top_pane);
 void top_table_deinit(struct top_table *);
 /* A new row, all unknown; `id` is copied. NULL: no memory, or TOP_ROWS_MAX rows. Moves the rows there are. */
 struct top_row *top_table_add(struct top_table *, const char *id);
-/* NULL: none. */
+/* NULL: none. Sorts the rows by id when they are not. */
 struct top_row *top_table_find(struct top_table *, const char *id);
 /* False: no memory. */
 bool top_cell_text(struct top_cell *, const char *text);
 /* Adds to what is there; unknown counts as 0. */
 void top_cell_add(struct top_cell *, double number);
 
-/* Fills `shown` of every cell. `before` is an earlier look, NULL: there is none; both get their rows sorted by id. */
+/* Fills `shown` of every cell. `before` is an earlier look, NULL: there is none; it gets its rows sorted by id. */
 void top_table_rates(struct top_table *now, struct top_table *before, double seconds);
 /* True when no row knows anything for this column: it is left out on the screen. */
 bool top_column_unknown(const struct top_table *, unsigned column);

@@ -5,6 +5,8 @@ packages_build=(gcc libc6-dev cmake ninja-build pkg-config liburing-dev libssl-d
                 libjson-c-dev libhttp-parser-dev libncurses-dev)
 case $(uname -m) in x86_64) packages_build+=(libipsec-mb-dev) ;; esac
 packages_tests=(libcriterion-dev python3 strace iproute2 curl)
+packages_deb=(debhelper dpkg-dev fakeroot)
+packages_package=(debootstrap lintian)
 packages_interop=(python3-venv ca-certificates)
 packages_wireshark=(tshark)
 packages_fuzz=(clang libclang-rt-14-dev llvm)

@@ -111,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world_init(&w);
     w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
     w.node.peer_count = 1;
+    w.node.sessions[0] = (struct session_row){.peer = 0xb, .features = UINT64_MAX};
+    w.node.session_count = w.node.subscriber_count = w.node.shard_count = 1;
     w.node.origins = 1;
     w.node.origin_self = true;
     world_start(&w);

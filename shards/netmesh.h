@@ -44,16 +44,23 @@ struct netmesh_hooks { /* each may be NULL */
     bool (*on_turn)(void *ctx, struct netmesh_shard *);
 };
 
-/* Reads configuration, secrets and peers. `overrides` are KEY=VALUE as for --set; they and the hooks (or NULL) are
- * copied. 0, or negative, with `error` filled and *out NULL. */
+/* Reads configuration, secrets and peers. Unless memory.core_dumps is true, the process leaves no core dump from then
+ * on. `overrides` are KEY=VALUE as for --set; they and the hooks (or NULL) are copied. 0, or negative, with `error`
+ * filled and *out NULL. */
 NETMESH_API int netmesh_open(struct netmesh **out, const char *dir, const char *const *overrides, size_t count,
                              const struct netmesh_hooks *, char *error, size_t error_len);
 /* Runs the node: shard 0 on the calling thread, the others on threads of their own. `ready` (may be NULL) is called
  * once when the node serves; its text is the JSON line `net-mesh node run` prints. Returns 0 after an orderly stop, or
  * negative with `error` filled. Once per netmesh_open().
- * SIGINT and SIGTERM stop it, and SIGHUP makes it read node.yaml again, when `handle_signals`. */
+ * SIGINT and SIGTERM stop it, another one ends the stop at once, and SIGHUP makes it read node.yaml again, when
+ * `handle_signals`. A stop that took longer than stop.timeout is an error: nothing acknowledged is lost, but where a
+ * disk hangs, memory and threads stay behind until the process ends. */
 NETMESH_API int netmesh_run(struct netmesh *, bool handle_signals, void (*ready)(void *ctx, const char *json_line),
                             void *ctx, char *error, size_t error_len);
+/* Before netmesh_run(), in a program that is a service: from now on the service manager that started it is told, in the
+ * way of sd_notify(3), when the node is ready, reloads and stops, and, if the manager wants to know (WATCHDOG_USEC),
+ * that all shards turn. Takes NOTIFY_SOCKET and its kin out of the environment; without them nothing happens. */
+NETMESH_API void netmesh_tell_service_manager(struct netmesh *);
 NETMESH_API void netmesh_stop(struct netmesh *);  /* any thread; signal-safe */
 NETMESH_API void netmesh_close(struct netmesh *); /* after netmesh_run() has returned, or without it; NULL is fine */
 

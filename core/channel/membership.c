@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "core/base/err.h"
+#include "core/base/utf8.h"
 #include "core/channel/channel.h"
 
 enum { TYPE_AND_NONCE = 9, TOKEN_MAX = UINT16_MAX };
@@ -53,46 +54,6 @@ static int take(struct cspan *in, size_t len, struct cspan *out)
     return NET_OK;
 }
 
-/* Bytes of the UTF-8 sequence (RFC 3629) at the front of `s`, 0 when there is none. */
-static size_t utf8_sequence(struct cspan s)
-{
-    uint8_t lead = s.data[0], low = 0x80, high = 0xBF; /* allowed second byte */
-    size_t len;
-    if (lead < 0x80)
-        return 1;
-    if (lead >= 0xC2 && lead <= 0xDF) {
-        len = 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-        len = 3;
-        low = lead == 0xE0 ? 0xA0 : 0x80;  /* no overlong forms */
-        high = lead == 0xED ? 0x9F : 0xBF; /* no surrogates */
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-        len = 4;
-        low = lead == 0xF0 ? 0x90 : 0x80;
-        high = lead == 0xF4 ? 0x8F : 0xBF; /* up to U+10FFFF */
-    } else {
-        return 0;
-    }
-    if (s.len < len || s.data[1] < low || s.data[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if (s.data[i] < 0x80 || s.data[i] > 0xBF)
-            return 0;
-    return len;
-}
-
-static bool is_utf8(struct cspan s)
-{
-    while (s.len) {
-        size_t len = utf8_sequence(s);
-        if (len == 0)
-            return false;
-        s.data += len;
-        s.len -= len;
-    }
-    return true;
-}
-
 /* Rule 3. */
 static int decode_name(struct cspan *in, struct channel_name *out)
 {
@@ -104,7 +65,7 @@ static int decode_name(struct cspan *in, struct channel_name *out)
     int err = take(in, len, &name);
     if (err)
         return err;
-    if (!is_utf8(name))
+    if (!utf8_valid(name.data, name.len))
         return NET_ERR_TRUNCATED;
     return channel_name_parse((const char *)name.data, name.len, out) ? NET_ERR_INVALID : NET_OK;
 }
@@ -125,7 +86,7 @@ static int decode_token_and_group(struct cspan in, struct membership *out)
     take(&in, 1, &field);
     if ((err = take(&in, field.data[0], &out->queue_group)))
         return err;
-    return is_utf8(out->queue_group) && in.len == 0 ? NET_OK : NET_ERR_TRUNCATED;
+    return utf8_valid(out->queue_group.data, out->queue_group.len) && in.len == 0 ? NET_OK : NET_ERR_TRUNCATED;
 }
 
 static int decode_ack(struct cspan in, struct membership *out)

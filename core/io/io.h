@@ -50,7 +50,7 @@ enum io_kind {
     IO_SEND,      /* stream send, may be short */
     IO_OPEN,      /* path, flags, mode; res = handle */
     IO_READ,      /* at an offset; may be short */
-    IO_WRITE,     /* gathered, at an offset; may be short: the caller goes on with the rest */
+    IO_WRITE,     /* gathered, at an offset or IO_AT_POSITION; may be short: the caller goes on with the rest */
     IO_FDATASYNC, /* covers only writes completed before it was submitted; a failure is final for the file */
     IO_FSYNC,     /* as above with metadata; also for directories */
     IO_RENAME,    /* path -> path2 */
@@ -69,6 +69,9 @@ struct io_arrival {
     uint32_t buffer; /* for io_udp_hold / io_udp_release */
     bool truncated;  /* did not fit: drop and count */
 };
+
+/* The offset of an IO_WRITE to what has none: a pipe, a terminal, a file that others append to. */
+#define IO_AT_POSITION UINT64_MAX
 
 typedef void io_done_fn(struct io_op *op, int32_t res);
 
@@ -161,6 +164,7 @@ struct io {
     uint64_t wall;          /* CLOCK_REALTIME nanoseconds, read once per turn */
     io_handle udp;          /* this shard's socket */
     io_handle listener;     /* the admin listener, or IO_NO_HANDLE (shards other than 0) */
+    io_handle err; /* stderr, for IO_WRITE at IO_AT_POSITION; IO_NO_HANDLE: there is none (shards other than 0) */
 };
 
 static inline uint64_t io_now(const struct io *io)

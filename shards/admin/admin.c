@@ -15,6 +15,7 @@
 
 static const uint64_t slow_ns = SECONDS(10);
 static const uint64_t linger_ns = SECONDS(2);
+static const uint64_t pause_ns = MILLIS(100);
 static const uint64_t log_retry_ns = MILLIS(100);
 static const uint64_t alive_ns = SECONDS(15);
 static const uint64_t stop_ns = SECONDS(1);
@@ -157,6 +158,7 @@ int admin_init(struct admin **out, struct io *io, struct node *node, const struc
     a->node = node;
     a->is_unix = config->admin.is_unix;
     a->timeout[WAIT_LINGER] = linger_ns;
+    a->timeout[WAIT_PAUSE] = pause_ns;
     a->timeout[WAIT_LOG] = log_retry_ns;
     a->timeout[WAIT_ALIVE] = alive_ns;
     a->timeout[WAIT_STOP] = stop_ns;

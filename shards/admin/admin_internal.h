@@ -3,6 +3,7 @@
  *
  *   HEAD -> BODY -> RUN -> FLUSH -> HEAD ...       RUN only when the answer comes later or is a stream
  *                    `-> PARKED                    after POST /v1/shutdown, until the process ends
+ *   FLUSH -> PAUSE -> HEAD                         a stranger who has sent requests ahead
  *   any -> FLUSH -> LINGER -> CLOSING              refused with a body still on its way
  *
  * Every entry from outside (a completion, a callback of the node, a tick) changes the state and ends with
@@ -34,6 +35,7 @@ enum wait_kind {
     WAIT_IDLE,   /* for a request, or for the client to take an answer: admin.idle_timeout */
     WAIT_SLOW,   /* for the rest of a head or a JSON body */
     WAIT_LINGER, /* for the client to read why it was refused */
+    WAIT_PAUSE,  /* before the next of the requests a stranger sent ahead */
     WAIT_LOG,    /* to look again for a log that does not exist yet */
     WAIT_ALIVE,  /* to say that a stream of Server-Sent Events lives */
     WAIT_STOP,   /* for the last bytes to go while stopping */
@@ -41,7 +43,16 @@ enum wait_kind {
     WAIT_NONE = WAIT_KINDS,
 };
 
-enum connection_state { CONN_HEAD, CONN_BODY, CONN_RUN, CONN_FLUSH, CONN_LINGER, CONN_PARKED, CONN_CLOSING };
+enum connection_state {
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_RUN,
+    CONN_FLUSH,
+    CONN_PAUSE,
+    CONN_LINGER,
+    CONN_PARKED,
+    CONN_CLOSING
+};
 
 enum header {
     HEADER_AUTHORIZATION,

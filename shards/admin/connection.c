@@ -100,8 +100,10 @@ static void answered(struct connection *c)
 {
     if (!c->close_after) {
         request_init(c);
-        c->state = CONN_HEAD;
-        connection_wait(c, WAIT_IDLE);
+        /* Requests sent ahead cost us more than whoever sends them; without a token they get little of our time. */
+        bool flood = list_linked(&c->stranger) && c->in_start != c->in_end;
+        c->state = flood ? CONN_PAUSE : CONN_HEAD;
+        connection_wait(c, flood ? WAIT_PAUSE : WAIT_IDLE);
     } else if (c->request.complete || c->eof) {
         connection_abort(c);
     } else {
@@ -141,6 +143,7 @@ static bool step(struct connection *c)
             return false;
         connection_abort(c);
         return true;
+    case CONN_PAUSE:
     case CONN_CLOSING:
         return false;
     }
@@ -234,6 +237,9 @@ void connection_on_timeout(struct connection *c)
     c->wait = WAIT_NONE;
     if (waited == WAIT_LOG || waited == WAIT_ALIVE) {
         events_on_wait(c);
+    } else if (waited == WAIT_PAUSE) {
+        c->state = CONN_HEAD;
+        connection_wait(c, WAIT_IDLE);
     } else if (waited == WAIT_SLOW) {
         c->close_after = true;
         respond_refusal(c, 408, "timeout", "the request did not arrive in time", "");

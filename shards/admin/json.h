@@ -2,10 +2,8 @@
 #ifndef NM_SHARDS_ADMIN_JSON_H
 #define NM_SHARDS_ADMIN_JSON_H
 
+#include "core/base/utf8.h"
 #include "shards/admin/buffer.h"
-
-/* RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF. NUL is a character like others. */
-bool utf8_valid(const uint8_t *data, size_t len);
 
 /*
  * JSON values, each with its key in an object or key NULL in an array; the comma comes by itself. Strings need not be

@@ -59,6 +59,9 @@ static void check_security(const struct check *k)
     if (c->sessions == SESSIONS_COMPAT && !c->cipher_chacha)
         warn(k, "security.ciphers", line_of(k, "security.ciphers"),
              "peers of v0.19 know chacha20-poly1305 alone and cannot connect");
+    if (c->key_log[0])
+        warn(k, "security.key_log", line_of(k, "security.key_log"),
+             "the keys of all sessions go to a file: whoever reads it reads the traffic");
     if (c->session_timeout_ns < 2 * c->heartbeat_interval_ns)
         warn(k, "session.session_timeout", line_of(k, "session.session_timeout"),
              "less than two heartbeats: one that is lost makes a peer look silent");

@@ -226,7 +226,7 @@ static int resolve_path(const char *key, char *field, size_t size, const char *d
     char path[2 * CONFIG_PATH_MAX];
     if (field[0] == '/' || field[0] == '\0')
         return NET_OK;
-    snprintf(path, sizeof path, "%s/%s", dir, field);
+    snprintf(path, sizeof path, "%s/%s", dir, strncmp(field, "./", 2) == 0 ? field + 2 : field);
     if (strlen(path) >= size)
         return config_fail(error, "%s: the path %.512s is longer than the %zu bytes allowed", key, path, size - 1);
     memcpy(field, path, strlen(path) + 1);

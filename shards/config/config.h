@@ -22,6 +22,7 @@ enum { CONFIG_LINE_SET = -1 }; /* in place of a line of node.yaml: given by --se
 enum config_sessions { SESSIONS_SECURE, SESSIONS_COMPAT };
 enum config_peers { PEERS_ANY, PEERS_LISTED };
 enum config_log { LOG_DISK, LOG_MEMORY, LOG_NONE };
+enum config_logging { LOGGING_AUTO, LOGGING_TEXT, LOGGING_JSON };
 enum config_fsync { FSYNC_NEVER, FSYNC_EACH, FSYNC_EVERY, FSYNC_INTERVAL };
 enum config_level { LEVEL_ERROR, LEVEL_WARN, LEVEL_INFO, LEVEL_DEBUG };
 
@@ -61,12 +62,13 @@ struct config {
     bool pin;            /* shards.pin: false */
     uint64_t spin_ns;    /* shards.spin: 0s: how long a shard looks for work before it sleeps */
     uint32_t ring_bytes; /* shards.ring_bytes: 4MiB, power of two, between each ordered pair */
+    bool core_dumps;     /* memory.core_dumps: false */
     bool memory_lock;    /* memory.lock: false (mlock what can be; never fatal) */
 
     enum config_sessions sessions;      /* security.sessions: secure | compat */
     enum config_peers peers;            /* security.peers: any | listed */
     bool cipher_aes_gcm, cipher_chacha; /* security.ciphers: [aes-256-gcm, chacha20-poly1305] */
-    char key_log[256];                  /* security.key_log: none = "", or a path (relative to the node's directory) */
+    char key_log[256]; /* security.key_log: none = "", or a path, ./NAME being relative to the node's directory */
 
     uint16_t max_datagram;  /* transport.max_datagram: auto = 0, or 1200..8210 */
     uint32_t window;        /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */
@@ -96,7 +98,11 @@ struct config {
 
     uint32_t metrics_channels, metrics_peers; /* metrics.channels, metrics.peers: 200, 0..65536 rows in /metrics */
 
-    enum config_level log_level; /* logging.level: info */
+    uint64_t stop_timeout_ns; /* stop.timeout: 30s */
+
+    enum config_level log_level;    /* logging.level: info */
+    enum config_logging log_format; /* logging.format: auto | text | json */
+    uint32_t log_rate;              /* logging.rate: 10 lines of a kind per second and shard; none = 0 */
 
     int32_t lines[CONFIG_KEY_MAX]; /* by number of the key, where it was given: a line, CONFIG_LINE_SET; 0: nowhere */
 };

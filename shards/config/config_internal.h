@@ -50,7 +50,7 @@ int config_key_set(const struct config_key *, struct config *, const char *text)
 int config_key_set_channel(const struct config_key *, struct channel_settings *, const char *text);
 /* The field of such a key. */
 void *config_key_field(const struct config_key *, struct channel_settings *);
-/* The value as text that config_key_set() takes; of rules: nothing. */
+/* The value as text that config_key_set() takes; of rules: how many there are. */
 void config_key_format(const struct config_key *, const struct config *, char out[CONFIG_VALUE_MAX]);
 void config_key_format_channel(const struct config_key *, const struct channel_settings *, char out[CONFIG_VALUE_MAX]);
 bool config_key_equal(const struct config_key *, const struct config *, const struct config *);

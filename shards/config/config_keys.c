@@ -18,6 +18,7 @@
 static const char *const words_sessions[] = {"secure", "compat", NULL};
 static const char *const words_peers[] = {"any", "listed", NULL};
 static const char *const words_log[] = {"disk", "memory", "none", NULL};
+static const char *const words_logging[] = {"auto", "text", "json", NULL};
 static const char *const words_fsync[] = {"never", "each", "every", "interval", NULL};
 static const char *const words_level[] = {"error", "warn", "info", "debug", NULL};
 
@@ -62,6 +63,10 @@ const struct config_key config_keys[] = {
     {"memory.lock", KEY_BOOL, "false", FIELD(memory_lock),
      .doc = "Whether to keep memory from being swapped out. Where the system refuses, the node goes on without."},
 
+    {"memory.core_dumps", KEY_BOOL, "false", FIELD(core_dumps),
+     .doc = "Whether a crash may leave a core dump. It would hold the keys of the node and of its sessions.\n"
+            "While it may not, debuggers and tracers need root, too."},
+
     {"security.sessions", KEY_WORD, "secure", FIELD(sessions), .words = words_sessions,
      .live = NEW_SESSIONS,
      .doc = "secure: only peers that prove their entity get in, and v0.19 peers that peers.yaml names.\n"
@@ -73,7 +78,7 @@ const struct config_key config_keys[] = {
      .doc = "What this node offers and accepts to encrypt packets. Peers of v0.19 know chacha20-poly1305 alone."},
     {"security.key_log", KEY_PATH, "none", FIELD(key_log), .zero = "none",
      .doc = "File to which the keys of all sessions are appended, so that Wireshark can show what captured packets\n"
-            "carry (deploy/wireshark); none for none. Whoever reads it reads the traffic."},
+            "carry (deploy/wireshark). Whoever reads it reads the traffic. ./NAME is relative to this directory."},
 
     {"transport.max_datagram", KEY_NUMBER, "auto", FIELD(max_datagram), RANGE(1200, 8210), .zero = "auto",
      .live = NEW_SESSIONS,
@@ -177,9 +182,21 @@ const struct config_key config_keys[] = {
      .live = AT_ONCE,
      .doc = "How many peers have figures of their own in /metrics; the others share peer=\"_other\"."},
 
+    {"stop.timeout", KEY_DURATION, "30s", FIELD(stop_timeout_ns), RANGE(100 * MS, HOUR),
+     .live = AT_ONCE,
+     .doc = "How long a stop takes at most: publishers get their answers, logs are written, synced and closed.\n"
+            "Then the node ends all the same, says what was left undone, and its exit code is 1."},
+
     {"logging.level", KEY_WORD, "info", FIELD(log_level), .words = words_level,
      .live = AT_ONCE,
      .doc = "What goes to stderr."},
+    {"logging.format", KEY_WORD, "auto", FIELD(log_format), .words = words_logging,
+     .doc = "text: lines for people. json: an object a line. auto: lines for the systemd journal\n"
+            "where stderr is its, else text."},
+    {"logging.rate", KEY_NUMBER, "10", FIELD(log_rate), RANGE(1, 1000000), .zero = "none",
+     .live = AT_ONCE,
+     .doc = "How many lines of one kind a shard says in a second; one line tells how many more there were.\n"
+            "While they go on to come, the second becomes longer, up to a minute."},
 };
 // clang-format on
 

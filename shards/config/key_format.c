@@ -159,7 +159,8 @@ void config_key_allowed(const struct config_key *key, char out[CONFIG_TEXT_MAX])
         strcpy(out, "ADDRESS:PORT, [IPV6]:PORT (port 1..65535), or unix:PATH (at most 107 bytes)");
         return;
     case KEY_PATH:
-        snprintf(out, CONFIG_TEXT_MAX, "%s, or a path of 1 to %zu bytes", key->zero, key->size - 1);
+        snprintf(out, CONFIG_TEXT_MAX, "%s, or a path of at most %zu bytes with a slash in it, as in ./NAME", key->zero,
+                 key->size - 1);
         return;
     case KEY_CPUS:
         snprintf(out, CONFIG_TEXT_MAX, "a list of at most %d CPU numbers, each once", CONFIG_MAX_CPUS);

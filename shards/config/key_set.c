@@ -57,11 +57,12 @@ static int set_word(const struct config_key *key, void *field, const char *text)
     return NET_ERR_INVALID;
 }
 
+/* Only what has a slash is meant as a path: `true` would make a file of that name. */
 static int set_path(const struct config_key *key, char *field, const char *text)
 {
     bool none = strcmp(text, key->zero) == 0;
     size_t len = none ? 0 : strlen(text);
-    if ((len == 0 && !none) || len >= key->size)
+    if ((!none && !strchr(text, '/')) || len >= key->size)
         return NET_ERR_INVALID;
     for (size_t i = 0; i < len; i++)
         if (iscntrl((unsigned char)text[i]))

@@ -13,6 +13,10 @@ void send_handshake(struct shard *s, const struct io_addr *to, const uint8_t *da
     transmit_send(s, b, to, len, 0, 1);
 }
 
+/* Anybody may send these, in any number: the address is formatted only for the few that are said. */
+#define SAY_REFUSED(cs, from, why)                                                                                     \
+    shard_say_about((cs)->shard, LEVEL_WARN, (struct say_about){.addr = (from)}, "refused a handshake: " why)
+
 static bool at_addr(const struct contact *c, const struct io_addr *from)
 {
     return c->entry->has_addr && io_addr_equal(&c->entry->addr, from);
@@ -74,6 +78,7 @@ static bool passes_guards(struct contacts *cs, const struct handshake_hello *hel
     const struct config *config = s->config;
     if (!hello->gated && !(hello->gate_zero && ungated_allowed(cs, hello, from))) {
         COUNT(s, drop_gate);
+        SAY_REFUSED(cs, from, "without the secure extension, and no entry expects that (security.sessions)");
         return false;
     }
     /* First of all: anybody can send a recorded msg1 under its address, and must not use up what its owner may send. */
@@ -83,11 +88,13 @@ static bool passes_guards(struct contacts *cs, const struct handshake_hello *hel
     }
     if (!guard_source_ok(&cs->guard, s->now, from, config->max_handshakes_per_source)) {
         COUNT(s, drop_handshake_rate);
+        SAY_REFUSED(cs, from, "too many from its address (limits.handshakes_per_source)");
         return false;
     }
     guard_ephemeral_remember(&cs->guard, hello->ephemeral);
     if (!guard_pending_ok(&cs->guard, s->now, config->handshake_timeout_ns)) {
         COUNT(s, drop_handshake_pending);
+        SAY_REFUSED(cs, from, "too many are under way (limits.pending_handshakes)");
         return false;
     }
     return true;
@@ -100,6 +107,7 @@ static void answer(struct contacts *cs, const struct handshake_claim *claim, con
     struct contact *c = contact_get(cs, claim->node_id, &err);
     if (!c && err == NET_ERR_LIMIT) {
         COUNT(s, drop_peer_limit);
+        SAY_REFUSED(cs, from, "no room for another peer (limits.peers)");
         return;
     }
     if (!c) {
@@ -131,10 +139,13 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
     struct wire_route route;
     int err = handshake_peek(s->crypto, &s->node->local, datagram, &hello);
     if (err) {
-        if (err == NET_ERR_AUTH)
+        if (err == NET_ERR_AUTH) {
             COUNT(s, drop_gate);
-        else
+            SAY_REFUSED(cs, from, "it has another psk, or another public key of this node");
+        } else {
             COUNT(s, drop_handshake);
+            SAY_REFUSED(cs, from, "it is malformed");
+        }
         return;
     }
     if (!passes_guards(cs, &hello, from))
@@ -144,14 +155,19 @@ void answer_on_datagram(struct contacts *cs, struct cspan datagram, const struct
                        : read_direct(cs, &hello, from, &claim);
     if (err) {
         COUNT(s, drop_handshake);
+        SAY_REFUSED(cs, from, "it does not prove what it claims");
         return;
     }
     const struct contact *c = contact_find(cs, claim.node_id);
-    if (!claim_allowed(cs, &claim))
+    if (!claim_allowed(cs, &claim)) {
         COUNT(s, drop_handshake_policy);
-    else if (c && dial_has_precedence(c))
+        shard_say_about(s, LEVEL_WARN, (struct say_about){.peer = claim.node_id, .addr = from},
+                        "refused a handshake: the configuration does not let this peer in, or not with its cipher or "
+                        "kind of session");
+    } else if (c && dial_has_precedence(c)) {
         COUNT(s, handshakes_superseded); /* both dial, and ours goes on */
-    else
+    } else {
         answer(cs, &claim, from, relayed);
+    }
     secure_wipe(&claim, sizeof claim);
 }

@@ -136,8 +136,8 @@ void contact_session(struct contact *c, const struct session_params *params, con
         .relayed = relayed,
     };
     if (c->owner->key_log && !key_log_add(c->owner->key_log, s->node->identity.ids.node_id, params))
-        node_say(s->node, LEVEL_WARN, "security.key_log: cannot write to %s: sessions will be missing there",
-                 s->config->key_log);
+        shard_say(s, LEVEL_WARN, "security.key_log: cannot write to %s: sessions will be missing there",
+                  s->config->key_log);
     mailbox_send(s, c->home, MSG_SESSION, 0, 0, &m, sizeof m);
     secure_wipe(&m, sizeof m);
 }
@@ -160,12 +160,10 @@ static void broadcast_route(struct contacts *cs, const struct contact *c, bool u
         mailbox_send(cs->shard, i, MSG_ROUTE, 0, 0, &m, sizeof m);
 }
 
-static void say_state(const struct contact *c)
+static void say_state(const struct contact *c, const char *what)
 {
-    char addr[64];
-    config_format_addr(&c->addr, addr);
-    node_say(c->owner->shard->node, LEVEL_INFO, "%s (0x%016" PRIx64 ") at %s is %s",
-             c->entry ? c->entry->name : "a peer", c->node_id, addr, c->state == PEER_CONNECTED ? "connected" : "down");
+    shard_say_about(c->owner->shard, LEVEL_INFO, (struct say_about){.peer = c->node_id, .addr = &c->addr}, "%s %s",
+                    c->entry ? c->entry->name : "a peer without an entry", what);
 }
 
 void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_peer_state *m)
@@ -190,7 +188,9 @@ void contacts_on_peer_state(struct shard *s, unsigned home, const struct msg_pee
     for (struct list *n = c->wanted.next; m->restarted && n != &c->wanted; n = n->next)
         container_of(n, struct wanted, in_contact)->active = false; /* until it answers again */
     if (was_connected != (m->state == PEER_CONNECTED))
-        say_state(c);
+        say_state(c, was_connected ? "is down" : "is connected");
+    else if (m->restarted)
+        say_state(c, "was restarted");
     if (m->state == PEER_CONNECTED) {
         dial_stop(c);
         if (!was_connected)

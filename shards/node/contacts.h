@@ -89,7 +89,7 @@ struct contacts {
     enum stop_phase phase;
     uint32_t phase_waiting;
     struct timer stop_timer;
-    uint64_t stop_deadline;
+    uint64_t stop_since, phase_since, stop_deadline;
 };
 
 int contacts_init(struct shard *, struct config_error *);
@@ -149,5 +149,6 @@ timer_fn stop_on_timer;
 timer_fn publishers_on_timer;
 void publishers_retry(struct contacts *); /* once a turn */
 void publishers_wake(struct contacts *);
+void publishers_end_idle(struct contacts *); /* a stop: those that wait for no answer get theirs */
 
 #endif

@@ -282,5 +282,7 @@ void node_each_problem(struct node *, void (*row)(void *ctx, const struct proble
 
 /* Begins the orderly stop. The admin port keeps what it has and gets admin_stop() when the rest is done. */
 void node_shutdown(struct node *);
+bool node_stopping(const struct node *); /* it has begun */
+void node_stop_now(struct node *);       /* the same, with no time left */
 
 #endif

@@ -47,6 +47,9 @@ static void attempt(struct contact *c)
     }
     timer_arm(&s->timers, &d->timer, s->now + attempt_timeout(c));
     uint32_t patience = s->config->handshake_retries ? s->config->handshake_retries : 1;
+    if (c->state == PEER_CONNECTING && d->attempts == patience)
+        shard_say_about(s, LEVEL_WARN, (struct say_about){.peer = c->node_id, .addr = &c->entry->addr},
+                        "%s does not answer, or refuses; going on to try", c->entry->name);
     if (c->state != PEER_CONNECTED)
         c->state = d->attempts < patience ? PEER_CONNECTING : PEER_DOWN;
     d->attempts++;
@@ -103,6 +106,8 @@ static void on_session(struct contact *c, const struct session_params *params, c
     c->dial.sent = false;
     if (!cipher_allowed(s->node, params->features)) {
         COUNT(s, drop_handshake_policy);
+        shard_say_about(s, LEVEL_WARN, (struct say_about){.peer = c->node_id, .addr = from},
+                        "the peer answered with a cipher that security.ciphers forbids");
         return; /* the timer tries again: the other end may be restarted with another cipher */
     }
     contact_session(c, params, from, relayed, s->now - c->dial.sent_at);

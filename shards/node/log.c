@@ -122,11 +122,11 @@ static void log_base(const struct node *n, uint64_t origin, char *out, size_t si
 
 static void say_damage(const struct log *log, const char *base, const struct redex_report *r)
 {
-    node_say(log->shard->node, LEVEL_WARN,
-             "%s/%s: repaired: %" PRIu64 " events lost, %" PRIu64 " records mended, %" PRIu64
-             " bytes cut off%s; what was there is kept beside it",
-             base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
-             r->timestamps_lost ? ", times lost" : "");
+    shard_say_about(log->shard, LEVEL_WARN, (struct say_about){.channel = log->name.text},
+                    "%s/%s: repaired: %" PRIu64 " events lost, %" PRIu64 " records mended, %" PRIu64
+                    " bytes cut off%s; what was there is kept beside it",
+                    base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
+                    r->timestamps_lost ? ", times lost" : "");
 }
 
 static int open_redex(struct log *log)
@@ -435,7 +435,13 @@ int log_open_all(struct shard *s, struct config_error *error)
 static void on_closed(void *ctx, int err)
 {
     struct log *log = ctx;
-    (void)err; /* what was acknowledged is safe; a failed last sync shows at the next open */
+    /* Publishers were promised nothing that is not safe. A peer was: it has credit for what only memory held. */
+    if (err)
+        shard_say_about(log->shard, LEVEL_ERROR, (struct say_about){.channel = log->name.text},
+                        "closed the log of %s with an error, its last events may be missing: %s",
+                        log->key.origin ? "a peer" : "this node", net_err_text(err));
+    if (err && log->key.origin)
+        atomic_store_explicit(&log->shard->node->stop_incomplete, true, memory_order_relaxed);
     log->redex = NULL;
     log->open = false;
     log_set_error(log, NET_OK);

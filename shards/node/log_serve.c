@@ -234,6 +234,11 @@ static enum membership_reason authorize(struct shard *s, const struct msg_subscr
     return REASON_NONE;
 }
 
+static struct say_about about(const struct msg_subscribe *m)
+{
+    return (struct say_about){.peer = m->node_id, .channel = m->channel.text};
+}
+
 static enum membership_reason subscribe(struct shard *s, unsigned home, const struct msg_subscribe *m, uint64_t hash)
 {
     enum membership_reason reason = authorize(s, m);
@@ -249,6 +254,8 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
         log_release(log);
     if (err < 0)
         return count_refused(s, err);
+    if (err > 0)
+        shard_say_about(s, LEVEL_INFO, about(m), "the peer has subscribed");
     struct log_heads heads;
     log_heads(log, &heads);
     struct msg_cursor c = {m->node_id, hash, heads.live, m->channel};
@@ -267,7 +274,12 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
     if (add) {
         a.reason = (uint8_t)subscribe(s, from, m, hash);
         a.accepted = a.reason == REASON_NONE;
+        if (!a.accepted)
+            shard_say_about(s, LEVEL_WARN, about(m), "refused the peer's subscription: %s",
+                            membership_reason_text((enum membership_reason)a.reason));
     } else {
+        if (roster_has(&s->roster, &m->channel, m->node_id))
+            shard_say_about(s, LEVEL_INFO, about(m), "the peer has unsubscribed");
         roster_remove(&s->roster, &m->channel, m->node_id);
         struct msg_cursor c = {m->node_id, hash, 0, m->channel};
         mailbox_send(s, from, MSG_CURSOR, 0, 0, &c, sizeof c);

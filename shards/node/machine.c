@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 void machine_resolve(struct config *c)
@@ -24,6 +25,16 @@ bool machine_pin(const struct config *c, unsigned shard)
     CPU_ZERO(&set);
     CPU_SET(c->cpus[shard % c->cpu_count], &set);
     return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+void machine_forbid_core_dumps(void)
+{
+    struct rlimit limit;
+    prctl(PR_SET_DUMPABLE, 0); /* also where core_pattern is a pipe, which no limit stops; cannot fail */
+    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
+        limit.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &limit);
+    }
 }
 
 bool machine_lock_memory(void)

@@ -10,6 +10,7 @@
 #include "shards/node/peer.h"
 #include "shards/node/receive.h"
 #include "shards/node/reload.h"
+#include "shards/node/say.h"
 #include "shards/node/scrape.h"
 #include "shards/node/view.h"
 
@@ -87,6 +88,9 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
         break;
     case MSG_CONFIGURED:
         reload_on_configured(s, r->arg);
+        break;
+    case MSG_SAY:
+        say_on_message(s, r);
         break;
     case MSG_STOPPED:
         contacts_on_stopped(s, from, (enum stop_phase)r->aux);

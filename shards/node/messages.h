@@ -44,6 +44,7 @@ enum message_kind {
     MSG_SCRAPE_SHARD,   /* all -> shard 0: the last one */
     MSG_CONFIG,         /* shard 0 -> all: the configuration from now on, by reference */
     MSG_CONFIGURED,     /* all -> shard 0: have it, and no longer use the one before; arg: logs kept of another kind */
+    MSG_SAY,            /* any -> shard 0: a line for stderr */
     MSG_STOP,           /* shard 0 -> all: aux = enum stop_phase */
     MSG_STOPPED,        /* all -> shard 0: aux = phase reached */
 };

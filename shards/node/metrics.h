@@ -25,6 +25,9 @@
     X(handshakes_expired, "handshakes_total", "event=\"expired\"", "")                                                 \
     X(handshakes_superseded, "handshakes_total", "event=\"superseded\"", "")                                           \
     X(peers_lost, "peers_lost_total", "", "Peers that were silent for too long, or never confirmed their session")     \
+    X(reloads_applied, "reloads_total", "result=\"applied\"",                                                          \
+      "Times that node.yaml was read again, by what came of it")                                                       \
+    X(reloads_refused, "reloads_total", "result=\"refused\"", "")                                                      \
     X(compat_sessions, "compat_sessions_total", "", "Sessions without the secure extension (v0.19.0 peers)")           \
     X(grants_sent, "credit_grants_total", "dir=\"sent\"", "Credit grants")                                             \
     X(grants_received, "credit_grants_total", "dir=\"received\"", "")                                                  \
@@ -47,6 +50,7 @@
     X(subscribe_name, "subscribe_refused_total", "reason=\"hash_taken\"", "")                                          \
     X(subscribe_group, "subscribe_refused_total", "reason=\"queue_group\"", "")                                        \
     X(subscribe_no_memory, "subscribe_refused_total", "reason=\"no_memory\"", "")                                      \
+    X(say_suppressed, "log_lines_suppressed_total", "", "Lines for the operator that logging.rate held back")          \
     X(drop_truncated, "drops_total", "reason=\"truncated\"", "What was dropped, by reason")                            \
     X(drop_class, "drops_total", "reason=\"not_a_packet\"", "")                                                        \
     X(drop_header, "drops_total", "reason=\"bad_header\"", "")                                                         \
@@ -75,6 +79,7 @@
     X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
     X(drop_ack, "drops_total", "reason=\"unknown_ack\"", "")                                                           \
     X(drop_control_full, "drops_total", "reason=\"control_queue_full\"", "")                                           \
+    X(drop_say, "drops_total", "reason=\"log_line\"", "")                                                              \
     X(drop_credit, "drops_total", "reason=\"bad_credit\"", "")                                                         \
     X(drop_credit_stream, "drops_total", "reason=\"credit_of_no_stream\"", "")                                         \
     X(drop_gate, "drops_total", "reason=\"handshake_gate\"", "")                                                       \

@@ -132,7 +132,7 @@ void node_get_info(struct node *n, struct node_info *out)
         .config = n->config,
         .shards = n->shard_count,
         .uptime_ns = s->now - n->started_ns,
-        .stopping = s->stopping != STOP_NONE,
+        .stopping = node_stopping(n),
         .fast_cipher = (n->local.features & FEATURE_AES_GCM) != 0,
         .ipsec_mb = crypto_uses_ipsec_mb(s->crypto),
         .gso = n->options.gso,

@@ -9,6 +9,7 @@
 #include "core/io/io.h"
 #include "shards/config/config.h"
 #include "shards/netmesh.h"
+#include "shards/node/say_line.h"
 #include "shards/reactor/reactor.h"
 
 struct node;
@@ -25,8 +26,10 @@ struct node_options {
     struct netmesh_hooks hooks;         /* all NULL: none */
     uint32_t socket_buffer;             /* got, bytes; bounds the credit windows */
     bool gso, gro;
-    void (*say)(
-        const char *line); /* what a person should know; any thread, one line without a line feed; NULL: nobody */
+    /* say.h: takes whole lines, with their line feeds, at once, from any thread, before the shards run and after; while
+     * they do, io->err is used where there is one. NULL: nobody wants to know anything. */
+    void (*say)(const char *lines, size_t len);
+    enum say_style say_style;
 };
 
 /* Allocates everything that does not need I/O. NET_ERR_INVALID (identity refused), NET_ERR_NO_MEMORY. */
@@ -56,7 +59,12 @@ uint64_t shard_turn(struct shard *);
 bool shard_idle(void *shard);          /* nothing in its inbound rings; the sleep protocol asks this once more */
 bool shard_done(const struct shard *); /* stopped: nothing pending, may be destroyed */
 
-/* A start that failed: this shard ends by itself, without the orderly stop. Any thread. */
+/* The orderly stop did not end in time: every shard was abandoned. What its back end still holds may not be freed. */
+bool node_gave_up(const struct node *);
+bool node_stop_incomplete(const struct node *); /* it did, but what a peer sent could not be written */
+void shard_tell_unfinished(struct shard *);     /* on its thread, then: says what it leaves undone */
+
+/* A start that failed, or a stop: this shard ends by itself, without the orderly stop. Any thread. */
 void shard_abandon(struct shard *);
 
 /* Asks the node to stop; any thread, also a signal handler. */

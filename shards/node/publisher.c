@@ -180,6 +180,16 @@ void publishers_wake(struct contacts *cs)
     }
 }
 
+void publishers_end_idle(struct contacts *cs)
+{
+    for (struct list *n = cs->publisher_list.next, *next; n != &cs->publisher_list; n = next) {
+        struct publisher *p = container_of(n, struct publisher, node.link);
+        next = n->next;
+        if (p->node.accepted == p->node.acked && !p->node.finished)
+            finish(cs, p, NET_ERR_STATE);
+    }
+}
+
 /* A ring had no room: its publishers have no answer to wait for. */
 void publishers_retry(struct contacts *cs)
 {

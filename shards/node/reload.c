@@ -99,13 +99,13 @@ static void join(const char *const *names, size_t count, char *out, size_t room)
     }
 }
 
-static void say_changes(const struct node *n, const struct config_changes *c)
+static void say_changes(struct shard *s, const struct config_changes *c)
 {
     char applied[700], restart[250];
     join(c->applied, c->applied_count, applied, sizeof applied);
     join(c->restart, c->restart_count, restart, sizeof restart);
-    node_say(n, LEVEL_INFO, "reload: applied: %s; at the next start: %s", c->applied_count ? applied : "nothing",
-             c->restart_count ? restart : "nothing");
+    shard_say(s, LEVEL_INFO, "reload: applied: %s; at the next start: %s", c->applied_count ? applied : "nothing",
+              c->restart_count ? restart : "nothing");
 }
 
 static void answer(struct list *requests, int err, const char *message, const struct config_changes *changes)
@@ -122,12 +122,15 @@ static void answer(struct list *requests, int err, const char *message, const st
 
 static void finish(struct reload *r, int err, const char *message)
 {
-    const struct node *n = r->owner->shard->node;
+    struct shard *s = r->owner->shard;
     r->step = RELOAD_IDLE;
-    if (err)
-        node_say(n, LEVEL_ERROR, "reload: %s; nothing was changed", message);
-    else
-        say_changes(n, &r->changes);
+    if (err) {
+        COUNT(s, reloads_refused);
+        shard_say(s, LEVEL_ERROR, "reload: %s; nothing was changed", message);
+    } else {
+        COUNT(s, reloads_applied);
+        say_changes(s, &r->changes);
+    }
     answer(&r->running, err, message, err ? NULL : &r->changes);
     if (r->step == RELOAD_IDLE && !list_empty(&r->waiting))
         start(r);

@@ -195,8 +195,14 @@ void wanted_tell_home(struct wanted *w, bool on)
 void request_answered(struct contacts *cs, struct wanted *w, bool accepted, enum membership_reason reason)
 {
     char text[256] = "";
-    if (!accepted)
+    struct say_about about = {.peer = w->contact->node_id, .channel = w->channel.text};
+    if (!accepted) {
         text_format(text, sizeof text, "the peer refused: %s", membership_reason_text(reason));
+        shard_say_about(cs->shard, LEVEL_WARN, about, "subscription refused by the peer: %s",
+                        membership_reason_text(reason));
+    } else if (!w->active || w->leaving) {
+        shard_say_about(cs->shard, LEVEL_INFO, about, "%s", w->leaving ? "unsubscribed" : "subscribed");
+    }
     w->active = accepted && !w->leaving;
     bool leaving = w->leaving;
     struct control_request *r;

@@ -60,7 +60,9 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
     error->text[0] = '\0';
     seed_maps(s);
     timer_wheel_init(&s->timers, s->now);
-    int err = crypto_init(&s->crypto, NULL);
+    int err = say_init(s);
+    if (!err)
+        err = crypto_init(&s->crypto, NULL);
     uint64_t seed;
     io_random(io, &seed, sizeof seed);
     if (!err)
@@ -116,6 +118,7 @@ void shard_destroy(struct shard *s)
     }
     mailbox_discard(s);
     transmit_deinit(s);
+    say_deinit(s);
     free(s->parked);
     free(s->face);
     free(s);
@@ -147,6 +150,7 @@ static uint64_t next_deadline(struct shard *s)
         at = timer_earlier(at, s->now + BLOCKED_RETRY_NS);
     if (!list_empty(&s->dirty_logs))
         at = timer_earlier(at, s->now + DISK_RETRY_NS);
+    at = timer_earlier(at, say_deadline(s));
     bool watched = s->index == 0 || !atomic_load_explicit(&s->node->running, memory_order_relaxed);
     if (watched)
         at = timer_earlier(at, s->now + CONTROL_WAKE_NS);
@@ -183,6 +187,7 @@ uint64_t shard_turn(struct shard *s)
         pull_all(s);
     if (redex_flush_all(&s->dirty_logs))
         s->busy = true;
+    say_turn(s);
     mailbox_flush(s);
     publish_gauges(s);
     return next_deadline(s);

@@ -16,6 +16,7 @@
 #include "shards/node/messages.h"
 #include "shards/node/metrics.h"
 #include "shards/node/node.h"
+#include "shards/node/say.h"
 #include "storage/redex/redex.h"
 
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */
@@ -36,7 +37,9 @@ struct node {
     struct shard **shards;
     struct spsc *rings;                   /* [from * shard_count + to] */
     atomic_bool stop_requested, running;  /* running: shard 0 serves; before, the others look for shard_abandon() */
-    _Atomic(enum config_level) log_level; /* shard 0 sets it, node_say() looks at it */
+    atomic_bool gave_up;                  /* the stop took longer than it may: what is left is left */
+    atomic_bool stop_incomplete;          /* or not, but not all that was received could be written */
+    _Atomic(enum config_level) log_level; /* shard 0 sets it, node_say() and others look at it */
     void (*quiesced)(void *ctx);
     void *quiesced_ctx;
     struct node_reload_hooks reload_hooks;
@@ -84,6 +87,8 @@ struct shard {
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;
+    struct say_rate say;
+    struct say_writer *writer; /* shard 0, where there is a stderr */
     enum stop_phase stopping;
     atomic_bool abandoned;
     uint32_t logs_closing;

@@ -239,7 +239,8 @@ int reactor_create(struct reactor **out, struct reactor_group *g, const struct r
                         .shard = o->shard,
                         .shards = g->shards,
                         .udp = g->udp[o->shard],
-                        .listener = o->shard == 0 ? g->listener : IO_NO_HANDLE};
+                        .listener = o->shard == 0 ? g->listener : IO_NO_HANDLE,
+                        .err = o->shard == 0 ? STDERR_FILENO : IO_NO_HANDLE};
     read_clocks(r);
     if ((err = set_up(r, o)) < 0) {
         reactor_destroy(r);

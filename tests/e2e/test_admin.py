@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The admin port of running nodes: what its lists say is so, streams resume, the log level counts at once."""
+import contextlib
 import http.client
 import json
 import pathlib
@@ -26,7 +27,7 @@ class Port:
 
     def ask(self, method, target, body=None, **headers):
         connection, response = self.open(method, target, body, **headers)
-        with connection, response:
+        with contextlib.closing(connection), response:
             return response.status, response.read()
 
     def get(self, target):
@@ -133,7 +134,7 @@ class Admin(mesh.MeshCase):
         a.publish("x", [0, 1, 2])
         port = Port(a, "readonly")
         connection, response = port.open("GET", "/v1/channels/x/events?follow=true", Accept="text/event-stream")
-        with connection, response:
+        with contextlib.closing(connection), response:
             self.assertEqual(response.getheader("Content-Type"), "text/event-stream")
             events = sse(response)
             seen = [next(events) for _ in range(3)]
@@ -144,7 +145,7 @@ class Admin(mesh.MeshCase):
         a.publish("x", [4, 5])
         connection, response = port.open("GET", "/v1/channels/x/events?follow=true", Accept="text/event-stream",
                                          Last_Event_ID=seen[-1]["id"])
-        with connection, response:
+        with contextlib.closing(connection), response:
             events = sse(response)
             self.assertEqual([next(events)["id"] for _ in range(2)], ["4", "5"])
 
@@ -154,7 +155,7 @@ class Admin(mesh.MeshCase):
         started = time.monotonic()
         connection, response = Port(a).open("GET", "/v1/channels/none/events?follow=true&format=sse")
         connection.sock.settimeout(20)
-        with connection, response:
+        with contextlib.closing(connection), response:
             self.assertEqual(next(sse(response)), {"": "keep-alive"})
         self.assertGreater(time.monotonic() - started, 14)
 

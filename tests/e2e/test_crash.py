@@ -219,7 +219,7 @@ class Damage(mesh.MeshCase):
         content[content.index(b"event 7,")] ^= 0x20
         dat.write_bytes(content)
         a.start()
-        self.assertRegex(a.stderr(), r"net-mesh: \S*redex/x/y: repaired: 1 events lost, [^\n]*\n")
+        self.assertRegex(a.stderr(), r"warn shard=\d+ channel=x/y \S*redex/x/y: repaired: 1 events lost, [^\n]*\n")
         self.assertEqual(a.lines("x/y", 19), [event for event in events if not event.startswith("event 7,")])
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import socket
 import sys
 import unittest
@@ -13,7 +14,7 @@ import mesh_process as mesh
 
 MACHINE = {"kernel", "io_uring", "udp_offload", "socket_buffer", "mtu", "open_files", "locked_memory", "clock_source",
            "clock_sync", "cipher", "cpu_governor", "cpus", "memory", "overcommit"}
-DIRECTORY = {"directory", "secrets", "config", "peers", "file_system", "disk_space", "disk_sync", "mesh_port", "admin_port",
+DIRECTORY = {"directory", "secrets", "config", "file_system", "disk_space", "disk_sync", "mesh_port", "admin_port",
              "peer_paths", "node"}
 
 
@@ -44,7 +45,7 @@ class Doctor(mesh.MeshCase):
         self.assertIn(os.uname().release, rows["kernel"]["found"])
 
     def test_a_directory_and_its_node(self):
-        alice, bob = self.pair()
+        alice, _ = self.pair("channels.retention_bytes=1GiB")
         rows = self.doctor(alice.dir)
         self.assertEqual(set(rows), MACHINE | DIRECTORY)
         for check in DIRECTORY - {"file_system", "disk_space", "disk_sync"}:  # what the machine gives
@@ -53,7 +54,7 @@ class Doctor(mesh.MeshCase):
         self.assertIn("in use by this node", rows["admin_port"]["found"])
         self.assertRegex(rows["disk_sync"]["found"], r"p50 [\d.]+ ms, p99 [\d.]+ ms")
         self.assertIn("1 with an address, 0 out of reach, least MTU 6553", rows["peer_paths"]["found"])
-        self.assertTrue(rows["node"]["found"].startswith("runs"))
+        self.assertEqual(rows["node"]["found"], 'runs: {"ready":true,"problems":[]}')
         self.assertEqual([path.name for path in alice.dir.iterdir() if path.name.startswith("doctor")], [])
         alice.terminate()
         rows = self.doctor(alice.dir)
@@ -76,8 +77,10 @@ class Doctor(mesh.MeshCase):
         self.assertIn("chmod 600", self.fails("secrets", "noise.key: found mode 0644", node.dir))
         (node.dir / "noise.key").chmod(0o600)
         (node.dir / "peers.yaml").write_text("pears: []\n")
-        self.assertIn("peers.yaml", self.fails("peers", "peers.yaml:1", node.dir))
+        self.assertIn("config check", self.fails("config", "peers.yaml:1", node.dir))
         (node.dir / "peers.yaml").unlink()
+        row = self.doctor(self.node("bob", "security.peers=listed", "channels.retention_bytes=1GiB").dir)["config"]
+        self.assertEqual((row["status"], "peers.yaml has no peer" in row["found"]), ("warn", True), row)
         node.dir.chmod(0o755)
         self.assertIn("chmod 700", self.doctor(node.dir)["directory"]["remedy"])
         node.dir.chmod(0o700)
@@ -102,6 +105,15 @@ class Doctor(mesh.MeshCase):
             self.skipTest("the limit is lower here")
         prefix = ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"]
         self.assertIn("LimitNOFILE", self.fails("open_files", "at most 256", prefix=prefix))
+
+    @unittest.skipUnless(shutil.which("strace") and not mesh.SANITIZER, "needs strace")
+    def test_without_io_uring(self):
+        for error, remedy in (("EPERM", "io_uring_disabled|seccomp"), ("ENOSYS", "io_uring_disabled|seccomp|6.1")):
+            prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=io_uring_setup:error={error}"]
+            rows = self.doctor(prefix=prefix)
+            self.assertEqual((rows["io_uring"]["status"], error in rows["io_uring"]["found"]), ("fail", True), rows["io_uring"])
+            self.assertRegex(rows["io_uring"]["remedy"], remedy)
+            self.assertEqual(rows["udp_offload"]["status"], "ok", "one trouble is told once")
 
     @mesh.needs_namespaces
     def test_machines_that_lack_something(self):

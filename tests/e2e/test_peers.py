@@ -46,10 +46,13 @@ class Peers(mesh.MeshCase):
         alice.start()
         bob.start()
         self.introduce(alice, bob)
-        said = f"bob ({bob.node_id}) at {bob.listen} is"
-        mesh.eventually(lambda: f"net-mesh: {said} connected\n" in alice.stderr(), "said")
+        said = f" info shard=0 peer={bob.node_id} addr={bob.listen} bob"
+        mesh.eventually(lambda: f"{said} is connected\n" in alice.stderr(), "said")
         bob.kill()
-        mesh.eventually(lambda: f"net-mesh: {said} down\n" in alice.stderr(), "said")
+        bob.start()
+        mesh.eventually(lambda: f"{said} was restarted\n" in alice.stderr(), "said")
+        bob.kill()
+        mesh.eventually(lambda: f"{said} is down\n" in alice.stderr(), "said")
         self.assertNotIn(" is connected", bob.stderr())
 
     def test_mistakes(self):

@@ -12,7 +12,6 @@ import os
 import pathlib
 import re
 import shlex
-import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))

@@ -73,6 +73,12 @@ class Completion(mesh.MeshCase):
         self.assertEqual(sorted(self.words("--endpoint", alice.dir, "tail", "")), ["logs/app", "sensors/lidar"])
         self.assertEqual(self.words("--endpoint", alice.dir, "tail", "sens"), ["sensors/lidar"])
 
+    def test_profiles(self):
+        config = self.dir / "config.toml"
+        config.write_text('[profiles.edge7]\nendpoint = "x"\n[profiles.core]\n[profiles."$(date)"]\n')
+        self.assertEqual(self.words("--config", str(config), "status", "--profile", ""), ["default", "edge7", "core"])
+        self.assertEqual(self.words("--config", str(config), "--profile=e"), ["--profile=edge7"])
+
     @needs("bash")
     def test_bash(self):
         script = self.script("bash")

@@ -55,7 +55,7 @@ class Strace(mesh.MeshCase):
 
     def test_loaded_pair(self):
         """alice publishes and sends, bob receives, stores and serves a follower. Both logs grow."""
-        alice, bob = self.pair("shards.count=2")
+        alice, bob = self.pair("shards.count=2", "memory.core_dumps=true")  # else only root may trace
         bob.command("subscribe", "x", "--from", "alice")
         lines = b"".join(b"%d %s\n" % (n, b"." * (n % 200)) for n in range(500))
         with alice.publishing("x", lines, pause=0.001), bob.follow("x", stdout=subprocess.DEVNULL) as follower:

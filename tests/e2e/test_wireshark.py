@@ -111,7 +111,7 @@ def data_packet(session, counter, key, text, events, subprotocol=0):
 
 class KeyLog(mesh.MeshCase):
     def test_lines_mode_and_warning(self):
-        alice, bob = self.pair("security.key_log=keys")
+        alice, bob = self.pair("security.key_log=./keys")
         path = alice.dir / "keys"
         mesh.eventually(lambda: path.exists() and path.read_text().count("\n") >= 2, "two lines")
         self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
@@ -131,7 +131,7 @@ class KeyLog(mesh.MeshCase):
         self.assertNotIn("key_log", alice.stderr())
 
     def test_moved_away_and_appended(self):
-        alice, bob = self.pair("security.key_log=keys")
+        alice, bob = self.pair("security.key_log=./keys")
         path = alice.dir / "keys"
         mesh.eventually(lambda: path.read_text().count("\n") >= 2, "two lines")
         path.rename(self.dir / "old")
@@ -145,7 +145,7 @@ class KeyLog(mesh.MeshCase):
         mesh.eventually(lambda: path.read_text().startswith(lines) and len(path.read_text()) > len(lines), "appended")
 
     def test_refused_when_others_may_read(self):
-        alice = self.node("alice", "security.key_log=keys")
+        alice = self.node("alice", "security.key_log=./keys")
         (alice.dir / "keys").write_text("")
         (alice.dir / "keys").chmod(0o644)
         alice.spawn()
@@ -179,7 +179,7 @@ class Dissector(mesh.MeshCase):
         """Datagrams of a handshake, a subscription and some events; the file with their keys."""
         relay = Relay()
         self.addCleanup(relay.close)
-        alice = self.node("alice", *mesh.SHORT_TIMERS, "security.key_log=keys", *values)
+        alice = self.node("alice", *mesh.SHORT_TIMERS, "security.key_log=./keys", *values)
         bob = self.node("bob", *mesh.SHORT_TIMERS, *values, psk_from=alice)
         relay.between(alice, bob)
         alice.start()

@@ -51,7 +51,8 @@ static int32_t run_write(struct sim_shard *s, const struct io_op *op, struct ino
     size_t len = cut_short(s, all.len);
     if (len > limit)
         len = (size_t)limit;
-    ssize_t n = disk_write(&s->host->disk, inode, all.data, len, op->write.offset);
+    uint64_t offset = op->write.offset == IO_AT_POSITION ? inode->now.len : op->write.offset;
+    ssize_t n = disk_write(&s->host->disk, inode, all.data, len, offset);
     bytes_deinit(&all);
     return (int32_t)n;
 }

@@ -51,6 +51,7 @@ void sim_shard_init(struct sim_shard *s, struct sim_host *h, unsigned number)
     list_init(&s->waiting);
     list_init(&s->buffers);
     s->io.udp = sim_handle_open(s, HANDLE_UDP)->number;
+    s->io.err = IO_NO_HANDLE;
     s->io.listener = number == 0 ? sim_handle_open(s, HANDLE_LISTENER)->number : IO_NO_HANDLE;
     sim_shard_clocks(s);
 }

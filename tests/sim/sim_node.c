@@ -1,6 +1,7 @@
 #include "tests/sim/sim_node.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "core/base/err.h"
@@ -22,6 +23,13 @@ static struct peers_file copy_peers(const struct mesh_node *m)
     return f;
 }
 
+/* Where a file stands in for stderr, nothing is said before the shards run and after. */
+static void say_nothing(const char *lines, size_t len)
+{
+    (void)lines;
+    (void)len;
+}
+
 static void *create(void *ctx, struct io *const *ios, unsigned shards)
 {
     struct mesh_node *m = ctx;
@@ -36,7 +44,10 @@ static void *create(void *ctx, struct io *const *ios, unsigned shards)
         .socket_buffer = 4 << 20,
         .gso = true,
         .gro = true,
+        .say = m->says ? say_nothing : NULL,
     };
+    if (m->says && ios[0]->plain->open(ios[0], "/stderr", O_WRONLY | O_CREAT, 0600, &ios[0]->err) < 0)
+        return NULL;
     if (node_create(&m->node, &options, &m->error) != NET_OK)
         return NULL;
     for (unsigned i = shards; i-- > 0;) {

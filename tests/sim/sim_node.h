@@ -27,6 +27,7 @@ struct mesh_node {
     struct subscription_entry subscriptions[MESH_MAX_PEERS];
     size_t subscription_count;
     struct node *node; /* NULL between lives */
+    bool says;         /* what it has to say goes to the file /stderr of its disk */
     unsigned lives;
     struct config_error error;
 };

@@ -5,6 +5,8 @@
 #include "core/base/err.h"
 #include "core/stream/credit.h"
 #include "shards/node/log.h"
+#include "shards/node/mailbox.h"
+#include "shards/node/say.h"
 #include "tests/sim/scripted.h"
 
 static struct mesh mesh;
@@ -217,4 +219,27 @@ Test(sim_drops, more_to_forward_than_there_are_buffers)
     cr_assert_geq(MESH_COUNT(a, drop_relay_busy), 1);
     cr_assert_geq(MESH_COUNT(a, relayed), 16);
     cr_assert_leq(MESH_COUNT(a, relayed) + MESH_COUNT(a, drop_relay_busy), 200);
+}
+
+static void say_nothing(const char *text, size_t len)
+{
+    (void)text, (void)len;
+}
+
+/* What an operator is told goes to shard 0, and nobody waits for room on the way. */
+Test(sim_drops, a_line_that_finds_the_ring_full)
+{
+    make(9, 2);
+    start();
+    struct shard *s = node_shard(a->node, 1);
+    a->node->options.say = say_nothing;
+    static const char line[1000] = "x";
+    for (size_t len = sizeof line; len > 0; len /= 2)
+        while (mailbox_try(s, 0, MSG_SAY, 0, 0, line, len, NULL, 0))
+            ;
+    shard_say(s, LEVEL_ERROR, "the disk is on fire");
+    cr_assert_eq(MESH_COUNT(a, drop_say), 1);
+    sim_run_for(mesh.sim, SIM_S);
+    shard_say(s, LEVEL_ERROR, "and burns on");
+    cr_assert_eq(MESH_COUNT(a, drop_say), 1);
 }

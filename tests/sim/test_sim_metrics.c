@@ -240,6 +240,25 @@ Test(sim_metrics, durations_are_those_of_the_disk)
     cr_assert_eq(BETWEEN(a, stored_written, 0, UINT64_MAX), 50, "who asked for more is counted there alone");
 }
 
+/* A hook has no answer to wait for; its events are timed all the same, more often than there are marks. */
+Test(sim_metrics, what_hooks_publish_is_timed_too)
+{
+    mesh_init(&mesh, 12);
+    sim_settings(mesh.sim)->file = (struct sim_range){50 * SIM_MS, 50 * SIM_MS};
+    struct mesh_node *a = mesh_add(&mesh, 1);
+    mesh_start(a);
+    struct netmesh_shard *face = node_shard(a->node, 0)->face;
+    static const uint8_t frames[] = "\1\0\0\0a\2\0\0\0bc";
+    for (int i = 0; i < 30; i++) {
+        cr_assert_eq(netmesh_publish(face, "x", frames, sizeof frames - 1, 2), NET_OK);
+        sim_host_poke(a->host, 0);
+        sim_run_for(mesh.sim, 2 * SIM_MS);
+    }
+    sim_run_for(mesh.sim, SIM_S);
+    cr_assert_eq(BETWEEN(a, stored_written, 50 * SIM_MS, SIM_S), 60);
+    cr_assert_eq(BETWEEN(a, stored_written, 0, UINT64_MAX), 60);
+}
+
 Test(sim_metrics, delivery_counts_from_the_append)
 {
     mesh_init(&mesh, 8);

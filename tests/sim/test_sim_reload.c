@@ -1,5 +1,6 @@
 /* node.yaml read again while nodes run: what all shards take over, what waits for a start, and what goes wrong. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "core/base/err.h"
@@ -192,6 +193,7 @@ Test(sim_reload, a_mistake_changes_nothing)
     struct mesh_node *m = single(2);
     const struct config *before = m->node->config;
     struct ask a;
+    cr_expect(MESH_COUNT(m, reloads_refused) == 0 && MESH_COUNT(m, reloads_applied) == 0);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         cr_expect_eq(reload(m, cases[i].yaml, &a), NET_ERR_INVALID);
         cr_expect_str_eq(a.message, cases[i].message);
@@ -204,6 +206,7 @@ Test(sim_reload, a_mistake_changes_nothing)
     cr_expect_str_eq(a.message, "/node/node.yaml: found more than 65536 bytes, allowed: at most that");
     large[CONFIG_MAX_YAML] = '\0';
     cr_expect_eq(reload(m, large, &a), NET_OK, "%s", a.message);
+    cr_expect(MESH_COUNT(m, reloads_refused) == 4 && MESH_COUNT(m, reloads_applied) == 1);
     free(large);
 }
 
@@ -215,6 +218,22 @@ Test(sim_reload, a_file_that_is_not_there)
     wait_for(m, &a);
     cr_expect_eq(a.err, NET_ERR_NOT_FOUND);
     cr_expect_str_eq(a.message, "/node/node.yaml: cannot read: No such file or directory");
+}
+
+Test(sim_reload, a_file_that_cannot_be_read)
+{
+    struct mesh_node *m = single(1);
+    const struct sim_fault faults[] = {{.kinds = 1u << IO_OPEN, .suffix = "node.yaml", .error = EACCES, .times = 1},
+                                       {.kinds = 1u << IO_READ, .suffix = "node.yaml", .error = EIO, .times = 1}};
+    struct ask a;
+    for (size_t i = 0; i < 2; i++) {
+        sim_disk_fault(m->host, &faults[i]);
+        cr_expect_neq(reload(m, "channels: {max_lag: 1}\n", &a), NET_OK);
+        cr_expect(strncmp(a.message, "/node/node.yaml: cannot read: ", 30) == 0, "%s", a.message);
+        sim_disk_clear_faults(m->host);
+    }
+    cr_expect_eq(reload(m, "channels: {max_lag: 1}\n", &a), NET_OK, "%s", a.message);
+    cr_expect_eq(a.changes.applied_count, 1);
 }
 
 Test(sim_reload, who_asks_meanwhile_is_answered_by_the_next_one)

@@ -155,7 +155,7 @@ async def stalled_events(client):
 
 async def reset(client):
     await client.connect()
-    request = random.choice((b"GET /v1/no", EVENTS + b" HTTP/1.1\r\n" + AUTHORIZED + b"\r\n",
+    request = random.choice((b"GET /v1/no", EVENTS + b"&limit=300 HTTP/1.1\r\n" + AUTHORIZED + b"\r\n",
                              b"POST /v1/channels/reset/publish HTTP/1.1\r\n" + AUTHORIZED +
                              b"Content-Type: text/plain\r\nContent-Length: 1000\r\n\r\nx"))
     await client.send(request)

@@ -128,7 +128,8 @@ class Node:
         with open(self.log, "ab") as log:
             command = self.command_line or [PROGRAM, "node", "run", str(self.dir), *settings(values)]
             self.process = subprocess.Popen([*self.prefix, *command],
-                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, bufsize=0, **options)
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0,
+                                            **{"stderr": log, **options})
         atexit.register(self.process.kill)  # also when a test is interrupted
         self.killed = False
         self.starts += 1

@@ -40,8 +40,8 @@ Test(admin_http, head_of_an_answer)
 Test(admin_http, pipelined_requests_are_answered_in_order)
 {
     const char *heard =
-        world_ask(&w, WORLD_HEALTHZ WORLD_HEALTHZ "GET /nothing HTTP/1.1\r\n" WORLD_HEAD "\r\n" WORLD_HEALTHZ);
-    int statuses[] = {200, 200, 404, 200};
+        world_ask(&w, "GET /nothing HTTP/1.1\r\n" WORLD_HEAD "\r\n" WORLD_HEALTHZ WORLD_HEALTHZ WORLD_HEALTHZ);
+    int statuses[] = {404, 200, 200, 200};
     for (int i = 0; i < 4; i++) {
         struct response r;
         response_parse(heard, strlen(heard), &r);
@@ -79,6 +79,45 @@ Test(admin_http, read_ahead_is_bounded)
     cr_assert_eq(admin_get_stats(w.admin)->requests, 4001);
 }
 
+static size_t answers(int client)
+{
+    size_t n = 0;
+    for (const char *at = world_heard(&w, client); (at = strstr(at, "HTTP/1.1 ")); at++)
+        n++;
+    return n;
+}
+
+/* Whoever shows no token cannot keep the node busy with what costs him nothing. */
+Test(admin_http, requests_a_stranger_sends_ahead_wait)
+{
+    int client = stream_connect(&w.stream);
+    for (int i = 0; i < 50; i++)
+        stream_write(&w.stream, client, WORLD_HEALTHZ, strlen(WORLD_HEALTHZ));
+    stream_write(&w.stream, client, "GET /v1/node HTTP/1.1\r\n" WORLD_HEAD "\r\n",
+                 strlen("GET /v1/node HTTP/1.1\r\n" WORLD_HEAD "\r\n"));
+    for (int i = 0; i < 50; i++)
+        stream_write(&w.stream, client, WORLD_HEALTHZ, strlen(WORLD_HEALTHZ));
+    world_run(&w);
+    cr_assert_eq(answers(client), 1);
+    world_sleep(&w, 99);
+    cr_assert_eq(answers(client), 1);
+    world_sleep(&w, 1);
+    cr_assert_eq(answers(client), 2);
+    world_sleep(&w, 4800);
+    cr_assert_eq(answers(client), 50);
+    world_sleep(&w, 100); /* now it is known */
+    cr_assert_eq(answers(client), 101);
+}
+
+/* One after the other is no flood. */
+Test(admin_http, a_stranger_who_waits_for_answers_does_not_wait)
+{
+    int client = stream_connect(&w.stream);
+    for (int i = 0; i < 50; i++)
+        world_say(&w, client, WORLD_HEALTHZ);
+    cr_assert_eq(answers(client), 50);
+}
+
 Test(admin_http, connection_close_and_http_1_0)
 {
     cr_assert_not_null(strstr(world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: ::\r\n\r\n"), "403"));
@@ -100,6 +139,7 @@ Test(admin_http, a_client_that_ends_its_side_still_gets_its_answer)
     stream_write(&w.stream, client, WORLD_HEALTHZ WORLD_HEALTHZ, 2 * strlen(WORLD_HEALTHZ));
     w.stream.ends[client].shut = true;
     world_run(&w);
+    world_sleep(&w, 100);
     struct response r;
     const char *heard = world_heard(&w, client);
     response_parse(heard, strlen(heard), &r);
@@ -110,7 +150,9 @@ Test(admin_http, a_client_that_ends_its_side_still_gets_its_answer)
 
 Test(admin_http, head_is_get_without_a_body)
 {
-    const char *heard = world_ask(&w, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" WORLD_HEALTHZ);
+    world_ask(&w, "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" WORLD_HEALTHZ);
+    world_sleep(&w, 100);
+    const char *heard = world_heard(&w, last());
     const char *first_end = strstr(heard, "\r\n\r\n");
     cr_assert_not_null(strstr(heard, "Content-Length: 2\r\n"));
     cr_assert_eq(strncmp(first_end + 4, "HTTP/1.1 200", 12), 0);
@@ -205,8 +247,8 @@ Test(admin_http, expect_continue)
 #define PEER_BODY "{\"name\":\"b\",\"node_id\":\"0x2\",\"addr\":\"127.0.0.1:9\",\"public_key\":\"" WORLD_TOKEN "\"}"
 
 static const char *const conversation[] = {
-    WORLD_HEALTHZ,
     "GET /v1/channels HTTP/1.1\r\nAuthorization: Bearer " WORLD_TOKEN "\r\nHost: [::1]:20038\r\n\r\n",
+    WORLD_HEALTHZ,
     "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD "Content-Length: 129\r\n\r\n" PEER_BODY,
     "POST /v1/channels/a%2Fb/publish?durable=true HTTP/1.1\r\n" WORLD_HEAD
     "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -234,8 +276,8 @@ static size_t conversation_text(char *out)
 static void check_conversation(int client)
 {
     static const char *const expected[REQUESTS] = {
-        "ok",
         "[]\n",
+        "ok",
         "{\"name\":\"b\",\"node_id\":\"0x0000000000000002\",\"addr\":\"127.0.0.1:9\",\"public_key\":\"" WORLD_TOKEN
         "\",\"compat\":null,\"mode\":null}\n",
         "{\"channel\":\"a/b\",\"events\":3,\"bytes\":6,\"first_seq\":1,\"last_seq\":3}\n",

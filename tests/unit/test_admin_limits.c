@@ -248,7 +248,7 @@ Test(admin_limits, a_slow_head_ends_in_bounded_time)
 Test(admin_limits, a_slow_second_head_too)
 {
     int client = stream_connect(&w.stream);
-    world_say(&w, client, WORLD_HEALTHZ "GET /hea");
+    world_say(&w, client, NODE "GET /hea");
     world_forget(&w, client);
     world_sleep(&w, 10000);
     expect_error(world_heard(&w, client), 408, "timeout");

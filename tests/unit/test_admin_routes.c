@@ -73,25 +73,31 @@ Test(admin_routes, readyz)
 }
 
 /* A probe has no token: it learns what kind of problem there is, and nothing of names. */
-static void expect_codes_alone(const char *authorization)
+static void ask_readyz(const char *headers)
 {
     char request[256];
     int client = stream_connect(&w.stream);
-    snprintf(request, sizeof request, "GET /readyz HTTP/1.1\r\nHost: localhost\r\n%s\r\n", authorization);
+    snprintf(request, sizeof request, "GET /readyz HTTP/1.1\r\n%s\r\n", headers);
     world_say(&w, client, request);
     const char *heard = world_heard(&w, client);
     response_free(&r);
     response_parse(heard, w.stream.ends[client].from_server.len, &r);
-    expect(503, "{\"ready\":false,\"problems\":[{\"code\":\"disk_full\"}]}\n");
 }
 
 Test(admin_routes, readyz_without_a_token_tells_codes_alone)
 {
     w.node.problems[0] = (struct problem_row){"disk_full", "no space for a/secret"};
     w.node.problem_count = 1;
-    expect_codes_alone("");
-    expect_codes_alone("Authorization: Bearer wrong\r\n");
-    expect_codes_alone("Authorization: Basic dTpw\r\n");
+    static const char *const strangers[] = {"Host: localhost\r\n", "Host: localhost\r\nAuthorization: Bearer wrong\r\n",
+                                            "Host: localhost\r\nAuthorization: Basic dTpw\r\n"};
+    for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {
+        ask_readyz(strangers[i]);
+        expect(503, "{\"ready\":false,\"problems\":[{\"code\":\"disk_full\"}]}\n");
+    }
+    ask_readyz("Host: evil.example\r\n");
+    expect_response_error(&r, 403, "policy");
+    ask_readyz("Host: localhost\r\nOrigin: http://evil.example\r\n");
+    expect_response_error(&r, 403, "policy");
     get("/metrics");
     cr_assert_not_null(strstr(r.body, "\nnetmesh_admin_unauthorized_total 0\n"), "none was needed");
 }

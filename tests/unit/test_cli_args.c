@@ -100,6 +100,20 @@ Test(cli_args, parser_errors_are_2)
     expect_part(CLI("subscribe", "a"), 2, "", "subscribe: --from PEER is missing");
 }
 
+Test(cli_args, slips_get_a_hint)
+{
+    expect(CLI("pubish"), 2, "", "net-mesh: unknown command pubish; did you mean publish?\n");
+    expect(CLI("tial", "x"), 2, "", "net-mesh: unknown command tial; did you mean tail?\n");
+    expect(CLI("peer", "lss"), 2, "", "net-mesh: unknown command peer lss; did you mean peer ls?\n");
+    expect(CLI("pear", "ls"), 2, "", "net-mesh: unknown command pear; did you mean peer ls?\n");
+    expect(CLI("status", "--ouput", "json"), 2, "", "net-mesh: unknown option --ouput; did you mean --output?\n");
+    expect(CLI("status", "--ouput=json"), 2, "", "net-mesh: unknown option --ouput; did you mean --output?\n");
+    expect(CLI("xyz"), 2, "", "net-mesh: unknown command xyz; net-mesh --help shows what there is\n");
+    expect(CLI("--a-name-that-is-longer-than-any-other-there-is"), 2, "",
+           "net-mesh: unknown option --a-name-that-is-longer-than-any-other-there-is; net-mesh --help shows what there "
+           "is\n");
+}
+
 /* `line` in a shell, where $PROGRAM is the program. Its exit code. */
 static int shell(const char *line)
 {

@@ -253,6 +253,26 @@ Test(cli_publish, interrupted_while_waiting_for_input)
     fake_node_end(&node);
 }
 
+/* On a terminal of 12 columns, no line of the progress takes more than 11, so that none wraps. */
+Test(cli_publish, progress_does_not_wrap)
+{
+    begin();
+    setenv("PROGRAM", NET_MESH_PROGRAM, 1);
+    char *out = cli_on_terminal(
+        "/bin/sh",
+        (const char *const[]){"-c", "stty cols 12 <&1; { echo x; sleep 0.7; } | \"$PROGRAM\" publish c 2>&1", NULL});
+    unsigned lines = 0;
+    for (const char *p = strchr(out, '\r'); p; p = strchr(p + 1, '\r')) {
+        size_t columns = strcspn(p + 1, "\033");
+        cr_expect(columns <= 11, "%zu columns", columns);
+        lines += columns > 0;
+    }
+    cr_expect(lines > 0, "%s", out);
+    free(out);
+    fake_node_join(&node);
+    fake_node_end(&node);
+}
+
 Test(cli_publish, files_are_looked_at_first)
 {
     setenv("NET_MESH_ENDPOINT", "unix:/nonexistent", 1);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
-#include "shards/config/config.h"
+#include "shards/config/config_internal.h"
 
 #define MS UINT64_C(1000000)
 #define S (1000 * MS)
@@ -167,10 +167,10 @@ Test(config, unknown_and_duplicate_keys)
             "D/node.yaml:2: shards: found the unknown key \"cuont\", allowed: count, cpus, pin, spin, ring_bytes");
     refuses("\nlisten_addr: x\n",
             "D/node.yaml:2: found the unknown key \"listen_addr\", allowed: listen, admin, shards, memory, "
-            "security, transport, session, limits, channels, metrics, logging");
+            "security, transport, session, limits, channels, metrics, stop, logging");
     refuses("shards.count: 1\n",
             "D/node.yaml:1: found the unknown key \"shards.count\", allowed: listen, admin, shards, memory, "
-            "security, transport, session, limits, channels, metrics, logging");
+            "security, transport, session, limits, channels, metrics, stop, logging");
     refuses("shards:\n  count: 1\n  pin: true\n  count: 2\n",
             "D/node.yaml:4: shards.count: found twice (first in line 2), allowed: once");
     refuses("shards: {count: 1}\nshards: {pin: true}\n",
@@ -280,7 +280,7 @@ Test(config, every_generated_key_is_explained)
         cr_expect(above[0] && strstr(above[0], "# Default: ") && strstr(above[0], "Allowed: "), "%s", line);
         cr_expect(above[1] && strstr(above[1], "# Applies: "), "%s", line);
     }
-    cr_expect_eq(keys, 46);
+    cr_expect_eq(keys, config_key_count);
     free(text);
 }
 

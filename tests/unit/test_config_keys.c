@@ -86,6 +86,12 @@ static void wrong_types(const struct config_key *key, bool in_rule)
         refuses(key, in_rule, "{a: b}", "a mapping");
     if (key->type != KEY_RULES)
         refuses(key, in_rule, "", "nothing");
+    if (key->type == KEY_PATH) {
+        char path[300];
+        memset(path, '/', sizeof path);
+        path[key->size] = '\0';
+        refuses_text(key, in_rule, path);
+    }
     refuses_text(key, in_rule, "nonsense");
     refuses_text(key, in_rule, "-1");
     refuses_text(key, in_rule, "1.5");
@@ -217,6 +223,10 @@ static void other_values(const struct config_key *key, char out[2][64])
         strcpy(out[0], "10.1.2.3:4567");
         strcpy(out[1], out[0]);
         break;
+    case KEY_PATH:
+        strcpy(out[0], "some/path");
+        strcpy(out[1], out[0]);
+        break;
     case KEY_CPUS:
         strcpy(out[0], "[5, 7]");
         strcpy(out[1], out[0]);
@@ -233,6 +243,34 @@ static void other_values(const struct config_key *key, char out[2][64])
         text_format(out[0], 64, "%" PRIu64 "%s", key->min ? key->min : key->max, unit);
         text_format(out[1], 64, "%" PRIu64 "%s", key->max, unit);
     }
+}
+
+Test(config_keys, paths)
+{
+    const struct config_key *key = config_key_find("security.key_log");
+    struct config c;
+    struct config_error e;
+    char longest[300] = "/";
+    config_defaults(&c);
+    cr_expect_str_eq(c.key_log, "");
+    memset(longest + 1, 'x', sizeof longest - 2);
+    longest[sizeof c.key_log] = '\0'; /* one byte too many */
+    cr_expect_eq(config_key_set(key, &c, longest), NET_ERR_INVALID);
+    longest[sizeof c.key_log - 1] = '\0';
+    cr_expect_eq(config_key_set(key, &c, longest), NET_OK);
+    cr_expect_eq(config_key_set(key, &c, "/a\nb"), NET_ERR_INVALID);
+    cr_expect_eq(config_key_set(key, &c, ""), NET_ERR_INVALID);
+    cr_expect_eq(config_resolve_paths(&c, "D", &e), NET_OK);
+    cr_expect_str_eq(c.key_log, longest, "absolute ones stay");
+    cr_expect_eq(config_key_set(key, &c, "./keys"), NET_OK);
+    cr_expect_eq(config_resolve_paths(&c, "D", &e), NET_OK);
+    cr_expect_str_eq(c.key_log, "D/keys");
+    cr_expect_eq(config_key_set(key, &c, longest), NET_OK);
+    memmove(c.key_log, c.key_log + 1, sizeof c.key_log - 1);
+    cr_expect_eq(config_resolve_paths(&c, "D", &e), NET_ERR_INVALID);
+    cr_expect(strstr(e.text, "security.key_log: the path D/xxx"), "%s", e.text);
+    cr_expect_eq(config_key_set(key, &c, "none"), NET_OK);
+    cr_expect_str_eq(c.key_log, "");
 }
 
 Test(config_keys, a_reload_takes_the_live_ones_and_names_the_others)

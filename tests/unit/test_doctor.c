@@ -97,6 +97,9 @@ Test(doctor, io_uring)
     machine.ring.seccomp = true;
     expect_only("io_uring", DOCTOR_FAIL, "seccomp=PROFILE.json");
     machine.ring.works = false;
+    strcpy(machine.ring.why, "io_uring_setup is refused (EPERM)");
+    expect_only("io_uring", DOCTOR_FAIL, "security module");
+    machine.ring.works = false;
     strcpy(machine.ring.why, "io_uring_setup does not exist (ENOSYS)");
     machine.ring.disabled = DOCTOR_UNKNOWN;
     expect_only("io_uring", DOCTOR_FAIL, "6.1");
@@ -197,8 +200,8 @@ Test(doctor, directory)
     expect_only("secrets", DOCTOR_FAIL, "chmod 600");
     strcpy(dir.config, "a/node.yaml:3: shards.count: found \"many\", allowed: auto or 1..64");
     expect_only("config", DOCTOR_FAIL, "net-mesh init a --force");
-    strcpy(dir.peers, "a/peers.yaml:1: found x");
-    expect_only("peers", DOCTOR_FAIL, "a/peers.yaml");
+    strcpy(dir.warning, "a/node.yaml:3: security.peers: listed, but peers.yaml has no peer");
+    expect_only("config", DOCTOR_WARN, "net-mesh config check a");
     dir.error = ENOENT;
     expect_only("directory", DOCTOR_FAIL, "net-mesh init a");
 }

@@ -175,6 +175,27 @@ Test(link, fails_once_after_three_session_timeouts_and_recovers)
     cr_assert_not(link_silent(&l, 97 * S));
 }
 
+Test(link, shorter_timers_bring_forward_what_is_due)
+{
+    struct link_config changing = config;
+    l.config = &changing;
+    cr_assert_not(install(1, false, true, 0));
+    cr_assert_eq(hear(1, 1 * S), LINK_PROMOTED);
+    link_on_tick(&l, crypto, 1 * S);
+    cr_assert_eq(link_deadline(&l), 6 * S, "a heartbeat");
+    cr_assert_not(install(2, false, true, 2 * S));
+    changing.heartbeat_interval_ns = changing.handshake_timeout_ns = 1 * S;
+    link_on_config(&l, 3 * S);
+    cr_assert_eq(link_deadline(&l), 4 * S);
+    cr_expect_eq(link_on_tick(&l, crypto, 4 * S) & LINK_WANT_HEARTBEAT, LINK_WANT_HEARTBEAT);
+    cr_expect_null(link_find(&l, 2), "the unconfirmed one was given up");
+    changing.heartbeat_interval_ns = 60 * S;
+    link_on_config(&l, 4 * S);
+    cr_assert_eq(link_deadline(&l), 5 * S, "longer ones count from the next on");
+    link_on_tick(&l, crypto, 5 * S);
+    cr_assert_eq(link_deadline(&l), 65 * S);
+}
+
 Test(link, a_day_old_session_is_renewed)
 {
     install(1, false, true, 0);

@@ -556,7 +556,7 @@ Test(top, keys_scroll)
     struct top_state s;
     top_look_init(&look, SECOND);
     for (int i = 0; i < 100; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "c%02d", i);
         struct top_row *row = top_table_add(&look.tables[TOP_CHANNELS], id);
         cr_assert(row && top_cell_text(&row->cells[0], id));

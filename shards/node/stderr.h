@@ -1,0 +1,12 @@
+/* The process's stderr, where what a person should know goes (say.h). */
+#ifndef NM_SHARDS_NODE_STDERR_H
+#define NM_SHARDS_NODE_STDERR_H
+
+#include "shards/node/say_line.h"
+
+/* Writes whole lines as far as stderr takes them within a moment; any thread. */
+void stderr_write(const char *lines, size_t len);
+/* What logging.format comes to: under systemd, `auto` is the journal's own way. */
+enum say_style stderr_style(enum config_logging);
+
+#endif
