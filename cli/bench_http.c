@@ -230,7 +230,7 @@ static int durable_take(struct bench *b, struct conn *conns, unsigned writers, c
 
 int bench_measure_durable(struct bench *b, unsigned writers, double *events_per_s)
 {
-    struct conn conns[BENCH_MAX_WRITERS];
+    struct conn conns[BENCH_MAX_WRITERS] = {0};
     char request[1024];
     const struct bench_node *n = &b->nodes[BENCH_SENDER];
     *events_per_s = 0;

@@ -69,10 +69,12 @@ static void judge_ring(struct doctor_report *r, const struct doctor_machine *m)
                      "sysctl -w kernel.io_uring_disabled=0, and the same line in /etc/sysctl.d/90-net-mesh.conf "
                      "(it is %d now)",
                      m->ring.disabled);
-    else if (m->ring.seccomp)
-        doctor_wrong(c, DOCTOR_FAIL, wrong,
-                     "a seccomp filter is in force: let the container's profile allow io_uring_setup, io_uring_enter "
-                     "and io_uring_register (docker run --security-opt seccomp=PROFILE.json)");
+    else if (m->ring.seccomp || strstr(m->ring.why, "EPERM"))
+        doctor_wrong(
+            c, DOCTOR_FAIL, wrong,
+            "let the seccomp profile of the container allow io_uring_setup, io_uring_enter and "
+            "io_uring_register (docker run --security-opt seccomp=PROFILE.json); else a security module refuses "
+            "it");
     else
         doctor_wrong(c, DOCTOR_FAIL, wrong, "run a kernel from 6.1 on, built with CONFIG_IO_URING");
 }

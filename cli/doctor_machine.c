@@ -1,4 +1,7 @@
 /* Facts about the machine: what the kernel, its limits, its clock, its CPUs and its memory are. */
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <sched.h>
@@ -155,16 +158,29 @@ static void look_at_governor(struct doctor_machine *m, const struct config *conf
 static void look_at_cgroup(struct doctor_machine *m)
 {
     char line[512], path[640], value[64];
-    double quota, period;
+    char *rest;
     m->memory.limit = UINT64_MAX;
     if (!read_line("/proc/self/cgroup", line, sizeof line) || strncmp(line, "0::", 3) != 0)
         return;
     snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", line + 3);
-    if (read_line(path, value, sizeof value) && sscanf(value, "%lf %lf", &quota, &period) == 2 && period > 0)
-        m->cpu.quota = quota / period;
+    if (read_line(path, value, sizeof value) && value[0] >= '0' && value[0] <= '9') { /* else "max" */
+        double quota = strtod(value, &rest), period = strtod(rest, NULL);
+        m->cpu.quota = period > 0 ? quota / period : 0;
+    }
     snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
     if (read_line(path, value, sizeof value) && value[0] >= '0' && value[0] <= '9')
         m->memory.limit = strtoull(value, NULL, 10);
+}
+
+/* VAES: leaf 7, bit 9 of ECX. */
+static bool has_wide_aes(void)
+{
+#ifdef __x86_64__
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c >> 9 & 1);
+#else
+    return false;
+#endif
 }
 
 static void look_at_cpus(struct doctor_machine *m, const struct config *config)
@@ -183,9 +199,7 @@ static void look_at_cpus(struct doctor_machine *m, const struct config *config)
         m->cpu.ipsec_mb = crypto_uses_ipsec_mb(crypto);
         crypto_deinit(crypto);
     }
-#ifdef __x86_64__
-    m->cpu.wide_aes = __builtin_cpu_supports("vaes") != 0;
-#endif
+    m->cpu.wide_aes = has_wide_aes();
     look_at_governor(m, config);
 }
 

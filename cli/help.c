@@ -59,7 +59,7 @@ void help_command(const struct cli_command *c)
            c->arguments);
     if (*c->about)
         printf("\n%s", c->about);
-    if (c->options) {
+    if (c->options & ~CLI_LOCAL) {
         printf("\nOptions:\n");
         print_options(c->options);
     }

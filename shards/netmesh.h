@@ -44,9 +44,9 @@ struct netmesh_hooks { /* each may be NULL */
     bool (*on_turn)(void *ctx, struct netmesh_shard *);
 };
 
-/* Reads configuration, secrets and peers. Unless memory.core_dumps is true, the process leaves no core dump from then on.
- * `overrides` are KEY=VALUE as for --set; they and the hooks (or NULL) are copied. 0, or negative, with `error` filled
- * and *out NULL. */
+/* Reads configuration, secrets and peers. Unless memory.core_dumps is true, the process leaves no core dump from then
+ * on. `overrides` are KEY=VALUE as for --set; they and the hooks (or NULL) are copied. 0, or negative, with `error`
+ * filled and *out NULL. */
 NETMESH_API int netmesh_open(struct netmesh **out, const char *dir, const char *const *overrides, size_t count,
                              const struct netmesh_hooks *, char *error, size_t error_len);
 /* Runs the node: shard 0 on the calling thread, the others on threads of their own. `ready` (may be NULL) is called

@@ -17,8 +17,7 @@ static const struct {
 static const char *const codes[] = {
     "ok",       "again",     "truncated",   "format",    "too_large", "auth",        "replay",   "read_only", "policy",
     "limit",    "not_found", "exists",      "state",     "timeout",   "closed",      "io",       "no_space",  "corrupt",
-    "poisoned", "busy",      "unsupported", "no_memory", "invalid",   "unreachable", "canceled",
-    "full",
+    "poisoned", "busy",      "unsupported", "no_memory", "invalid",   "unreachable", "canceled", "full",
 };
 _Static_assert(sizeof codes / sizeof codes[0] == sizeof table / sizeof table[0], "a code for every error");
 

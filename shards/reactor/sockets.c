@@ -12,6 +12,7 @@
 #include "shards/reactor/reactor_internal.h"
 
 enum { LISTEN_BACKLOG = 1024 }; /* the kernel lowers it to net.core.somaxconn */
+enum { CLIENT_SEND_BYTES = 256 << 10 };
 
 static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -146,10 +147,15 @@ bool udp_gso_works(int fd)
     return set_option(fd, SOL_UDP, UDP_SEGMENT, 1200) == 0 && set_option(fd, SOL_UDP, UDP_SEGMENT, 0) == 0;
 }
 
-/* Seconds. A client that vanished without a word would hold its connection for ever, if it only ever waits for more. */
-static int keep_alive(int fd)
+/*
+ * What accepted connections inherit. A client that vanished without a word would hold its connection for ever if it
+ * only waits for more (times are seconds); one that does not read would have the kernel hold megabytes for it.
+ */
+static int bound_clients(int fd)
 {
     int err = set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (!err)
+        err = set_option(fd, SOL_SOCKET, SO_SNDBUF, CLIENT_SEND_BYTES);
     if (!err)
         err = set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
     if (!err)
@@ -166,9 +172,9 @@ int tcp_listener_open(const struct io_addr *a)
         return fd;
     int err = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (!err)
-        err = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted connections inherit it, and what follows */
+        err = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* accepted connections inherit it */
     if (!err)
-        err = keep_alive(fd);
+        err = bound_clients(fd);
     if (!err && (bind(fd, &addr.any, len) < 0 || listen(fd, LISTEN_BACKLOG) < 0))
         err = -errno;
     return err ? fail(fd, err) : fd;

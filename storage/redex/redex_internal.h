@@ -26,8 +26,9 @@ struct redex_memory {
 int redex_memory_reserve(struct redex_memory *, size_t want, size_t need);
 /* Makes the first `size` bytes usable. NET_ERR_FULL beyond the space, NET_ERR_NO_MEMORY. */
 int redex_memory_grow(struct redex_memory *, size_t size);
-/* The first `size` bytes are not needed any more: most of their pages go back to the system. */
-void redex_memory_discard(struct redex_memory *, size_t size);
+/* The first `size` bytes are not needed any more: most of their pages go back to the system, some of them now. True:
+ * there are more to go. */
+bool redex_memory_discard(struct redex_memory *, size_t size);
 /* What was byte `size` is byte 0 from now on; it stays where it is. */
 void redex_memory_advance(struct redex_memory *, size_t size);
 /* Releases some of it, from the front; all is lost from the first call on. False: nothing is left. */
@@ -297,7 +298,7 @@ void redex_generation_delete(struct redex *, uint32_t generation);
 struct redex_scan {
     size_t records; /* whole ones that idx holds */
     size_t kept;
-    size_t stamps;    /* of ts that could be used */
+    size_t stamps;    /* of ts that are right as they stand, from the first on */
     uint64_t dat_end; /* of the last kept payload */
     uint64_t dropped, repaired;
     uint64_t last; /* the sequence after the highest that was seen in use */

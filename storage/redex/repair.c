@@ -50,7 +50,7 @@ static int trim(struct redex *r, const struct redex_scan *scan, const uint64_t l
     if (err == NET_OK)
         err = cut(r, PART_DAT, r->file[PART_DAT].len, len[PART_DAT]);
     if (err == NET_OK)
-        err = cut(r, PART_TS, scan->stamps * STAMP_SIZE, len[PART_TS]);
+        err = cut(r, PART_TS, scan->stamps_lost ? scan->stamps * STAMP_SIZE : r->file[PART_TS].len, len[PART_TS]);
     if (err == NET_OK)
         err = write_part(r, PART_TS, scan->stamps * STAMP_SIZE);
     return err == NET_OK ? sync_parts(r) : err;

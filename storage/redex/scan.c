@@ -231,15 +231,57 @@ static void scan_torn(struct walk *w, uint64_t idx_len)
 }
 
 /*
+ * Gap G17: a stamp has no checksum, and steers retention by age. But stamps ascend, as clocks do: one that stands
+ * outside of two neighbours that are in order, and would not if one bit were other, is put right: the way that leaves
+ * it nearest to the one before. If it agrees with the second one behind it, the first one behind is wrong. What a clock
+ * did that was set back is in order nowhere near, and stays.
+ */
+static uint64_t settle_stamp(uint64_t before, uint64_t stamp, uint64_t after, uint64_t second)
+{
+    uint64_t best = UINT64_MAX;
+    if (before > after || (before <= stamp && stamp <= after) || (stamp > after && stamp <= second))
+        return stamp;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        uint64_t other = stamp ^ UINT64_C(1) << bit;
+        if (other >= before && other <= after && other < best)
+            best = other;
+    }
+    return best == UINT64_MAX ? stamp : best;
+}
+
+static uint64_t stamp_at(const uint8_t *ts, size_t i, size_t count, uint64_t now)
+{
+    return i < count ? load_le64(ts + i * STAMP_SIZE) : now;
+}
+
+/* Returns the first that was put right, or `count`. */
+static size_t settle_stamps(uint8_t *ts, size_t count, uint64_t now)
+{
+    size_t first = count;
+    uint64_t before = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t stamp = stamp_at(ts, i, count, now);
+        uint64_t right = settle_stamp(before, stamp, stamp_at(ts, i + 1, count, now), stamp_at(ts, i + 2, count, now));
+        before = right;
+        if (right == stamp)
+            continue;
+        store_le64(ts + i * STAMP_SIZE, right);
+        first = i < first ? i : first;
+    }
+    return first;
+}
+
+/*
  * redex.md 7.3.6, 7.3.12. Stamps are positional, so those before the end of a short file are good. But when records
  * were dropped from the middle, a short ts may have been written without their stamps (G3): then none can be trusted.
  */
 static void scan_stamps(struct walk *w, size_t stamps, size_t last_used, uint64_t now)
 {
     struct redex_scan *out = w->out;
-    out->stamps = out->kept;
-    if (stamps >= last_used)
+    if (stamps >= last_used) {
+        out->stamps = settle_stamps(w->ts, out->kept, now);
         return;
+    }
     out->stamps = last_used != out->kept ? 0 : stamps;
     out->stamps_lost = true;
     for (size_t i = out->stamps; i < out->kept; i++)

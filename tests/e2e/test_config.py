@@ -121,7 +121,7 @@ class Check(mesh.MeshCase):
         for setting, found in (("security.sessions=compat", "--set: security.sessions: compat lets in"),
                                ("security.peers=listed", "--set: security.peers: listed, but peers.yaml has no peer"),
                                ("admin.listen=0.0.0.0:20038", "--set: admin.listen: reached from other machines"),
-                               ("security.key_log=keys", "--set: security.key_log: the keys of all sessions go to a file"),
+                               ("security.key_log=./keys", "--set: security.key_log: the keys of all sessions go to a file"),
                                ("session.session_timeout=6s", "--set: session.session_timeout: less than two heartbeats"),
                                ("channels.fsync=each", None)):
             warnings = self.check(a, 0, *keep, "--set", setting)["warnings"]

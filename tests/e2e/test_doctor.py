@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import socket
 import sys
 import unittest
@@ -104,6 +105,15 @@ class Doctor(mesh.MeshCase):
             self.skipTest("the limit is lower here")
         prefix = ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"]
         self.assertIn("LimitNOFILE", self.fails("open_files", "at most 256", prefix=prefix))
+
+    @unittest.skipUnless(shutil.which("strace") and not mesh.SANITIZER, "needs strace")
+    def test_without_io_uring(self):
+        for error, remedy in (("EPERM", "io_uring_disabled|seccomp"), ("ENOSYS", "io_uring_disabled|seccomp|6.1")):
+            prefix = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=io_uring_setup:error={error}"]
+            rows = self.doctor(prefix=prefix)
+            self.assertEqual((rows["io_uring"]["status"], error in rows["io_uring"]["found"]), ("fail", True), rows["io_uring"])
+            self.assertRegex(rows["io_uring"]["remedy"], remedy)
+            self.assertEqual(rows["udp_offload"]["status"], "ok", "one trouble is told once")
 
     @mesh.needs_namespaces
     def test_machines_that_lack_something(self):

@@ -64,6 +64,7 @@ class Honest:
         self.port = int(port)
         self.token = (node.dir / "readonly.token").read_text().strip()
         self.times, self.failures = [], []
+        self.lost = 0  # connections that ended before an answer: ask again
         self.questions = (
             ("/v1/node", lambda body: json.loads(body)["node_id"] == node.node_id),
             ("/v1/peers", lambda body: json.loads(body)[0]["name"] == "bob"),
@@ -104,7 +105,10 @@ class Honest:
         while time.monotonic() < until:
             try:
                 streams = await asyncio.wait_for(self.ask(streams), mesh.PATIENCE)
-            except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
+            except (ConnectionError, asyncio.IncompleteReadError):
+                self.lost += 1
+                streams = None
+            except (OSError, ValueError, asyncio.TimeoutError) as error:
                 self.failures.append(repr(error))
                 streams = None
             if streams and not keep:
@@ -160,6 +164,7 @@ class HostileHttp(mesh.MeshCase):
               f"{grown >> 20} MiB more\nafter: {after}\n"
               + "\n".join(f"  {kind}: {count}" for kind, count in did.items()), file=sys.stderr)
         self.assertEqual(honest.failures, [])
+        self.assertEqual(honest.lost, 0)
         self.assertEqual(len(did), 11)
         for kind, count in did.items():
             self.assertGreaterEqual(count["connections"], HOSTILE // 11, kind)
@@ -194,9 +199,12 @@ class HostileHttp(mesh.MeshCase):
             metrics = alice.metrics()
         finally:
             did = crowd.stop()
-        print(f"\n256 places for {HOSTILE}: {said}; {metrics['admin_connections_evicted_total']:.0f} strangers made room\n"
+        print(f"\n256 places for {HOSTILE}: {said}; {metrics['admin_connections_evicted_total']:.0f} strangers made room, "
+              f"{honest.lost} of them honest\n"
               + "\n".join(f"  {kind}: {count}" for kind, count in did.items()), file=sys.stderr)
         self.assertEqual(honest.failures, [])
+        # Whoever is slower with his request than 256 others with their connections has to ask again; this machine may be busy.
+        self.assertLess(honest.lost, len(honest.times) / 2)
         self.assertGreater(metrics["admin_connections_evicted_total"], HOSTILE - 256)
         self.assertLessEqual(metrics["admin_connections"], 2 * 256, "those that are just closing included")
         alice.publish("stream", ["goes on"])

@@ -96,6 +96,30 @@ class Metrics(mesh.MeshCase):
         self.assertEqual(a.json("status")["problems"], [])
 
 
+@mesh.needs_namespaces
+class FullDisk(mesh.MeshCase):
+    def test_readyz_says_why_and_that_it_is_over(self):
+        from test_disk import SmallDisk
+        a = self.node("a", "channels.publish_timeout=1s")
+        disk = SmallDisk(self, a, "16m")
+        a.start()
+        a.publish("secret/name", ["x"])
+        disk.fill()
+        token = (a.dir / "admin.token").read_text().strip()
+        a.command("publish", "secret/name", stdin=b"y" * 5000 + b"\n", status=None)
+        mesh.eventually(lambda: probe(a, "/readyz")[0] == 503, "it is not ready")
+        self.assertEqual(json.loads(probe(a, "/readyz")[1])["problems"], [{"code": "disk_full"}], "names are for who may know")
+        problem, = json.loads(probe(a, "/readyz", token)[1])["problems"]
+        self.assertRegex(problem["text"], "no space")
+        self.assertEqual(a.json("status")["problems"], [problem])
+        families = scrape(a)
+        self.assertEqual(total(families, "netmesh_ready"), 0)
+        self.assertEqual(total(families, "netmesh_logs_failing", error="no_space"), 1)
+        self.assertEqual(total(families, "netmesh_channel_failing", channel="secret/name"), 1)
+        disk.free()
+        mesh.eventually(lambda: probe(a, "/readyz")[0] == 200, "it is ready again")
+
+
 class Documents(mesh.MeshCase):
     def setUp(self):
         super().setUp()

@@ -85,8 +85,7 @@ Test(config_rules, mistakes_in_a_rule)
     refuses_setting("retention_age: soon", ".retention_age: found \"soon\", allowed: a duration, none or 1s..36500d");
     refuses_setting("retention_age: 1ms", ".retention_age: found \"1ms\", allowed: a duration, none or 1s..36500d");
     refuses_setting("retention_age: [1h]", ".retention_age: found a list, allowed: a duration, none or 1s..36500d");
-    refuses_setting("retention_events: '5'",
-                    ".retention_events: found \"5\" (a text), allowed: none or 1..100000000");
+    refuses_setting("retention_events: '5'", ".retention_events: found \"5\" (a text), allowed: none or 1..100000000");
     refuses_setting("log: {a: b}", ".log: found a mapping, allowed: disk, memory or none");
     refuses_setting("fsync:", ".fsync: found nothing, allowed: never, each, every or interval");
     refuses("channels:\n  prefixes:\n    sensors: 5\n",

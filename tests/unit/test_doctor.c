@@ -97,6 +97,9 @@ Test(doctor, io_uring)
     machine.ring.seccomp = true;
     expect_only("io_uring", DOCTOR_FAIL, "seccomp=PROFILE.json");
     machine.ring.works = false;
+    strcpy(machine.ring.why, "io_uring_setup is refused (EPERM)");
+    expect_only("io_uring", DOCTOR_FAIL, "security module");
+    machine.ring.works = false;
     strcpy(machine.ring.why, "io_uring_setup does not exist (ENOSYS)");
     machine.ring.disabled = DOCTOR_UNKNOWN;
     expect_only("io_uring", DOCTOR_FAIL, "6.1");
