@@ -45,6 +45,8 @@ class Core(mesh.MeshCase):
         control = subprocess.Popen(["sh", "-c", "kill -ABRT $$"], preexec_fn=allow_core, cwd=self.dir)
         if not dumped(control):
             self.skipTest("this machine writes no core dumps")
+        if mesh.SANITIZER:
+            self.skipTest("sanitizers forbid them, too")
         self.assertTrue(self.crash("memory.core_dumps=true"))
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
