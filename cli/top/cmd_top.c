@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "cli/output.h"
-#include "cli/top_fetch.h"
-#include "cli/top_screen.h"
-#include "cli/top_text.h"
+#include "cli/top/fetch.h"
+#include "cli/top/screen.h"
+#include "cli/top/text.h"
 #include "core/base/err.h"
 #include "shards/config/config.h"
 

@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "cli/output.h"
 #include "core/base/err.h"
 #include "core/wire/wire.h"
