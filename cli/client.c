@@ -166,7 +166,17 @@ int client_run(const struct cli_args *args, const char *method, const char *targ
     struct json_object *answer;
     int code = client_ask(args, method, target, body, &answer);
     if (code == CLI_OK)
-        code = output_value(output_one_shot(args), answer);
+        code = output_value(args, answer);
+    json_object_put(answer);
+    return code;
+}
+
+int client_list(const struct cli_args *args, const char *target, const char *columns)
+{
+    struct json_object *answer;
+    int code = client_ask(args, "GET", target, NULL, &answer);
+    if (code == CLI_OK)
+        code = output_list(args, answer, columns);
     json_object_put(answer);
     return code;
 }

@@ -41,6 +41,9 @@ int client_ask(const struct cli_args *, const char *method, const char *target, 
 /* The same, and the answer is printed in the format asked for. */
 int client_run(const struct cli_args *, const char *method, const char *target, struct json_object *body);
 
+/* A list, of whose columns a table shows these (table.h). */
+int client_list(const struct cli_args *, const char *target, const char *columns);
+
 /* "/v1/..." with %s places filled by percent-encoded text; says it when something is too long. CLI_OK or CLI_USAGE. */
 enum { TARGET_MAX = 2048 };
 int client_target(char out[TARGET_MAX], const char *before, const char *text, const char *after);

@@ -6,17 +6,18 @@
 
 int command_channel_ls(const struct cli_args *args)
 {
-    return client_run(args, "GET", "/v1/channels", NULL);
+    return client_list(args, "/v1/channels",
+                       "channel origin_name|origin log first_seq next_seq bytes subscribers error?");
 }
 
 int command_subscription_ls(const struct cli_args *args)
 {
-    return client_run(args, "GET", "/v1/subscriptions", NULL);
+    return client_list(args, "/v1/subscriptions", "channel from_name|from active");
 }
 
 int command_subscriber_ls(const struct cli_args *args)
 {
-    return client_run(args, "GET", "/v1/subscribers", NULL);
+    return client_list(args, "/v1/subscribers", "channel peer_name|peer next_seq lag");
 }
 
 /* The node waits a little less long than we do: its answer says what it waited for. */

@@ -48,7 +48,7 @@ static int print_findings(const struct cli_args *args, const struct findings *f)
     json_object_object_add(o, "ok", json_object_new_boolean(f->code == CLI_OK));
     json_object_object_add(o, "problems", json_object_get(f->problems));
     json_object_object_add(o, "warnings", json_object_get(f->warnings));
-    int code = output_value(format, o);
+    int code = output_value(args, o);
     json_object_put(o);
     return code;
 }
@@ -64,6 +64,8 @@ int command_config_check(const struct cli_args *args)
 }
 
 /* ---- config show ---- */
+
+static const char columns[] = "key value source line pending?"; /* when each applies is in node.yaml, too */
 
 static void on_row(void *ctx, const struct config_row *row)
 {
@@ -84,7 +86,7 @@ static int show_files(const struct cli_args *args)
         return cli_error(CLI_CONFIG, "%s", error.text);
     struct json_object *rows = json_object_new_array();
     config_each(&c, NULL, NULL, on_row, rows);
-    int code = output_value(output_one_shot(args), rows);
+    int code = output_list(args, rows, columns);
     json_object_put(rows);
     return code;
 }
@@ -95,7 +97,7 @@ static int show_node(const struct cli_args *args)
     struct cli_args of_node = *args;
     if (args->word_count)
         of_node.value[OPTION_ENDPOINT] = args->words[0];
-    return client_run(&of_node, "GET", "/v1/config", NULL);
+    return client_list(&of_node, "/v1/config", columns);
 }
 
 int command_config_show(const struct cli_args *args)
@@ -129,7 +131,7 @@ static int print_changes(const struct client *c)
     struct json_object *answer = c->http.body ? json_tokener_parse(c->http.body) : NULL;
     if (!answer)
         return cli_error(CLI_FAILURE, "%s: the answer is not JSON", c->endpoint.shown);
-    int code = output_value(output_one_shot(c->args), answer);
+    int code = output_value(c->args, answer);
     json_object_put(answer);
     return code;
 }

@@ -68,7 +68,7 @@ static int print_info(const struct cli_args *args, const char *dir)
     if (code == CLI_OK)
         code = add_addresses(o, dir, &c);
     if (code == CLI_OK)
-        code = output_value(output_one_shot(args), o);
+        code = output_value(args, o);
     json_object_put(o);
     return code;
 }

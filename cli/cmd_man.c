@@ -24,8 +24,8 @@ static const struct cli_note formats[] = {
     {"json", "indented JSON; a compact line for each row of a stream"},
     {"ndjson", "compact JSON on one line"},
     {"yaml", "a YAML document; those of a stream begin with ---"},
-    {"table", "columns under a header, for people; coloured on a terminal"},
-    {"text", "the same without header, separated by tabs, for cut and awk"},
+    {"table", "for people: under a header the columns that matter most, coloured on a terminal"},
+    {"text", "for cut and awk: all columns, separated by tabs, without a header"},
     {NULL, NULL},
 };
 

@@ -15,12 +15,13 @@ int command_status(const struct cli_args *args)
 
 int command_shard_ls(const struct cli_args *args)
 {
-    return client_run(args, "GET", "/v1/shards", NULL);
+    return client_list(args, "/v1/shards",
+                       "shard sessions logs rx_events tx_events published_events stored_events drops");
 }
 
 int command_session_ls(const struct cli_args *args)
 {
-    return client_run(args, "GET", "/v1/sessions", NULL);
+    return client_list(args, "/v1/sessions", "peer_name|peer state cipher age_ms rtt_us rx_bytes tx_bytes shard");
 }
 
 int command_node_log_level(const struct cli_args *args)
@@ -117,7 +118,7 @@ static int finish_shutdown(struct client *c)
     json_object_object_get_ex(answer, "pid", &pid);
     int code = wait_for_process(c, json_object_get_uint64(pid));
     if (code == CLI_OK)
-        code = output_value(output_one_shot(c->args), answer);
+        code = output_value(c->args, answer);
     json_object_put(answer);
     return code;
 }
@@ -153,7 +154,7 @@ int command_version(const struct cli_args *args)
     json_object_object_add(o, "cli_version", json_object_new_string(NM_VERSION));
     json_object_object_add(o, "sdk_version", json_object_new_string(NM_VERSION));
     json_object_object_add(o, "git_revision", NULL);
-    int code = output_value(output_one_shot(args), o);
+    int code = output_value(args, o);
     json_object_put(o);
     return code;
 }

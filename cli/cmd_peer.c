@@ -146,7 +146,7 @@ int command_peer_add(const struct cli_args *args)
 
 int command_peer_ls(const struct cli_args *args)
 {
-    return client_run(args, "GET", "/v1/peers", NULL);
+    return client_list(args, "/v1/peers", "name node_id addr state compat rtt_us");
 }
 
 int command_peer_rm(const struct cli_args *args)

@@ -186,7 +186,7 @@ static int print_counts(const struct publish *p, struct json_object *answer)
     json_object_object_del(answer, "error");
     if (!json_object_object_get_ex(answer, "events", NULL))
         return CLI_OK;
-    return output_value(output_one_shot(p->client.args), answer);
+    return output_value(p->client.args, answer);
 }
 
 /* An error of the node about one event: what went before it stays, and is shown. */

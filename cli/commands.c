@@ -96,7 +96,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint b subscription ls\n"},
     {"subscriber ls", "", 0, 0, 0, command_subscriber_ls, "list who reads the node's channels, and how far behind", "",
      "  net-mesh --endpoint a subscriber ls\n"},
-    {"session ls", "", 0, 0, 0, command_session_ls, "list the sessions with peers: cipher, traffic, windows", "",
+    {"session ls", "", 0, 0, 0, command_session_ls, "list the sessions with peers: cipher, age, traffic", "",
      "  net-mesh --endpoint a session ls\n"},
     {"shard ls", "", 0, 0, 0, command_shard_ls, "list the shards and what they have done since the start", "",
      "  net-mesh --endpoint a shard ls\n"},

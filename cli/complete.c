@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cli/client.h"
-#include "cli/top_table.h"
+#include "cli/top/table.h"
 #include "shards/config/config.h"
 
 enum { ASK_NS = 500000000 }; /* how long a node may take to say its names */

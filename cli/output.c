@@ -90,10 +90,10 @@ static void put_json(FILE *out, struct json_object *value, int depth)
 }
 
 /* False: the value has no such form. */
-static bool put_value(FILE *out, enum output_format format, struct json_object *value)
+static bool put_value(FILE *out, const struct cli_args *args, struct json_object *value, const char *columns)
 {
     bool ok = true;
-    switch (format) {
+    switch (output_one_shot(args)) {
     case OUTPUT_NDJSON:
         fprintf(out, "%s\n", compact(value));
         break;
@@ -103,6 +103,7 @@ static bool put_value(FILE *out, enum output_format format, struct json_object *
     case OUTPUT_TABLE:
         table_print(out, value,
                     &(struct table_style){.aligned = true,
+                                          .columns = columns,
                                           .colored = cli_colored(STDOUT_FILENO),
                                           .width = cli_terminal_width(STDOUT_FILENO)});
         break;
@@ -117,12 +118,12 @@ static bool put_value(FILE *out, enum output_format format, struct json_object *
 }
 
 /* In memory first: stdio would not tell a broken pipe from other errors once its buffer was written in between. */
-int output_value(enum output_format format, struct json_object *value)
+int output_list(const struct cli_args *args, struct json_object *value, const char *columns)
 {
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    bool ok = out && put_value(out, format, value);
+    bool ok = out && put_value(out, args, value, columns);
     if (!out || fclose(out) != 0 || !ok) {
         free(text);
         return cli_error(CLI_FAILURE,
@@ -131,4 +132,9 @@ int output_value(enum output_format format, struct json_object *value)
     int error = output_bytes(text, len);
     free(text);
     return output_error(error);
+}
+
+int output_value(const struct cli_args *args, struct json_object *value)
+{
+    return output_list(args, value, NULL);
 }

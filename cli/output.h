@@ -11,8 +11,11 @@
 enum output_format output_one_shot(const struct cli_args *);
 enum output_format output_stream(const struct cli_args *);
 
-/* Prints one value. CLI_OK, or CLI_FAILURE when stdout does not take it (said, except a broken pipe). */
-int output_value(enum output_format, struct json_object *);
+/* Prints one value as the command line wants it. CLI_OK, or CLI_FAILURE when stdout does not take it (said, except a
+ * broken pipe). */
+int output_value(const struct cli_args *, struct json_object *);
+/* The same of a list, of whose columns a table shows these (table.h). */
+int output_list(const struct cli_args *, struct json_object *, const char *columns);
 /* All of the bytes to stdout, past stdio: 0 or errno. */
 int output_bytes(const char *data, size_t len);
 /* What went through stdio is out: CLI_OK, or CLI_FAILURE as above. */

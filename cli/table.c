@@ -12,6 +12,7 @@ enum { COLUMNS_MAX = 48, DEPTH_MAX = 4, NAME_MAX_LEN = 128 };
 struct column {
     const char *path[DEPTH_MAX]; /* keys, from the row's own on */
     size_t depth;
+    const char *otherwise;   /* the row's key that stands in where the path leads to null; NULL: none */
     char name[NAME_MAX_LEN]; /* "ring.used" */
     int width;
 };
@@ -93,9 +94,10 @@ static void put_padding(FILE *out, int n)
 
 static struct json_object *value_at(struct json_object *row, const struct column *c)
 {
+    struct json_object *value = row;
     for (size_t i = 0; i < c->depth; i++)
-        row = json_object_is_type(row, json_type_object) ? json_object_object_get(row, c->path[i]) : NULL;
-    return row;
+        value = json_object_is_type(value, json_type_object) ? json_object_object_get(value, c->path[i]) : NULL;
+    return value || !c->otherwise ? value : json_object_object_get(row, c->otherwise);
 }
 
 /* The keys of `object`, which stands in a row under the keys of `outer`. */
@@ -112,6 +114,52 @@ static void add_columns(struct columns *cs, struct json_object *object, const st
             add_columns(cs, value, &c);
         else
             cs->column[cs->count++] = c;
+    }
+}
+
+/* The object's own copy of a key; NULL: it has none. */
+static const char *find_key(struct json_object *object, const char *text, size_t len)
+{
+    json_object_object_foreach(object, key, value)
+    {
+        (void)value;
+        if (strlen(key) == len && memcmp(key, text, len) == 0)
+            return key;
+    }
+    return NULL;
+}
+
+static bool is_known(struct json_object *list, const struct column *c)
+{
+    bool known = false;
+    for (size_t i = 0; i < json_object_array_length(list); i++)
+        known |= value_at(json_object_array_get_idx(list, i), c) != NULL;
+    return known;
+}
+
+/* One word of table_style.columns. */
+static void choose_column(struct columns *cs, struct json_object *list, const char *word, size_t len)
+{
+    struct json_object *row = json_object_array_get_idx(list, 0);
+    bool rare = word[len - 1] == '?';
+    len -= rare;
+    const char *bar = memchr(word, '|', len), *last = bar ? bar + 1 : word;
+    struct column *c = &cs->column[cs->count];
+    *c = (struct column){.depth = 1, .path = {find_key(row, last, len - (size_t)(last - word))}};
+    if (bar && c->path[0] && find_key(row, word, (size_t)(bar - word))) {
+        c->otherwise = c->path[0];
+        c->path[0] = find_key(row, word, (size_t)(bar - word));
+    }
+    snprintf(c->name, sizeof c->name, "%.*s", (int)(len - (size_t)(last - word)), last);
+    if (c->path[0] && (!rare || is_known(list, c)))
+        cs->count++;
+}
+
+static void choose_columns(struct columns *cs, struct json_object *list, const char *wanted)
+{
+    for (size_t len; *wanted && cs->count < COLUMNS_MAX; wanted += len + strspn(wanted + len, " ")) {
+        len = strcspn(wanted, " ");
+        choose_column(cs, list, wanted, len);
     }
 }
 
@@ -212,7 +260,10 @@ void table_print(FILE *out, struct json_object *value, const struct table_style 
     static const struct column row_itself;
     struct columns cs = {.count = 0};
     if (is_list_of_objects(value)) {
-        add_columns(&cs, json_object_array_get_idx(value, 0), &row_itself);
+        if (style->columns)
+            choose_columns(&cs, value, style->columns);
+        else
+            add_columns(&cs, json_object_array_get_idx(value, 0), &row_itself);
         put_list(out, value, &cs, style);
     } else if (json_object_is_type(value, json_type_object)) {
         add_columns(&cs, value, &row_itself);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/prom.h"
+#include "cli/top/prom.h"
 
 static struct prom_text text_of(const char *text)
 {

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/top_text.h"
-#include "cli/top_view.h"
+#include "cli/top/text.h"
+#include "cli/top/view.h"
 #include "tests/support/splitmix.h"
 
 #define SECOND UINT64_C(1000000000)

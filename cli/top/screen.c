@@ -1,5 +1,5 @@
 /* The terminal of `top`, through curses. */
-#include "cli/top_screen.h"
+#include "cli/top/screen.h"
 
 #include <signal.h>
 #include <stdio.h>

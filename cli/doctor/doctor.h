@@ -2,8 +2,8 @@
  * `net-mesh doctor`: is this machine, and this directory, fit for a node? Facts are gathered first and judged
  * afterwards: gathering looks at the world and has no opinion, judging is a pure function that a test feeds with facts.
  */
-#ifndef NM_CLI_DOCTOR_H
-#define NM_CLI_DOCTOR_H
+#ifndef NM_CLI_DOCTOR_DOCTOR_H
+#define NM_CLI_DOCTOR_DOCTOR_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
 #ifndef NM_CLI_TOP_SCREEN_H
 #define NM_CLI_TOP_SCREEN_H
 
-#include "cli/top_view.h"
+#include "cli/top/view.h"
 
 struct top_screen {
     void *terminal;       /* curses' */

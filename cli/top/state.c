@@ -1,7 +1,7 @@
 /* What the keys of `top` do. */
 #include <string.h>
 
-#include "cli/top_view.h"
+#include "cli/top/view.h"
 
 static void sort_by(struct top_state *s, enum top_pane pane, unsigned column)
 {

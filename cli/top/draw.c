@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/top_text.h"
-#include "cli/top_view.h"
+#include "cli/top/text.h"
+#include "cli/top/view.h"
 
 enum { GAP = 2, NAME_MIN = 12, NAME_MAX = 256, PROBLEM_LINES = 3, SHARE_WIDTH = 4, PANE_MIN = 2 };
 

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "cli/output.h"
-#include "cli/top_fetch.h"
-#include "cli/top_screen.h"
-#include "cli/top_text.h"
+#include "cli/top/fetch.h"
+#include "cli/top/screen.h"
+#include "cli/top/text.h"
 #include "core/base/err.h"
 #include "shards/config/config.h"
 
@@ -92,11 +92,11 @@ static void sort_tables(struct top *t)
         t->look.worth[p] = top_table_sort(&t->look.tables[p], t->state.panes[p].sort, t->state.panes[p].descending);
 }
 
-static int print_data(struct top *t, enum output_format format)
+static int print_data(struct top *t, const struct cli_args *args)
 {
     sort_tables(t);
     struct json_object *value = top_look_json(&t->look);
-    int code = output_value(format, value);
+    int code = output_value(args, value);
     json_object_put(value);
     return code;
 }
@@ -115,7 +115,7 @@ static int show_once(struct top *t, const struct cli_args *args)
     if (code != CLI_OK)
         return cli_error((enum cli_exit)code, "%s", t->trouble);
     bool text = args->output == OUTPUT_DEFAULT || args->output == OUTPUT_TABLE || args->output == OUTPUT_TEXT;
-    return text ? print_text(t) : print_data(t, args->output);
+    return text ? print_text(t) : print_data(t, args);
 }
 
 /* ---- on a screen ---- */

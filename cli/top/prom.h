@@ -2,8 +2,8 @@
  * Prometheus' text format 0.0.4, read sample by sample out of a text that stays the caller's: what `top` makes of
  * /metrics. The text may come from anybody. https://prometheus.io/docs/instrumenting/exposition_formats
  */
-#ifndef NM_CLI_PROM_H
-#define NM_CLI_PROM_H
+#ifndef NM_CLI_TOP_PROM_H
+#define NM_CLI_TOP_PROM_H
 
 #include <stdbool.h>
 #include <stddef.h>

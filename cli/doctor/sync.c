@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "cli/http.h"
 #include "core/base/text.h"
 

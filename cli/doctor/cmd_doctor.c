@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "cli/output.h"
 #include "shards/node/machine.h"
 
@@ -58,7 +58,7 @@ static int print_report(const struct cli_args *args, const struct doctor_report 
     if (output_one_shot(args) == OUTPUT_TABLE)
         return print_lines(r);
     struct json_object *list = to_json(r);
-    int code = output_value(output_one_shot(args), list);
+    int code = output_value(args, list);
     json_object_put(list);
     return code;
 }

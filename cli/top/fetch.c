@@ -1,5 +1,5 @@
 /* One look at a node. */
-#include "cli/top_fetch.h"
+#include "cli/top/fetch.h"
 
 #include <stdio.h>
 #include <stdlib.h>

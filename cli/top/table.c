@@ -1,5 +1,5 @@
 /* Tables, rates and orders. */
-#include "cli/top_table.h"
+#include "cli/top/table.h"
 
 #include <assert.h>
 #include <math.h>

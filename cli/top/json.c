@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cli/top_read.h"
+#include "cli/top/read.h"
 
 /* As a whole number where the column counts; rates keep three decimals. */
 static struct json_object *number(enum top_rate rate, enum top_kind kind, double value)

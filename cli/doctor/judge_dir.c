@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define MS UINT64_C(1000000)

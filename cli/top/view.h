@@ -5,13 +5,13 @@
 #ifndef NM_CLI_TOP_VIEW_H
 #define NM_CLI_TOP_VIEW_H
 
-#include "cli/top_read.h"
+#include "cli/top/read.h"
 
 enum top_style { TOP_PLAIN, TOP_STRONG, TOP_BAR, TOP_BAR_CHOSEN, TOP_GOOD, TOP_BAD, TOP_STYLES };
 
 struct top_canvas {
     unsigned rows, columns;
-    /* `text` is harmless (top_text.h) and ends within the columns; every cell is put at most once. */
+    /* `text` is harmless (text.h) and ends within the columns; every cell is put at most once. */
     void (*put)(void *ctx, unsigned row, unsigned column, enum top_style, const char *text);
     void *ctx;
 };

@@ -1,5 +1,5 @@
 /* Figures and names as a person reads them. */
-#include "cli/top_text.h"
+#include "cli/top/text.h"
 
 #include <math.h>
 #include <stdio.h>

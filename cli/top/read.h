@@ -5,7 +5,7 @@
 
 #include <json-c/json.h>
 
-#include "cli/top_table.h"
+#include "cli/top/table.h"
 
 enum { TOP_PROBLEMS_MAX = 8, TOP_PROBLEM_MAX = 256, TOP_DOCUMENT_DEPTH = 16 };
 

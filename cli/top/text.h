@@ -2,7 +2,7 @@
 #ifndef NM_CLI_TOP_TEXT_H
 #define NM_CLI_TOP_TEXT_H
 
-#include "cli/top_table.h"
+#include "cli/top/table.h"
 
 enum { TOP_TEXT_MAX = 512, TOP_NUMBER_WIDTH = 7 };
 

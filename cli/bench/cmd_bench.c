@@ -9,7 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "cli/output.h"
 #include "core/base/err.h"
 #include "core/wire/wire.h"
@@ -274,7 +274,7 @@ int command_bench(const struct cli_args *args)
         code = take_all(b, all);
     leave_nothing(b);
     if (code == CLI_OK)
-        code = output_one_shot(args) == OUTPUT_TABLE ? print_lines(all) : output_value(output_one_shot(args), all);
+        code = output_one_shot(args) == OUTPUT_TABLE ? print_lines(all) : output_value(args, all);
     json_object_put(all);
     free(b);
     if (interrupted) { /* nothing is left: end as who asked expects */

@@ -1,12 +1,12 @@
 /* From the admin port's answers to tables. */
-#include "cli/top_read.h"
+#include "cli/top/read.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/prom.h"
+#include "cli/top/prom.h"
 
 enum { REASONS_MAX = 256, LABEL_MAX = 320, ID_MAX = 2 * LABEL_MAX };
 

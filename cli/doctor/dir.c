@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "cli/client.h"
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "core/base/err.h"
 #include "core/base/text.h"
 

@@ -3,8 +3,8 @@
  * this process, which run `libnetmesh` in directories made for each figure and removed after it, joined over loopback:
  * every event goes through handshake keys, streams, credit, a subscription and (unless off) the logs of both.
  */
-#ifndef NM_CLI_BENCH_H
-#define NM_CLI_BENCH_H
+#ifndef NM_CLI_BENCH_BENCH_H
+#define NM_CLI_BENCH_BENCH_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -3,7 +3,7 @@
 #define NM_CLI_TOP_FETCH_H
 
 #include "cli/client.h"
-#include "cli/top_read.h"
+#include "cli/top/read.h"
 
 enum { TOP_TROUBLE_MAX = 256 };
 

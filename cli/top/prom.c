@@ -1,5 +1,5 @@
 /* Prometheus' text format, line by line. */
-#include "cli/prom.h"
+#include "cli/top/prom.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "core/base/err.h"
 #include "core/crypto/crypto.h"
 #include "shards/reactor/reactor.h"
