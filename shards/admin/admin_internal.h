@@ -117,8 +117,8 @@ struct publishing {
     bool finishing; /* node_publish_finish() was called */
     int err;        /* what refused an event, 0 so far */
     const char *message;
-    char too_large[48]; /* a message that names the limit */
-    uint64_t refused;   /* its index */
+    char text[96];    /* a message that names the limit, or the line */
+    uint64_t refused; /* its index */
 };
 
 enum row_format { ROWS_NDJSON, ROWS_BINARY, ROWS_SSE };

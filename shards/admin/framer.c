@@ -83,9 +83,11 @@ static int push_json(struct framer *f, struct cspan in, size_t *taken)
     int err = append(f, FRAME_HEADER + f->partial, in.data, len);
     if (!err && lf)
         err = complete_json(f);
-    if (!err)
-        *taken = len + (lf ? 1 : 0);
-    return err;
+    if (err)
+        return err;
+    f->lines += lf != NULL;
+    *taken = len + (lf ? 1 : 0);
+    return 0;
 }
 
 static size_t frame_payload(const struct framer *f)

@@ -22,6 +22,7 @@ struct framer {
     uint32_t count; /* whole frames in `data` */
     uint32_t max_event;
     uint64_t index; /* of the next event: all that were framed so far */
+    uint64_t lines; /* of JSON that were taken, blank ones too */
     enum framer_input input;
 };
 

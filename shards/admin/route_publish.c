@@ -1,4 +1,5 @@
 /* Publishing: the body is cut into events as it comes and handed to the node as it has room. */
+#include <inttypes.h>
 #include <string.h>
 #include <strings.h>
 
@@ -58,10 +59,13 @@ static void refuse_event(struct publishing *pu, int err)
 {
     const char *message = "the body ends inside an event";
     if (err == NET_ERR_TOO_LARGE) {
-        text_format(pu->too_large, sizeof pu->too_large, "an event has at most %u bytes", pu->framer.max_event);
-        message = pu->too_large;
+        text_format(pu->text, sizeof pu->text, "an event has at most %u bytes", pu->framer.max_event);
+        message = pu->text;
     } else if (err == NET_ERR_FORMAT) {
-        message = "a line must be {\"data\":\"text\"} or {\"data_base64\":\"...\"}";
+        text_format(pu->text, sizeof pu->text,
+                    "line %" PRIu64 " is not {\"data\":\"text\"} or {\"data_base64\":\"...\"}",
+                    pu->framer.lines + 1); /* blank lines count, as in an editor, and are no events */
+        message = pu->text;
     }
     fail(pu, err, message, pu->framer.index);
 }

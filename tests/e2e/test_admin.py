@@ -5,7 +5,6 @@ import http.client
 import json
 import pathlib
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import mesh_process as mesh
@@ -72,8 +71,9 @@ class Admin(mesh.MeshCase):
         self.assertGreater(b["rx_packets"], 0)
         self.assertEqual(a["window"]["tx"], b["window"]["rx"])
         self.assertLess(a["age_ms"], Port(alice).get("/v1/node")["uptime_ms"])
-        (a,), (b,) = active(alice), active(bob)  # on loopback nothing is lost, but heartbeats are on their way
-        self.assertLessEqual(abs(a["tx_packets"] - b["rx_packets"]), 5)
+        sent = active(alice)[0]["tx_packets"]  # on loopback nothing is lost
+        received = mesh.eventually(lambda: max(0, active(bob)[0]["rx_packets"] - sent) or None, "all of it, and a heartbeat") + sent
+        self.assertLessEqual(received, active(alice)[0]["tx_packets"])
 
     def test_shards_are_the_metrics(self):
         alice, bob = self.pair("shards.count=2", "shards.pin=true")
@@ -148,16 +148,6 @@ class Admin(mesh.MeshCase):
         with contextlib.closing(connection), response:
             events = sse(response)
             self.assertEqual([next(events)["id"] for _ in range(2)], ["4", "5"])
-
-    def test_a_quiet_stream_lives(self):
-        a = self.node("a")
-        a.start()
-        started = time.monotonic()
-        connection, response = Port(a).open("GET", "/v1/channels/none/events?follow=true&format=sse")
-        connection.sock.settimeout(20)
-        with contextlib.closing(connection), response:
-            self.assertEqual(next(sse(response)), {"": "keep-alive"})
-        self.assertGreater(time.monotonic() - started, 14)
 
     def test_what_is_shown_can_be_published(self):
         """Rows of one channel, less what only the log knows, are NDJSON for another."""

@@ -143,6 +143,19 @@ Test(admin_publish, a_line_without_end_is_refused_at_the_limit)
     cr_assert_not_null(strstr(r.body, "\"events\":1,"));
 }
 
+Test(admin_publish, a_malformed_line_is_named)
+{
+    static const char body[] = "{\"data\":\"a\"}\n\n \n{\"data\":1}\n{\"data\":\"b\"}\n";
+    publish("Content-Type: application/x-ndjson\r\n", body, sizeof body - 1);
+    cr_assert_str_eq(r.body,
+                     "{\"error\":{\"code\":\"format\",\"message\":\"line 4 is not {\\\"data\\\":\\\"text\\\"} or "
+                     "{\\\"data_base64\\\":\\\"...\\\"}\",\"event\":1},"
+                     "\"channel\":\"sensors/lidar\",\"events\":1,\"bytes\":1,\"first_seq\":1,\"last_seq\":1}\n");
+    publish("Content-Type: application/x-ndjson\r\n", "\n{\"data\":\"a\"", 12); /* no LF, no end */
+    cr_assert_eq(r.status, 400);
+    cr_assert_not_null(strstr(r.body, "\"message\":\"line 2 is not "));
+}
+
 Test(admin_publish, a_frame_above_the_limit)
 {
     publish(BINARY, "\1\0\0\0a\xad\x1f\0\0", 9); /* 8109 */
