@@ -88,7 +88,8 @@ struct request {
     char target[TARGET_BYTES];
     size_t target_len;
     bool target_overflow;
-    bool malformed;               /* a header's name */
+    bool malformed;               /* a header's name, or a folded value */
+    bool at_line_start;           /* the last byte of the head that was read is a LF */
     char name[HEADER_NAME_BYTES]; /* of the header being read */
     size_t name_len;
     int header; /* the one being read, HEADER_COUNT: none of ours */

@@ -168,8 +168,10 @@ static bool check_form(struct connection *c)
         return refuse(c, 505, "unsupported", "this is an HTTP/1.1 server");
     if (r->target_overflow)
         return refuse(c, 414, "too_large", "the target of a request is at most 2047 bytes");
-    if (r->malformed)
-        return refuse(c, 400, "format", "the name of a header has a blank in it");
+    if (r->malformed) {
+        c->close_after = true; /* what it means for the framing is not to be trusted */
+        return refuse(c, 400, "format", "a header's name has a blank in it, or its value goes on in a second line");
+    }
     for (int i = 0; i < HEADER_COUNT; i++) {
         if (i == HEADER_ACCEPT)
             continue; /* a list, and a wish: what is too long of it is not looked at */
@@ -274,6 +276,18 @@ static void on_parse_error(struct connection *c)
         refuse(c, 400, "format", http_errno_description(HTTP_PARSER_ERRNO(&c->parser)));
 }
 
+/* RFC 9112 5.2: a line that begins with a blank goes on with the header before it. The parser joins them in its own
+ * way, others in theirs, so such heads are refused. */
+static bool has_fold(struct request *r, const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (r->at_line_start && (data[i] == ' ' || data[i] == '\t'))
+            return true;
+        r->at_line_start = data[i] == '\n';
+    }
+    return false;
+}
+
 /* Lets the parser read until it pauses or needs more. False when the request was refused by its form. */
 static bool parse(struct connection *c)
 {
@@ -282,6 +296,8 @@ static bool parse(struct connection *c)
     size_t count = c->in_end - c->in_start;
     http_parser_pause(&c->parser, 0);
     size_t n = http_parser_execute(&c->parser, &settings, (const char *)c->in + c->in_start, count);
+    if (head && has_fold(r, c->in + c->in_start, n))
+        r->malformed = true;
     c->in_start += n;
     enum http_errno err = HTTP_PARSER_ERRNO(&c->parser);
     if (head) {

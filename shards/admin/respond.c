@@ -204,7 +204,7 @@ void stream_end(struct connection *c, bool whole)
     chunk_close(c);
     if (!whole)
         c->close_after = true;
-    else if (c->chunked)
+    else if (c->chunked && !c->request.head_only)
         put_reserved(filling(c), "0\r\n\r\n");
     c->streaming = false;
     c->exchange = NULL;

@@ -248,12 +248,14 @@ void events_get(struct connection *c)
     *t = (struct tailing){.request = {.channel = c->request.channel, .counted = route_param(c, "limit") != NULL}};
     t->format = take_format(c);
     t->request.follow = route_param_flag(c, "follow");
-    t->request.count = route_param_u64(c, "limit", 0);
+    t->request.count = c->request.head_only ? 0 : route_param_u64(c, "limit", 0);
     take_start(c);
     if (!take_last_event_id(c) || !take_origin(c, origin))
         return;
-    if (c->request.head_only || (t->request.counted && !t->request.count)) {
-        end(c, 0);
+    if (c->request.head_only)
+        t->request.counted = true; /* and none: whether there is such a log shows all the same */
+    if (t->request.counted && !t->request.count && t->request.follow) {
+        end(c, 0); /* nothing to wait for */
         return;
     }
     c->exchange = &events_exchange;

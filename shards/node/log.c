@@ -77,6 +77,16 @@ void log_release(struct log *log)
         log_free(log);
 }
 
+void log_abandon_all(struct shard *s)
+{
+    for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
+        struct log *log = container_of(n, struct log, in_shard);
+        if (log->open && log->kind != LOG_NONE)
+            redex_abandon(log->redex);
+        log->open = log->open && log->kind == LOG_NONE;
+    }
+}
+
 void log_free_all(struct shard *s)
 {
     while (!list_empty(&s->log_list))

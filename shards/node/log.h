@@ -80,6 +80,7 @@ void log_retry(struct shard *);                          /* once a turn: the sta
 void log_release(struct log *);                          /* frees it when it has no storage and nobody cares */
 int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
 void log_close_all(struct shard *);                      /* stop_log_closed() for each */
+void log_abandon_all(struct shard *); /* lets go of logs that are open still; nothing of them is in flight */
 void log_free_all(struct shard *);
 
 /* log_storage.c: settings, and what is wrong */

@@ -60,8 +60,9 @@ void workers_abandon(struct netmesh *); /* they end without a control shard */
 void workers_join(struct netmesh *);
 /* Makes the shard's reactor and starts the shard on it; the thread is the shard's from here on. */
 int shard_run(struct netmesh *, unsigned index, struct reactor **, struct config_error *);
-/* False: the kernel is still at it, as with a disk that hangs, and nothing cancels that. The reactor stays. */
-bool reactor_end(struct reactor *);
+/* After the last turn. False: the kernel is still at it, as with a disk that hangs, and nothing cancels that. The
+ * reactor stays. */
+bool reactor_end(struct reactor *, struct shard *);
 
 /* serve.c: shard 0, on the calling thread, until the node has stopped: last to start, last to end. */
 int serve(struct netmesh *, void (*ready)(void *, const char *), void *ctx, char *error, size_t len);

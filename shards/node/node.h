@@ -64,6 +64,9 @@ bool node_gave_up(const struct node *);
 bool node_stop_incomplete(const struct node *); /* it did, but what a peer sent could not be written */
 void shard_tell_unfinished(struct shard *);     /* on its thread, then: says what it leaves undone */
 
+/* Nothing is pending in its back end any more, which goes next: lets go of what it holds there. On its thread. */
+void shard_end(struct shard *);
+
 /* A start that failed, or a stop: this shard ends by itself, without the orderly stop. Any thread. */
 void shard_abandon(struct shard *);
 

@@ -16,6 +16,8 @@ static bool is_wanted(const struct node *n, enum config_level level)
 
 /* ---- the writer ---- */
 
+#define LOST "%" PRIu64 " lines before this one were lost: stderr did not take them"
+
 int say_init(struct shard *s)
 {
     say_rate_init(&s->say);
@@ -46,7 +48,7 @@ static bool add(struct say_writer *w, const char *line, size_t len)
 static void add_lost(struct say_writer *w)
 {
     char message[96], line[SAY_LINE_MAX];
-    snprintf(message, sizeof message, "%" PRIu64 " lines before this one were lost: stderr did not take them", w->lost);
+    snprintf(message, sizeof message, LOST, w->lost);
     struct say_line say = {io_wall(w->shard->io), LEVEL_WARN, (int)w->shard->index, 0, NULL, NULL, message};
     if (add(w, line, say_format(line, w->shard->node->options.say_style, &say)))
         w->lost = 0;
@@ -101,10 +103,11 @@ void say_finish(struct node *n)
     struct say_writer *w = n->shards[0]->writer;
     if (!w)
         return;
-    if (w->lost)
-        add_lost(w);
     n->options.say(w->buffer, w->len);
     w->len = 0;
+    if (w->lost)
+        node_say(n, LEVEL_WARN, LOST, w->lost);
+    w->lost = 0;
 }
 
 /* ---- saying ---- */

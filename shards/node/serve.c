@@ -172,7 +172,7 @@ int serve(struct netmesh *nm, void (*ready)(void *, const char *), void *ctx, ch
         else if (err)
             netmesh_fail(error, len, "the reactor failed: %s", net_err_text(err));
     }
-    if (r && !reactor_end(r))
+    if (r && !reactor_end(r, node_shard(nm->node, 0)))
         nm->stuck = true;
     say_finish(nm->node);
     if (nm->admin && !nm->stuck)

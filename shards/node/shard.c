@@ -97,11 +97,18 @@ static void free_views(struct shard *s)
     map_each(&s->views, slot) free(slot->value);
 }
 
+void shard_end(struct shard *s)
+{
+    if (s->io)
+        log_abandon_all(s); /* of a start that failed, or a stop that was given up */
+}
+
 void shard_destroy(struct shard *s)
 {
     if (!s)
         return;
     if (s->io) {
+        shard_end(s);
         contacts_deinit(s);
         while (!list_empty(&s->peer_list))
             peer_forget(container_of(list_first(&s->peer_list), struct peer, in_shard));

@@ -29,7 +29,7 @@ int shard_run(struct netmesh *nm, unsigned index, struct reactor **r, struct con
     return err;
 }
 
-bool reactor_end(struct reactor *r)
+bool reactor_end(struct reactor *r, struct shard *s)
 {
     struct io *io = reactor_io(r);
     uint64_t until = io->ops->clock(io) + ENDING_NS;
@@ -37,6 +37,7 @@ bool reactor_end(struct reactor *r)
     while (reactor_busy(r))
         if (io->ops->clock(io) > until || reactor_turn(r, until, NULL, NULL) < 0)
             return false;
+    shard_end(s);
     reactor_destroy(r);
     return true;
 }
@@ -57,7 +58,7 @@ static void *worker_main(void *arg)
     }
     if (w->err == NET_OK && node_gave_up(w->nm->node))
         shard_tell_unfinished(s);
-    w->stuck = r && !reactor_end(r);
+    w->stuck = r && !reactor_end(r, s);
     return NULL;
 }
 

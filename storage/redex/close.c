@@ -61,6 +61,11 @@ void redex_close(struct redex *r, void (*closed)(void *ctx, int err), void *ctx)
     close_step(r);
 }
 
+void redex_abandon(struct redex *r)
+{
+    redex_free(r);
+}
+
 void redex_settled(struct redex *r)
 {
     redex_compact_on_settled(r);

@@ -1,4 +1,4 @@
-/* A compaction under way: what compact.c (memory) and compact_files.c (disk) share. */
+/* A compaction under way: what compact.c (memory) and compact_files.c, compact_rounds.c (disk) share. */
 #ifndef NM_STORAGE_REDEX_COMPACT_H
 #define NM_STORAGE_REDEX_COMPACT_H
 
@@ -80,5 +80,19 @@ void compact_end(struct redex_compaction *);
 void compact_files_start(struct redex_compaction *);
 /* Without waiting for anything. */
 void compact_files_drop(struct redex_compaction *);
+void compact_go(struct redex_compaction *, enum compact_step);
+/* The log goes on in its old files. */
+void compact_give_up(struct redex_compaction *, int err);
+/* Gives up, and says so, if the log is closing or poisoned and it is not too late. */
+bool compact_must_stop(struct redex_compaction *);
+
+/* compact_rounds.c */
+enum { COMPACT_ROUND = 32 << 20 }; /* bytes of a part between two syncs */
+/* Sets the goals of a round: so much more of each part, or all there is. */
+void compact_set_goals(struct redex_compaction *, uint64_t more);
+/* Writes a slice of each part that is not at its goal; when all are, the next step follows. */
+void compact_write_slices(struct redex_compaction *);
+/* The new files may be synced: the next step, or another round, follows. */
+unsigned compact_on_place(struct redex_sync_request *);
 
 #endif

@@ -13,16 +13,11 @@
 
 #include "storage/redex/compact.h"
 
-enum { SLICE = 26214 * RECORD_SIZE, ROUND = 32 << 20, REST_MAX = 1 << 20, MAKE_TRIES = 16 };
+enum { MAKE_TRIES = 16 };
 
 static void run(struct redex_compaction *c);
 
-static enum redex_part part_of(const struct compact_part *p)
-{
-    return (enum redex_part)(p - p->compaction->part);
-}
-
-static void go(struct redex_compaction *c, enum compact_step step)
+void compact_go(struct redex_compaction *c, enum compact_step step)
 {
     c->step = step;
     c->at = 0;
@@ -30,7 +25,7 @@ static void go(struct redex_compaction *c, enum compact_step step)
 }
 
 /* The log goes on in its old files. */
-static void give_up(struct redex_compaction *c, int err)
+void compact_give_up(struct redex_compaction *c, int err)
 {
     if (c->err == NET_OK)
         c->err = err;
@@ -40,14 +35,14 @@ static void give_up(struct redex_compaction *c, int err)
         redex_mark_dirty(c->log);
         redex_sync_start(c->log);
     }
-    go(c, STEP_CLOSE);
+    compact_go(c, STEP_CLOSE);
 }
 
-static bool must_stop(struct redex_compaction *c)
+bool compact_must_stop(struct redex_compaction *c)
 {
     if (c->step >= STEP_RENAME || !(c->canceled || c->log->error == NET_ERR_POISONED))
         return false;
-    give_up(c, c->canceled ? NET_ERR_CANCELED : NET_ERR_POISONED);
+    compact_give_up(c, c->canceled ? NET_ERR_CANCELED : NET_ERR_POISONED);
     return true;
 }
 
@@ -78,125 +73,11 @@ static void submit_handle(struct redex_compaction *c, enum io_kind kind, unsigne
     submit(c, kind);
 }
 
-static void parts_done(struct redex_compaction *c);
-
-static void submit_write(struct compact_part *p);
-
-static void part_done(struct redex_compaction *c)
-{
-    if (--c->ops == 0)
-        parts_done(c);
-}
-
-static void on_part_written(struct io_op *op, int32_t res)
-{
-    struct compact_part *p = container_of(op, struct compact_part, op);
-    struct redex_compaction *c = p->compaction;
-    if (res > 0) {
-        p->written += (uint32_t)res;
-        if (p->written < p->slice_end) {
-            submit_write(p);
-            return;
-        }
-    } else {
-        c->op_err = res < 0 ? res : -EIO;
-    }
-    part_done(c);
-}
-
-static void submit_write(struct compact_part *p)
-{
-    struct redex_compaction *c = p->compaction;
-    const uint8_t *from = compact_source(c, part_of(p), p->written);
-    p->iov = (struct iovec){(void *)(uintptr_t)from, (size_t)(p->slice_end - p->written)};
-    p->op.kind = IO_WRITE;
-    p->op.handle = c->handle[part_of(p)];
-    p->op.done = on_part_written;
-    p->op.write.iov = &p->iov;
-    p->op.write.iov_count = 1;
-    p->op.write.offset = p->written;
-    io_submit(c->log->io, &p->op);
-}
-
-/* A slice of each part that is not at its goal. */
-static void write_slices(struct redex_compaction *c)
-{
-    int err = NET_OK;
-    for (int i = 0; i < PARTS && err == NET_OK; i++) {
-        struct compact_part *p = &c->part[i];
-        p->slice_end = p->goal - p->written > SLICE ? p->written + SLICE : p->goal;
-        err = compact_copy(c, (enum redex_part)i, p->slice_end);
-    }
-    if (err != NET_OK) {
-        give_up(c, err);
-        return;
-    }
-    c->op_err = 0;
-    for (int i = 0; i < PARTS; i++)
-        c->ops += c->part[i].written < c->part[i].slice_end;
-    for (int i = 0; i < PARTS; i++)
-        if (c->part[i].written < c->part[i].slice_end)
-            submit_write(&c->part[i]);
-    if (c->ops == 0)
-        go(c, c->step + 1);
-}
-
-static void on_part_synced(struct io_op *op, int32_t res)
-{
-    struct redex_compaction *c = container_of(op, struct compact_part, op)->compaction;
-    struct redex_syncs *places = c->log->sync_places;
-    redex_sync_counted(places, c->log->stats, io_now(c->log->io) - c->sync_at, res);
-    if (res < 0)
-        c->op_err = res;
-    redex_syncs_serve(places);
-    part_done(c);
-}
-
-static unsigned on_place(struct redex_sync_request *q)
-{
-    struct redex_compaction *c = container_of(q, struct redex_compaction, sync_request);
-    if (must_stop(c))
-        return 0;
-    c->op_err = 0;
-    c->sync_at = io_now(c->log->io);
-    for (int i = 0; i < PARTS; i++) {
-        struct compact_part *p = &c->part[i];
-        p->op.kind = IO_FDATASYNC;
-        p->op.handle = c->handle[i];
-        p->op.done = on_part_synced;
-        c->ops++;
-        io_submit(c->log->io, &p->op);
-    }
-    return PARTS;
-}
-
-/* ---- rounds ---- */
+/* ---- the log's own writes and syncs come to an end ---- */
 
 static bool quiet(const struct redex *r)
 {
     return r->writes == 0 && r->syncs == 0;
-}
-
-/* Sets the goals of a round: so much more, or all there is. */
-static void set_goals(struct redex_compaction *c, uint64_t more)
-{
-    for (int i = 0; i < PARTS; i++) {
-        struct compact_part *p = &c->part[i];
-        uint64_t left = compact_len(c, (enum redex_part)i) - p->written;
-        p->goal = p->written + (left > more ? more / RECORD_SIZE * RECORD_SIZE : left);
-    }
-    c->rounds++;
-}
-
-/* The log appends meanwhile; but its disk is busy with this too, so a few rounds more than there were at first do. */
-static bool another_round(const struct redex_compaction *c)
-{
-    uint64_t left = 0, all = 0;
-    for (int i = 0; i < PARTS; i++) {
-        left += compact_len(c, (enum redex_part)i) - c->part[i].written;
-        all += c->part[i].written;
-    }
-    return left > REST_MAX && c->rounds < 16 + 2 * (all / ROUND);
 }
 
 static void become_quiet(struct redex_compaction *c)
@@ -205,27 +86,8 @@ static void become_quiet(struct redex_compaction *c)
     if (!quiet(c->log))
         return; /* compact_on_settled */
     c->end_seq = c->log->next_seq;
-    set_goals(c, UINT64_MAX);
-    go(c, STEP_COPY_REST);
-}
-
-static void parts_done(struct redex_compaction *c)
-{
-    bool written = true;
-    if (must_stop(c))
-        return;
-    if (c->op_err < 0) {
-        give_up(c, net_err_from_errno(-c->op_err));
-        return;
-    }
-    for (int i = 0; i < PARTS; i++)
-        written = written && c->part[i].written == c->part[i].goal;
-    if (!written)
-        write_slices(c);
-    else if (c->step == STEP_SYNC && another_round(c))
-        go(c, STEP_COPY);
-    else
-        go(c, c->step + 1);
+    compact_set_goals(c, UINT64_MAX);
+    compact_go(c, STEP_COPY_REST);
 }
 
 /* ---- the end of it ---- */
@@ -237,7 +99,7 @@ static void change_over(struct redex_compaction *c)
     if (compact_copy_all(c) != NET_OK) { /* no memory for the index of what came since the rename */
         redex_poison(r);
         c->keep = true;
-        give_up(c, NET_ERR_NO_MEMORY);
+        compact_give_up(c, NET_ERR_NO_MEMORY);
         return;
     }
     compact_change_over(c);
@@ -256,7 +118,7 @@ static void change_over(struct redex_compaction *c)
     if (r->error != NET_ERR_POISONED)
         redex_set_error(r, NET_OK);
     r->paused = false;
-    go(c, STEP_CLOSE);
+    compact_go(c, STEP_CLOSE);
     redex_sync_start(r);
     redex_settled(r);
 }
@@ -278,7 +140,7 @@ static void close_next(struct redex_compaction *c)
     while (c->at < HANDLES && c->handle[c->at] == IO_NO_HANDLE)
         c->at++;
     if (c->at == HANDLES)
-        go(c, STEP_UNLINK);
+        compact_go(c, STEP_UNLINK);
     else
         submit_handle(c, IO_CLOSE, c->at);
 }
@@ -288,7 +150,7 @@ static void unlink_next(struct redex_compaction *c)
     if (c->keep)
         files_done(c);
     else if (c->at == PARTS)
-        go(c, STEP_UNLINK_TMP);
+        compact_go(c, STEP_UNLINK_TMP);
     else
         submit_path(c, IO_UNLINK, c->generation, redex_part_name[c->at], 0);
 }
@@ -340,7 +202,7 @@ static void run_closing(struct redex_compaction *c)
         if (c->has_tmp)
             submit_path(c, IO_UNLINK, 0, "manifest.tmp", 0);
         else
-            go(c, STEP_REMOVE_DIR);
+            compact_go(c, STEP_REMOVE_DIR);
         break;
     default:
         assert(c->step == STEP_REMOVE_DIR);
@@ -352,11 +214,11 @@ static void run(struct redex_compaction *c)
 {
     switch (c->step) {
     case STEP_COPY:
-        set_goals(c, ROUND);
-        write_slices(c);
+        compact_set_goals(c, COMPACT_ROUND);
+        compact_write_slices(c);
         break;
     case STEP_COPY_REST:
-        write_slices(c);
+        compact_write_slices(c);
         break;
     case STEP_SYNC:
     case STEP_SYNC_REST:
@@ -386,14 +248,14 @@ static void run(struct redex_compaction *c)
 static void made(struct redex_compaction *c, int32_t res)
 {
     if (res >= 0) {
-        go(c, STEP_OPEN);
+        compact_go(c, STEP_OPEN);
     } else if (res == -EEXIST && c->at < MAKE_TRIES && c->generation < UINT32_MAX) {
         c->generation++;
         c->at++;
         run(c);
     } else {
         c->keep = true; /* it is not ours */
-        give_up(c, net_err_from_errno(-res));
+        compact_give_up(c, net_err_from_errno(-res));
     }
 }
 
@@ -403,10 +265,10 @@ static void opened(struct redex_compaction *c, int32_t res)
     static const unsigned count[] = {[STEP_OPEN] = PARTS, [STEP_OPEN_DIR] = 2, [STEP_OPEN_TMP] = 1};
     c->handle[first[c->step] + c->at] = res;
     c->has_tmp = c->has_tmp || c->step == STEP_OPEN_TMP;
-    if (must_stop(c))
+    if (compact_must_stop(c))
         return;
     if (++c->at == count[c->step])
-        go(c, c->step + 1);
+        compact_go(c, c->step + 1);
     else
         run(c);
 }
@@ -414,7 +276,7 @@ static void opened(struct redex_compaction *c, int32_t res)
 static void renamed(struct redex_compaction *c)
 {
     c->has_tmp = false;
-    go(c, STEP_SYNC_ROOT);
+    compact_go(c, STEP_SYNC_ROOT);
 }
 
 /* What is left behind when this fails is met again by the next open. */
@@ -426,7 +288,7 @@ static void tidied(struct redex_compaction *c)
     if (c->step == STEP_CLOSE || c->step == STEP_UNLINK)
         run(c);
     else if (c->step == STEP_UNLINK_TMP)
-        go(c, STEP_REMOVE_DIR);
+        compact_go(c, STEP_REMOVE_DIR);
     else
         files_done(c);
 }
@@ -436,7 +298,7 @@ static void root_sync_failed(struct redex_compaction *c)
     struct redex *r = c->log;
     redex_poison(r); /* the name may be lost, and with it what would be written from now on */
     c->keep = true;
-    give_up(c, NET_ERR_POISONED);
+    compact_give_up(c, NET_ERR_POISONED);
     redex_settled(r);
 }
 
@@ -451,33 +313,33 @@ static void on_op(struct io_op *op, int32_t res)
     else if (c->step == STEP_SYNC_ROOT && res < 0)
         root_sync_failed(c);
     else if (c->step == STEP_WRITE_TMP && res >= 0 && res != MANIFEST_SIZE)
-        give_up(c, NET_ERR_IO);
+        compact_give_up(c, NET_ERR_IO);
     else if (res < 0)
-        give_up(c, net_err_from_errno(-res));
+        compact_give_up(c, net_err_from_errno(-res));
     else if (op->kind == IO_OPEN)
         opened(c, res);
     else if (c->step == STEP_SYNC_ROOT)
         change_over(c);
     else if (c->step == STEP_RENAME)
         renamed(c);
-    else if (!must_stop(c))
-        go(c, c->step + 1);
+    else if (!compact_must_stop(c))
+        compact_go(c, c->step + 1);
 }
 
 void compact_files_start(struct redex_compaction *c)
 {
-    c->sync_request.start = on_place;
+    c->sync_request.start = compact_on_place;
     for (int i = 0; i < HANDLES; i++)
         c->handle[i] = IO_NO_HANDLE;
     c->generation = c->log->generation + 1;
-    go(c, STEP_MAKE);
+    compact_go(c, STEP_MAKE);
 }
 
 /* True if it is done with the log's writes and syncs for now: the log's own completions go on with it. */
 void redex_compact_on_settled(struct redex *r)
 {
     struct redex_compaction *c = r->compaction;
-    if (c && c->step == STEP_QUIET && quiet(r) && !must_stop(c))
+    if (c && c->step == STEP_QUIET && quiet(r) && !compact_must_stop(c))
         become_quiet(c);
 }
 
@@ -489,7 +351,7 @@ void redex_compact_cancel(struct redex *r)
         compact_end(c);
     } else if (c->ops == 0) { /* it waits for a place, or for the log */
         list_remove(&c->sync_request.link);
-        must_stop(c);
+        compact_must_stop(c);
     }
 }
 

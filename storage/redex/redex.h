@@ -162,5 +162,8 @@ void redex_want_sync(struct redex *, uint64_t seq);
  * if nothing has to be waited for (memory mode, a log that failed). No progress calls after this; appends get
  * NET_ERR_CLOSED. */
 void redex_close(struct redex *, void (*closed)(void *ctx, int err), void *ctx);
+/* Where that did not come to its end, or cannot be waited for: releases everything and leaves the files as they are.
+ * Nothing of the log may be in flight any more, but its back end is still there; `closed` is not called. */
+void redex_abandon(struct redex *);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/err.h"
 #include "tests/support/admin/expect.h"
 
 static struct world w;
@@ -156,10 +157,27 @@ Test(admin_http, head_is_get_without_a_body)
     const char *first_end = strstr(heard, "\r\n\r\n");
     cr_assert_not_null(strstr(heard, "Content-Length: 2\r\n"));
     cr_assert_eq(strncmp(first_end + 4, "HTTP/1.1 200", 12), 0);
-    heard = world_ask(&w, "HEAD /v1/channels/a/events HTTP/1.1\r\n" WORLD_HEAD "\r\n");
-    cr_assert_not_null(strstr(heard, "application/x-ndjson"));
-    expect_status(heard, 200);
     expect_error(world_ask(&w, "POST /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401, "unauthorized");
+}
+
+/* RFC 9112 6.3: not even the last chunk, else the client takes it for the next answer. */
+Test(admin_http, head_of_a_stream)
+{
+    w.node.origins = 1;
+    w.node.origin_self = true;
+    w.node.event_count = 3;
+    const char *heard = world_ask(&w, "HEAD /v1/channels/a/events HTTP/1.1\r\n" WORLD_HEAD "\r\n" WORLD_HEALTHZ);
+    cr_assert_eq(strncmp(heard, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n", 53), 0);
+    cr_assert_not_null(strstr(heard, "Transfer-Encoding: chunked\r\n"));
+    cr_assert_eq(strncmp(strstr(heard, "\r\n\r\n") + 4, "HTTP/1.1 200 OK\r\n", 17), 0);
+    heard = world_ask(&w, "HEAD /v1/channels/a/events?follow=true HTTP/1.1\r\n" WORLD_HEAD "\r\n" WORLD_HEALTHZ);
+    cr_assert_eq(strncmp(strstr(heard, "\r\n\r\n") + 4, "HTTP/1.1 200 OK\r\n", 17), 0);
+    w.node.origins = 0;
+    heard = world_ask(&w, "HEAD /v1/channels/a/events HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert_eq(strncmp(heard, "HTTP/1.1 404 ", 13), 0, "the status of GET: %s", heard);
+    w.node.tail_err = NET_ERR_NOT_FOUND;
+    heard = world_ask(&w, "HEAD /v1/channels/a/events?origin=self HTTP/1.1\r\n" WORLD_HEAD "\r\n");
+    cr_assert_eq(strncmp(heard, "HTTP/1.1 404 ", 13), 0, "the status of GET: %s", heard);
 }
 
 Test(admin_http, unknown_path_and_wrong_method)
@@ -186,6 +204,16 @@ Test(admin_http, what_is_not_http)
     /* blanks before the colon: RFC 9112 5.1 */
     expect_error(world_ask(&w, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length : 9\r\n\r\n"), 400,
                  "format");
+    /* values that go on in the next line: RFC 9112 5.2 */
+    const char *const folded[] = {"Host: 127.0.\r\n 0.1\r\n", "Host: localhost\r\nX:\r\n\ty\r\n",
+                                  " Host: localhost\r\n", "Host: localhost\r\nTransfer-Encoding:\r\n chunked\r\n"};
+    for (size_t i = 0; i < sizeof folded / sizeof folded[0]; i++) {
+        char request[160];
+        snprintf(request, sizeof request, "GET /healthz HTTP/1.1\r\n%s\r\n", folded[i]);
+        const char *heard = world_ask(&w, request);
+        cr_assert_not_null(strstr(heard, "Connection: close\r\n"), "%zu", i);
+        expect_error(heard, 400, "format");
+    }
     /* two lengths, two framings: RFC 9112 6.3, the ways to smuggle a request */
     expect_error(world_ask(&w, "POST /v1/peers HTTP/1.1\r\n" WORLD_HEAD
                                "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"),

@@ -1,4 +1,4 @@
-/* What retention gives up: the arithmetic of redex.md 13 and its examples, 24 items 47 and 48; gaps G1, G7. */
+/* What retention gives up: the arithmetic of redex.md 13 and its examples, 24 items 47 and 48; gaps G1, G7, G17. */
 #include <criterion/criterion.h>
 
 #include "core/base/err.h"
@@ -257,4 +257,48 @@ Test(redex_retain, a_new_limit_is_applied_in_steps)
     for (int i = 0; i < 4; i++)
         redex_store_flush(&s);
     expect(199997, 200000);
+}
+
+static void open_and_read(struct redex_event *events, size_t count)
+{
+    uint64_t seq = 0;
+    cr_assert_eq(redex_store_open(&s), NET_OK);
+    cr_assert_eq(redex_read(s.log, &seq, UINT64_MAX, events, count), count);
+}
+
+/* G17: a stamp with a wrong bit, wherever it stands, would keep older events for ever, or give up its own too early. */
+Test(redex_retain, a_wrong_bit_in_a_stamp)
+{
+    struct redex_event events[12];
+    uint8_t ts[12 * 8], seen[12 * 8];
+    redex_store_make(&s, 12);
+    s.disk.io.wall = 1000011;
+    cr_assert_eq(redex_store_read(&s, STORE_TS, ts, sizeof ts), sizeof ts);
+    for (size_t i = 0; i < 12; i++)
+        for (unsigned bit = 4; bit < 64; bit += 3) {
+            redex_store_flip(&s, STORE_TS, i * 8 + bit / 8, bit % 8);
+            open_and_read(events, 12);
+            cr_assert(i == 0 || events[i].ts_ns == 1000000 + i, "stamp %zu, bit %u: %llu", i, bit,
+                      (unsigned long long)events[i].ts_ns);
+            cr_assert_leq(events[i].ts_ns, 1000000 + i);
+            cr_assert_eq(redex_store_close(&s), NET_OK);
+            cr_assert_eq(redex_store_read(&s, STORE_TS, seen, sizeof seen), sizeof seen);
+            cr_assert_eq(load_le64(seen + i * 8), events[i].ts_ns, "on disk too");
+            redex_store_write(&s, STORE_TS, ts, sizeof ts);
+        }
+}
+
+/* Clocks are set back, and events may have one stamp: that is no damage. */
+Test(redex_retain, stamps_that_do_not_ascend)
+{
+    static const uint64_t stamps[] = {50, 100, 60, 61, 61, 40, 41, 42};
+    struct redex_event events[8];
+    uint64_t seq;
+    cr_assert_eq(redex_store_open(&s), NET_OK);
+    for (size_t i = 0; i < 8; i++)
+        cr_assert_eq(redex_append(s.log, stamps[i], (struct cspan){(const uint8_t *)"x", 1}, &seq), NET_OK);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    open_and_read(events, 8);
+    for (size_t i = 0; i < 8; i++)
+        cr_assert_eq(events[i].ts_ns, stamps[i], "%zu", i);
 }
