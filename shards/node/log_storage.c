@@ -1,7 +1,4 @@
 /* What a channel's settings mean for its log on disk, and what the node says of a log that cannot be written. */
-#include <inttypes.h>
-
-#include "core/base/text.h"
 #include "shards/node/log.h"
 #include "shards/node/say.h"
 
@@ -42,12 +39,9 @@ static counter *gauge_of(struct shard *s, int err)
     }
 }
 
-static void log_title(const struct log *log, char *out, size_t size)
+static struct say_about about(const struct log *log)
 {
-    if (log->key.origin == 0)
-        text_format(out, size, "%s", log->name.text);
-    else
-        text_format(out, size, "%s of 0x%016" PRIx64, log->name.text, log->key.origin);
+    return (struct say_about){.peer = log->key.origin, .channel = log->name.text};
 }
 
 void log_set_error(struct log *log, int err)
@@ -64,39 +58,32 @@ void log_set_error(struct log *log, int err)
 
 void log_on_error(struct log *log, int err)
 {
-    char title[300];
+    struct shard *s = log->shard;
     if (err == log->error)
         return;
-    log_title(log, title, sizeof title);
     if (!err)
-        node_say(log->shard->node, LEVEL_INFO, "channel %s: its log is written again", title);
+        shard_say_about(s, LEVEL_INFO, about(log), "the log is written again");
     else if (err == NET_ERR_POISONED)
-        node_say(log->shard->node, LEVEL_ERROR,
-                 "channel %s: a sync failed: its log refuses appends until the node is started again", title);
+        shard_say_about(s, LEVEL_ERROR, about(log),
+                        "a sync failed: the log refuses appends until the node is started again");
     else
-        node_say(log->shard->node, LEVEL_ERROR, "channel %s: its log cannot be written: %s", title, net_err_text(err));
+        shard_say_about(s, LEVEL_ERROR, about(log), "the log cannot be written: %s", net_err_text(err));
     log_set_error(log, err);
 }
 
 void log_on_open_error(struct log *log, int err)
 {
-    char title[300];
-    log_title(log, title, sizeof title);
     bool running = atomic_load_explicit(&log->shard->node->running, memory_order_relaxed);
     if (err != log->error && running) /* else the start fails with it, and says so */
-        node_say(log->shard->node, LEVEL_ERROR, "channel %s: its log cannot be opened: %s", title, net_err_text(err));
+        shard_say_about(log->shard, LEVEL_ERROR, about(log), "the log cannot be opened: %s", net_err_text(err));
     log_set_error(log, err);
 }
 
 void log_on_compaction(struct log *log)
 {
-    char title[300];
     int err = redex_compaction_error(log->redex);
-    if (err && err != log->compaction_error) {
-        log_title(log, title, sizeof title);
-        node_say(log->shard->node, LEVEL_WARN,
-                 "channel %s: what it no longer retains cannot be freed on disk: %s; tried again", title,
-                 net_err_text(err));
-    }
+    if (err && err != log->compaction_error)
+        shard_say_about(log->shard, LEVEL_WARN, about(log),
+                        "what the log no longer retains cannot be freed on disk: %s; tried again", net_err_text(err));
     log->compaction_error = err;
 }

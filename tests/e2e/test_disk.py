@@ -85,8 +85,8 @@ class FullDisk(mesh.MeshCase):
         self.refused("new")
         self.assertEqual(self.a.channel("x")["error"], "no_space")
         self.assertEqual([problem["code"] for problem in self.a.json("status")["problems"]], ["disk_full"])
-        self.assertIn(f"channel x: its log cannot be written: {NO_SPACE}", self.a.stderr())
-        self.assertIn(f"channel new: its log cannot be opened: {NO_SPACE}", self.a.stderr())
+        self.assertIn(f"channel=x the log cannot be written: {NO_SPACE}", self.a.stderr())
+        self.assertIn(f"channel=new the log cannot be opened: {NO_SPACE}", self.a.stderr())
         self.has(acknowledged)
         self.assertEqual(self.a.raw("other"), b"z\n")
         follower = self.a.follow("x", "--start", 9, "--raw", output="text")
@@ -96,7 +96,7 @@ class FullDisk(mesh.MeshCase):
         self.disk.free()
         mesh.eventually(lambda: not self.a.channel("x")["error"], "the log can be written again")
         self.assertEqual(self.a.json("status")["problems"], [])
-        self.assertIn("channel x: its log is written again", self.a.stderr())
+        self.assertIn("channel=x the log is written again", self.a.stderr())
         after = self.a.publish("x", ["after"])
         self.a.publish("new", ["after"], "--durable")
         rows = self.a.rows("x")
@@ -107,6 +107,15 @@ class FullDisk(mesh.MeshCase):
         self.assertEqual(rows[-1]["seq"], after["last_seq"])
         self.assertEqual(rows[-1]["data"], "after")
         self.assertEqual(self.a.raw("new"), b"after\n")
+
+    def test_a_flood_of_failures_is_a_few_lines(self):
+        """Whoever may publish cannot fill the log of the node with what does not work."""
+        self.a.terminate()
+        self.a.start("logging.rate=1")
+        self.disk.fill()
+        summary = f"more lines like this one were suppressed: the log cannot be opened: {NO_SPACE}"
+        mesh.eventually(lambda: self.refused("new") and summary in self.a.stderr(), "they are summed up")
+        self.assertRegex(self.a.stderr(), rf"error shard=\d channel=new the log cannot be opened: {NO_SPACE}\n")
 
     def test_the_disk_fills_while_publishing(self):
         """Killed while its disk is full: all that was acknowledged is there."""
@@ -148,7 +157,7 @@ class FullDisk(mesh.MeshCase):
             filler.truncate((self.disk.dir / "filler").stat().st_size - 700 * 1024)
         events += (more := numbered(1700, 500))
         self.a.publish("x", more)
-        mesh.eventually(lambda: "channel x: what it no longer retains cannot be freed on disk: " + NO_SPACE in self.a.stderr(),
+        mesh.eventually(lambda: "channel=x what the log no longer retains cannot be freed on disk: " + NO_SPACE in self.a.stderr(),
                         "it is tried")
         root = self.disk.dir / "redex/x"
         mesh.eventually(lambda: [path.name for path in root.glob("v*")] == ["v0000000001"], "it is given up")
