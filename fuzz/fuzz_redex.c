@@ -1,6 +1,7 @@
 /*
  * Recovery of arbitrary files. The input is cut into idx, dat, ts, manifest and seq~ by four 16-bit lengths; whatever
- * they hold, the log opens, reads in order, takes an append, and the second open finds nothing left to repair.
+ * they hold, the log opens, reads in order, takes an append, and the second open finds nothing left to repair; nor does
+ * the one after retention gave up a part and the rest was written anew.
  */
 #include <assert.h>
 
@@ -68,6 +69,24 @@ static void change_files(struct redex_store *s, struct cspan in)
     }
 }
 
+static void retain_some(struct redex_store *s, uint64_t keep)
+{
+    struct redex_policy policy = {.retain_events = 1 + keep};
+    uint64_t before = redex_count(s->log), expected = before < policy.retain_events ? before : policy.retain_events;
+    redex_set_policy(s->log, &policy);
+    while (!list_empty(&s->dirty))
+        redex_store_flush(s);
+    assert(redex_error(s->log) == NET_OK && redex_compaction_error(s->log) == NET_OK);
+    assert(read_all(s->log) == expected);
+    uint64_t first = redex_first_seq(s->log), next = redex_next_seq(s->log), bytes = redex_bytes(s->log);
+    assert(redex_store_close(s) == NET_OK);
+    s->options.policy = policy;
+    assert(redex_store_open(s) == NET_OK);
+    assert(s->report.dropped_events == 0 && s->report.repaired_fields == 0 && s->report.trimmed_bytes == 0);
+    assert(read_all(s->log) == expected && redex_first_seq(s->log) == first && redex_next_seq(s->log) == next);
+    assert(redex_bytes(s->log) == bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct redex_store s;
@@ -76,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < HEAD)
         return 0;
     redex_store_init(&s);
+    s.options.min_dead = 1;
     if (data[0] & 1)
         make_files(&s, (struct cspan){data, size});
     else
@@ -86,12 +106,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     count = read_all(s.log);
     next = redex_next_seq(s.log);
     int err = redex_append(s.log, 1, (struct cspan){(const uint8_t *)"appended", 8}, &seq);
-    assert(err == NET_OK ? seq == next : err == NET_ERR_TOO_LARGE && next == UINT64_MAX);
+    assert(err == NET_OK ? seq == next : err == NET_ERR_FULL && next == UINT64_MAX);
     assert(redex_store_close(&s) == NET_OK);
 
     assert(redex_store_open(&s) == NET_OK);
     assert(s.report.dropped_events == 0 && s.report.repaired_fields == 0 && s.report.trimmed_bytes == 0);
     assert(read_all(s.log) + (redex_next_seq(s.log) == UINT64_MAX) >= count + (err == NET_OK));
+    retain_some(&s, data[0] >> 4);
     redex_store_deinit(&s);
     return 0;
 }

@@ -1,4 +1,7 @@
 /* What a channel's settings mean for its log on disk, and what the node says of a log that cannot be written. */
+#include <inttypes.h>
+
+#include "core/base/text.h"
 #include "shards/node/log.h"
 #include "shards/node/say.h"
 
@@ -39,6 +42,7 @@ static counter *gauge_of(struct shard *s, int err)
     }
 }
 
+/* Of a peer, the log's origin, or of this node. */
 static struct say_about about(const struct log *log)
 {
     return (struct say_about){.peer = log->key.origin, .channel = log->name.text};
@@ -58,16 +62,15 @@ void log_set_error(struct log *log, int err)
 
 void log_on_error(struct log *log, int err)
 {
-    struct shard *s = log->shard;
     if (err == log->error)
         return;
     if (!err)
-        shard_say_about(s, LEVEL_INFO, about(log), "the log is written again");
+        shard_say_about(log->shard, LEVEL_INFO, about(log), "the log is written again");
     else if (err == NET_ERR_POISONED)
-        shard_say_about(s, LEVEL_ERROR, about(log),
+        shard_say_about(log->shard, LEVEL_ERROR, about(log),
                         "a sync failed: the log refuses appends until the node is started again");
     else
-        shard_say_about(s, LEVEL_ERROR, about(log), "the log cannot be written: %s", net_err_text(err));
+        shard_say_about(log->shard, LEVEL_ERROR, about(log), "the log cannot be written: %s", net_err_text(err));
     log_set_error(log, err);
 }
 

@@ -160,13 +160,14 @@ void compact_change_over(struct redex_compaction *c)
     redex_mark_dirty(r);
 }
 
-/* Of a log without files: a slice more than what came since the last turn, so it comes to an end. */
+/* Of a log without files: a slice, and twice what came since the last turn, so that it comes to an end while as much is
+ * appended as is kept. */
 static void copy_turn(struct redex_compaction *c)
 {
     bool all = true;
     for (int i = 0; i < PARTS && c->err == NET_OK; i++) {
         struct compact_part *p = &c->part[i];
-        uint64_t len = compact_len(c, (enum redex_part)i), end = p->copied + COPY_SLICE + (len - p->goal);
+        uint64_t len = compact_len(c, (enum redex_part)i), end = p->copied + COPY_SLICE + 2 * (len - p->goal);
         p->goal = len;
         c->err = compact_copy(c, (enum redex_part)i, end < len ? end : len);
         all = all && (!p->moves || p->copied == len);
@@ -213,7 +214,7 @@ bool redex_compact_turn(struct redex *r)
         (void)compact_copy_all(c); /* what has no room now has none at the end either, and is met there */
     if (c->retiring && !more && (!files || c->files_done)) {
         compact_end(c);
-        return redex_compaction_due(r);
+        more = true; /* what is before the new base can be given back now */
     }
     if (more)
         redex_mark_dirty(r);

@@ -10,7 +10,7 @@
  * that a log that grows to n bytes costs O(log n) calls. What retention has passed is given back in steps, for the same
  * reason.
  */
-enum { FIRST_STEP = 1 << 20, DISCARD_STEP = 1 << 18, PAGE = 4096 };
+enum { FIRST_STEP = 1 << 20, DISCARD_MIN = 1 << 18, DISCARD_MAX = 8 << 20, PAGE = 4096 };
 
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
@@ -51,16 +51,20 @@ int redex_memory_grow(struct redex_memory *m, size_t size)
     return NET_OK;
 }
 
-void redex_memory_discard(struct redex_memory *m, size_t size)
+bool redex_memory_discard(struct redex_memory *m, size_t size)
 {
     size_t shift = (size_t)(m->base - m->map), end = (shift + size) / PAGE * PAGE;
-    if (end < m->discarded + DISCARD_STEP)
-        return;
+    if (end < m->discarded + DISCARD_MIN)
+        return false;
+    bool more = end > m->discarded + DISCARD_MAX;
+    if (more)
+        end = m->discarded + DISCARD_MAX;
     /* Locked memory (memory.lock) is given back only by the second call; where the kernel has no such, it stays until
      * the whole of it is released, which harms nothing. */
     if (madvise(m->map + m->discarded, end - m->discarded, MADV_DONTNEED) < 0)
         (void)madvise(m->map + m->discarded, end - m->discarded, MADV_DONTNEED_LOCKED);
     m->discarded = end;
+    return more;
 }
 
 void redex_memory_advance(struct redex_memory *m, size_t size)
@@ -69,14 +73,15 @@ void redex_memory_advance(struct redex_memory *m, size_t size)
     m->base += size;
     m->committed -= size;
     m->space -= size;
-    redex_memory_discard(m, 0);
 }
 
 bool redex_memory_release_some(struct redex_memory *m, size_t size)
 {
+    if (!m->map)
+        return false;
     if (size >= (size_t)(m->base + m->committed - m->map)) /* what is behind has no memory: it costs nothing */
         size = m->map_size;
-    int err = size ? munmap(m->map, size) : 0;
+    int err = munmap(m->map, size);
     assert(err == 0);
     m->map += size;
     m->map_size -= size;

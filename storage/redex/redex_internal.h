@@ -26,8 +26,9 @@ struct redex_memory {
 int redex_memory_reserve(struct redex_memory *, size_t want, size_t need);
 /* Makes the first `size` bytes usable. NET_ERR_FULL beyond the space, NET_ERR_NO_MEMORY. */
 int redex_memory_grow(struct redex_memory *, size_t size);
-/* The first `size` bytes are not needed any more: most of their pages go back to the system. */
-void redex_memory_discard(struct redex_memory *, size_t size);
+/* The first `size` bytes are not needed any more: most of their pages go back to the system, some of them now. True:
+ * there are more to go. */
+bool redex_memory_discard(struct redex_memory *, size_t size);
 /* What was byte `size` is byte 0 from now on; it stays where it is. */
 void redex_memory_advance(struct redex_memory *, size_t size);
 /* Releases some of it, from the front; all is lost from the first call on. False: nothing is left. */

@@ -77,17 +77,19 @@ uint64_t redex_front_offset(struct redex_front front, enum redex_part part)
     return part == PART_DAT ? front.dat : front.record * (part == PART_IDX ? RECORD_SIZE : STAMP_SIZE);
 }
 
-/* Memory that neither a reader nor a write needs. */
-static void discard(struct redex *r)
+/* Memory that neither a reader nor a write needs. True: there is more of it. */
+static bool discard(struct redex *r)
 {
+    bool more = false;
     struct redex_front front = redex_front(r);
     for (int i = 0; i < PARTS; i++) {
         struct redex_file *f = &r->file[i];
         uint64_t end = redex_front_offset(front, (enum redex_part)i);
         if (r->mode == REDEX_DISK && end > f->written)
             end = f->written;
-        redex_memory_discard(&f->memory, (size_t)end);
+        more = redex_memory_discard(&f->memory, (size_t)end) || more;
     }
+    return more;
 }
 
 /* How far a part may grow: offsets have 32 bits, and the addresses may have been scarce. */
@@ -132,21 +134,20 @@ static void await_age(struct redex *r)
 void redex_retain_all(struct redex *r)
 {
     if (drop(r, UINT64_MAX))
-        discard(r);
+        redex_mark_dirty(r); /* turns give its memory back */
     await_age(r);
 }
 
 bool redex_retain_turn(struct redex *r)
 {
-    if (drop(r, DROPS_PER_TURN)) {
-        if (!r->compaction) /* it writes from there */
-            discard(r);
+    if (drop(r, DROPS_PER_TURN))
         r->tell_owner = true;
-    }
-    if (redex_over_limit(r)) {
+    bool more = redex_over_limit(r);
+    if (!r->compaction) /* it writes from there */
+        more = discard(r) || more;
+    if (more)
         redex_mark_dirty(r);
-        return true;
-    }
-    await_age(r);
-    return false;
+    else
+        await_age(r);
+    return more;
 }
