@@ -5,15 +5,7 @@
 #include <string.h>
 
 #include "shards/config/config_internal.h"
-
-#define KIB UINT64_C(1024)
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define MS UINT64_C(1000000)
-#define S (1000 * MS)
-#define MIN (60 * S)
-#define HOUR (60 * MIN)
-#define DAY (24 * HOUR)
+#include "shards/config/units.h"
 
 static const char *const words_sessions[] = {"secure", "compat", NULL};
 static const char *const words_peers[] = {"any", "listed", NULL};
@@ -115,7 +107,7 @@ const struct config_key config_keys[] = {
      .doc = "How many peers the node knows at a time."},
     {"limits.pending_handshakes", KEY_NUMBER, "256", FIELD(max_pending_handshakes), RANGE(1, 65536),
      .doc = "How many handshakes are under way at a time."},
-    {"limits.handshakes_per_source", KEY_NUMBER, "5", FIELD(max_handshakes_per_source), RANGE(1, 1000000),
+    {"limits.handshakes_per_source", KEY_NUMBER, "5", FIELD(max_handshakes_per_source), RANGE(1, UINT16_MAX),
      .live = AT_ONCE,
      .doc = "Handshakes answered for one source address, per second."},
     {"limits.streams_per_peer", KEY_NUMBER, "4096", FIELD(max_streams), RANGE(1, 65536),

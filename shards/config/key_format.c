@@ -3,15 +3,7 @@
 #include <string.h>
 
 #include "shards/config/config_internal.h"
-
-#define KIB UINT64_C(1024)
-#define MIB (1024 * KIB)
-#define GIB (1024 * MIB)
-#define MS UINT64_C(1000000)
-#define S (1000 * MS)
-#define MIN (60 * S)
-#define HOUR (60 * MIN)
-#define DAY (24 * HOUR)
+#include "shards/config/units.h"
 
 static void format_value(const struct config_key *key, uint64_t value, char *out)
 {

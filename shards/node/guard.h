@@ -16,6 +16,7 @@ struct guard {
 
 int guard_init(struct guard *, struct io *, uint32_t max_pending); /* NET_OK, NET_ERR_NO_MEMORY */
 void guard_deinit(struct guard *);
+/* At most UINT16_MAX a second: the range of limits.handshakes_per_source. */
 bool guard_source_ok(struct guard *, uint64_t now, const struct io_addr *, uint32_t per_second);
 bool guard_ephemeral_seen(struct guard *, const uint8_t ephemeral[32]);
 void guard_ephemeral_remember(struct guard *, const uint8_t ephemeral[32]);

@@ -27,7 +27,7 @@ static void submit(struct key_log *k, enum io_kind kind)
     k->op = (struct io_op){.kind = kind, .done = next_step, .handle = k->file};
     if (kind == IO_OPEN) {
         k->op.path.path = k->path;
-        k->op.path.flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
+        k->op.path.flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
         k->op.path.mode = 0600;
     } else if (kind == IO_WRITE) {
         k->iov = (struct iovec){k->out + k->written, k->len - k->written};

@@ -85,9 +85,8 @@ void log_on_open_error(struct log *log, int err)
 void log_on_compaction(struct log *log)
 {
     int err = redex_compaction_error(log->redex);
-    if (err && err != log->compaction_error) {
+    if (err && err != log->compaction_error)
         shard_say_about(log->shard, LEVEL_WARN, about(log),
                         "what the log no longer retains cannot be freed on disk: %s; tried again", net_err_text(err));
-    }
     log->compaction_error = err;
 }

@@ -150,11 +150,13 @@ static int prepare_key_log(struct netmesh *nm, char *error, size_t len)
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0)
         return netmesh_fail(error, len, "security.key_log: %s: cannot open: %s", path, strerror(errno));
-    bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) == 0;
+    bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 077) == 0 && st.st_uid == geteuid();
     close(fd);
     if (!good) {
         netmesh_fail(error, len,
-                     "security.key_log: %s: others may read it, or it is no file; allowed: a file of mode 0600", path);
+                     "security.key_log: %s: others may read it, or it is no file; allowed: a file of mode 0600 of the "
+                     "node's user",
+                     path);
         return NET_ERR_INVALID;
     }
     say(nm, LEVEL_WARN, "security.key_log: the keys of all sessions go to %s; whoever reads it can read the traffic",

@@ -12,6 +12,10 @@
  */
 enum { FIRST_STEP = 1 << 20, DISCARD_MIN = 1 << 18, DISCARD_MAX = 8 << 20, PAGE = 4096 };
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
+
 static size_t round_up(size_t n, size_t unit)
 {
     return (n + unit - 1) / unit * unit;
@@ -55,8 +59,10 @@ bool redex_memory_discard(struct redex_memory *m, size_t size)
     bool more = end > m->discarded + DISCARD_MAX;
     if (more)
         end = m->discarded + DISCARD_MAX;
-    int err = madvise(m->map + m->discarded, end - m->discarded, MADV_DONTNEED);
-    assert(err == 0);
+    /* Locked memory (memory.lock) is given back only by the second call; where the kernel has no such, it stays until
+     * the whole of it is released, which harms nothing. */
+    if (madvise(m->map + m->discarded, end - m->discarded, MADV_DONTNEED) < 0)
+        (void)madvise(m->map + m->discarded, end - m->discarded, MADV_DONTNEED_LOCKED);
     m->discarded = end;
     return more;
 }

@@ -35,7 +35,8 @@ void redex_syncs_serve(struct redex_syncs *s)
     struct list *first;
     while (has_room(s) && (first = list_pop(&s->waiting)) != NULL) {
         struct redex_sync_request *q = container_of(first, struct redex_sync_request, link);
-        s->in_flight += q->start(q);
+        unsigned started = q->start(q); /* it may serve others meanwhile: not one expression with the sum */
+        s->in_flight += started;
         assert(s->in_flight <= s->max);
     }
 }

@@ -108,6 +108,15 @@ class FullDisk(mesh.MeshCase):
         self.assertEqual(rows[-1]["data"], "after")
         self.assertEqual(self.a.raw("new"), b"after\n")
 
+    def test_a_flood_of_failures_is_a_few_lines(self):
+        """Whoever may publish cannot fill the log of the node with what does not work."""
+        self.a.terminate()
+        self.a.start("logging.rate=1")
+        self.disk.fill()
+        summary = f"more lines like this one were suppressed: the log cannot be opened: {NO_SPACE}"
+        mesh.eventually(lambda: self.refused("new") and summary in self.a.stderr(), "they are summed up")
+        self.assertRegex(self.a.stderr(), rf"error shard=\d channel=new the log cannot be opened: {NO_SPACE}\n")
+
     def test_the_disk_fills_while_publishing(self):
         """Killed while its disk is full: all that was acknowledged is there."""
         events = numbered(0, 12000)

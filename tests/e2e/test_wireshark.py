@@ -2,6 +2,7 @@
 """The key log, and the Wireshark dissector on what two nodes said to each other: recorded by a relay between them."""
 import hashlib
 import json
+import os
 import pathlib
 import random
 import re
@@ -144,16 +145,26 @@ class KeyLog(mesh.MeshCase):
         alice.start()
         mesh.eventually(lambda: path.read_text().startswith(lines) and len(path.read_text()) > len(lines), "appended")
 
-    def test_refused_when_others_may_read(self):
+    def refuses_keys(self, prepare):
         alice = self.node("alice", "security.key_log=./keys")
         (alice.dir / "keys").write_text("")
-        (alice.dir / "keys").chmod(0o644)
+        prepare(alice.dir / "keys")
         alice.spawn()
         status, rest = alice.wait()
         alice.process = None
         self.assertEqual((status, rest), (1, b""))
         self.assertIn("security.key_log: ", alice.stderr())
         self.assertIn("others may read it", alice.stderr())
+
+    def test_refused_when_others_may_read(self):
+        self.refuses_keys(lambda keys: keys.chmod(0o644))
+
+    @unittest.skipIf(os.geteuid() != 0, "only root gives files away")
+    def test_refused_when_it_is_another_users(self):
+        def give_away(keys):
+            keys.chmod(0o600)
+            os.chown(keys, 65534, 65534)
+        self.refuses_keys(give_away)
 
 
 @needs_tshark

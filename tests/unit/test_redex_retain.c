@@ -1,5 +1,6 @@
 /* What retention gives up: the arithmetic of redex.md 13 and its examples, 24 items 47 and 48; gaps G1, G7, G17. */
 #include <criterion/criterion.h>
+#include <sys/mman.h>
 
 #include "core/base/err.h"
 #include "storage/redex/redex_internal.h"
@@ -192,6 +193,26 @@ Test(redex_retain, memory_mode)
     redex_store_flush(&s);
     redex_store_check(&s, 994, 1001);
     cr_assert(list_empty(&s.dirty));
+}
+
+/* With memory.lock the kernel refuses to take pages back in the usual way. */
+Test(redex_retain, locked_memory_is_given_back)
+{
+    enum { EVENTS = 40000 };
+    unsigned char resident = 1;
+    open_log((struct redex_policy){0});
+    redex_store_fill(&s, 0, EVENTS);
+    redex_store_flush(&s);
+    uint8_t *ts = s.log->file[PART_TS].memory.base;
+    if (mlock(ts, EVENTS * STAMP_SIZE) != 0)
+        cr_skip_test("this process may not lock memory");
+    redex_set_policy(s.log, &(struct redex_policy){.retain_events = 10});
+    while (redex_first_seq(s.log) != EVENTS - 10)
+        redex_flush_all(&s.dirty);
+    cr_assert_eq(mincore(ts, 4096, &resident), 0);
+    cr_assert_eq(resident & 1, 0);
+    redex_store_flush(&s);
+    redex_store_check(&s, EVENTS - 10, EVENTS);
 }
 
 Test(redex_retain, reading_begins_at_the_first)
