@@ -142,7 +142,10 @@ extern const struct cli_option_info cli_options[OPTION_TOTAL];
 /* The option of this name or letter; OPTION_TOTAL: none. */
 enum cli_option cli_find_option(const char *name, size_t len);
 enum cli_option cli_find_letter(char letter);
+/* Says that an option has a value it may not have. CLI_USAGE */
+int cli_bad_value(enum cli_option option, const char *value, const char *allowed);
 
+#define CLI_ADDRESS "ADDRESS:PORT or [IPV6]:PORT, port 1..65535" /* what an A:P may be, for cli_bad_value */
 #define CLI_TIMEOUT_DEFAULT_NS (UINT64_C(30) * 1000000000)
 
 /* Reads argv; args->words and args->sets point to room for argc each. CLI_OK or CLI_USAGE (said). A command line that

@@ -26,9 +26,8 @@ int client_open(struct client *c, const struct cli_args *args)
     int code = client_resolve(c, args);
     if (code != CLI_OK)
         return code;
+    cli_say(args, SAY_DEBUG, "connecting to %s, for at most %g s", c->endpoint.host, (double)args->timeout_ns / 1e9);
     enum http_result result = http_open(&c->http, &c->endpoint, args->timeout_ns);
-    cli_say(args, SAY_DEBUG, "%s to %s within %g s", result == HTTP_DONE ? "connected" : "not connected",
-            c->endpoint.host, (double)args->timeout_ns / 1e9);
     return result == HTTP_DONE ? CLI_OK : client_failed(c, result);
 }
 
@@ -145,13 +144,25 @@ static enum http_result exchange(struct client *c, const char *method, const cha
     return result == HTTP_DONE || result == HTTP_ANSWERED ? http_receive(&c->http) : result;
 }
 
+/* The operand of the command, "NAME" or "CHANNEL from PEER". */
+static const char *name_subject(const struct cli_args *args, char *out, size_t room)
+{
+    const char *from = args->value[OPTION_FROM];
+    if (args->word_count == 0)
+        return NULL;
+    snprintf(out, room, "%.180s%s%.180s", args->words[0], from ? " from " : "", from ? from : "");
+    return out;
+}
+
 int client_ask(const struct cli_args *args, const char *method, const char *target, struct json_object *body,
                struct json_object **answer)
 {
     struct client c;
+    char subject[400];
     *answer = NULL;
     int code = client_open(&c, args);
     if (code == CLI_OK) {
+        c.subject = name_subject(args, subject, sizeof subject);
         enum http_result result = exchange(&c, method, target, body);
         code = result == HTTP_DONE ? client_check(&c) : client_failed(&c, result);
     }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/endpoint.h"
@@ -109,17 +110,31 @@ static int create(const struct cli_args *args, const char *psk_file)
     return CLI_OK;
 }
 
+/* The two that have options of their own are told under their own names. */
+static int check_addresses(const struct cli_args *args)
+{
+    const char *listen = args->value[OPTION_LISTEN], *admin = args->value[OPTION_ADMIN];
+    struct io_addr addr;
+    if (listen && config_parse_addr(listen, &addr) != NET_OK)
+        return cli_bad_value(OPTION_LISTEN, listen, CLI_ADDRESS);
+    if (admin && strncmp(admin, "unix:", 5) != 0 && config_parse_addr(admin, &addr) != NET_OK)
+        return cli_bad_value(OPTION_ADMIN, admin, CLI_ADDRESS ", or unix:PATH");
+    return CLI_OK;
+}
+
 int command_init(const struct cli_args *args)
 {
     char path[CONFIG_PATH_MAX];
     const char *psk_file = args->value[OPTION_PSK_FILE];
     if (psk_file && cli_has(args, OPTION_PSK_FROM))
-        return cli_error(CLI_USAGE, "--psk-from and --psk-file: give one of them");
+        return cli_error(CLI_USAGE, "init: found --psk-from and --psk-file, allowed: one of them");
     if (cli_has(args, OPTION_PSK_FROM)) {
         if ((size_t)snprintf(path, sizeof path, "%s/psk", args->value[OPTION_PSK_FROM]) >= sizeof path)
             return cli_error(CLI_USAGE, "--psk-from: the path is too long");
         psk_file = path;
     }
-    int code = create(args, psk_file);
+    int code = check_addresses(args);
+    if (code == CLI_OK)
+        code = create(args, psk_file);
     return code == CLI_OK ? print_info(args, args->words[0]) : code;
 }

@@ -10,11 +10,6 @@
 
 enum { INFO_MAX = 16 << 10 };
 
-static int bad_option(enum cli_option option, const char *value, const char *allowed)
-{
-    return cli_error(CLI_USAGE, "--%s: found %.300s, allowed: %s", cli_options[option].name, value, allowed);
-}
-
 /* Who the peer is: from options, or from what its own `node info` printed. */
 struct description {
     struct json_object *info; /* NULL: --info was not given */
@@ -87,21 +82,24 @@ static int read_entry(const struct cli_args *args, const struct description *d, 
         return cli_error(CLI_USAGE,
                          "peer add: --node-id is missing; net-mesh node info shows it, and --info takes it from there");
     if (config_parse_id(id, &e->node_id) != NET_OK)
-        return bad_option(OPTION_NODE_ID, id, "0x and hex digits, or decimal digits");
+        return cli_bad_value(OPTION_NODE_ID, id, "0x and hex digits, or decimal digits");
     e->has_addr = addr != NULL;
     if (addr && config_parse_addr(addr, &e->addr) != NET_OK)
-        return bad_option(OPTION_ADDR, addr, "ADDRESS:PORT or [IPV6]:PORT, port 1..65535");
+        return cli_bad_value(OPTION_ADDR, addr, CLI_ADDRESS);
     e->has_key = key != NULL;
     if (key && config_parse_key(key, e->public_key) != NET_OK)
-        return bad_option(OPTION_PUBLIC_KEY, key, "64 hex digits");
+        return cli_bad_value(OPTION_PUBLIC_KEY, key, "64 hex digits");
     if (compat && strcmp(compat, "v0.19") != 0)
-        return bad_option(OPTION_COMPAT, compat, "v0.19");
+        return cli_bad_value(OPTION_COMPAT, compat, "v0.19");
     e->compat = compat ? PEER_V019 : PEER_OURS;
     if (mode && strcmp(mode, "direct") != 0 && strcmp(mode, "routed") != 0)
-        return bad_option(OPTION_MODE, mode, "direct or routed");
+        return cli_bad_value(OPTION_MODE, mode, "direct or routed");
     if (mode && !compat)
-        return cli_error(CLI_USAGE, "--mode: found %s, allowed: only with --compat v0.19", mode);
+        return cli_bad_value(OPTION_MODE, mode, "only with --compat v0.19");
     e->mode = mode && strcmp(mode, "direct") == 0 ? PEER_MODE_DIRECT : PEER_MODE_ROUTED;
+    if (!compat && (!addr || !key))
+        return cli_error(CLI_USAGE, "peer add: --%s is missing; only a peer with --compat v0.19 may go without",
+                         cli_options[addr ? OPTION_PUBLIC_KEY : OPTION_ADDR].name);
     return CLI_OK;
 }
 

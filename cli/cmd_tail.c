@@ -28,9 +28,9 @@ static int make_target(const struct cli_args *args, char target[TARGET_MAX])
         snprintf(sequence, sizeof sequence, "%" PRIu64, number); /* 0x10 and 16 are the same, cli.md 2.2 */
         start = sequence;
     } else if (start && strcmp(start, "earliest") != 0 && strcmp(start, "latest") != 0)
-        return cli_error(CLI_USAGE, "--start: found %.300s, allowed: earliest, latest or a sequence", start);
+        return cli_bad_value(OPTION_START, start, "earliest, latest or a sequence");
     if (count && config_parse_number(count, &number) != NET_OK)
-        return cli_error(CLI_USAGE, "--count: found %.300s, allowed: a number", count);
+        return cli_bad_value(OPTION_COUNT, count, "a number");
     int code = client_channel_target(target, args->words[0], "/events");
     if (code == CLI_OK)
         code = client_param(target, "from", start ? start : "earliest");

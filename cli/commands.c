@@ -125,7 +125,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh doctor\n"
      "  net-mesh doctor a\n"
      "  net-mesh doctor a --output json\n"},
-    {"bench", "[--duration TIME] [--size N[,N]...] [--dir DIR] [--quick]", 0, 0,
+    {"bench", "[--duration DURATION] [--size N[,N]...] [--dir DIR] [--quick]", 0, 0,
      CLI_LOCAL | BIT(OPTION_DURATION) | BIT(OPTION_SIZE) | BIT(OPTION_DIR) | BIT(OPTION_QUICK), command_bench,
      "measure what two nodes do on this machine",
      "Runs two nodes over loopback, with directories of their own that are gone afterwards: events per second, "

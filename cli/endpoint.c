@@ -146,7 +146,8 @@ static int use_url(struct endpoint *e, const char *text)
         len--;
     snprintf(authority, sizeof authority, "%.*s", (int)len, text);
     if (strchr(authority, '/') || strchr(authority, '@') || len >= sizeof authority)
-        return cli_error(CLI_USAGE, "endpoint: found %s%s, allowed: %sHOST:PORT, unix:PATH, or a node's directory",
+        return cli_error(CLI_USAGE,
+                         "endpoint: found %s%s, allowed: %sHOST:PORT, ADDRESS:PORT, unix:PATH, or a node's directory",
                          http_scheme, text, http_scheme);
     return use_tcp(e, authority);
 }
@@ -171,8 +172,9 @@ static int use(struct endpoint *e, const char *text, const char *token_file)
     bool http = strncmp(text, http_scheme, sizeof http_scheme - 1) == 0;
     bool socket = strncmp(text, unix_scheme, sizeof unix_scheme - 1) == 0;
     if (!http && !socket && strstr(text, "://"))
-        return cli_error(CLI_USAGE, "endpoint: found %s, allowed: %sHOST:PORT, unix:PATH, or a node's directory", text,
-                         http_scheme);
+        return cli_error(CLI_USAGE,
+                         "endpoint: found %s, allowed: %sHOST:PORT, ADDRESS:PORT, unix:PATH, or a node's directory",
+                         text, http_scheme);
     bool address = config_parse_addr(text, &addr) == NET_OK; /* as `node info` shows it */
     if (!http && !socket && !address)
         return use_directory(e, text);
@@ -188,8 +190,9 @@ int endpoint_resolve(const struct cli_args *args, struct endpoint *e)
     const struct profile *p = &args->profile;
     memset(e, 0, sizeof *e);
     if (!text || !*text)
-        return cli_error(CLI_USAGE, "which node? give --endpoint DIR (or http://HOST:PORT, unix:PATH), or set "
-                                    "NET_MESH_ENDPOINT, or endpoint in a profile");
+        return cli_error(CLI_USAGE,
+                         "which node? give --endpoint DIR (or http://HOST:PORT, ADDRESS:PORT, unix:PATH), or set "
+                         "NET_MESH_ENDPOINT, or endpoint in a profile");
     int code = use(e, text, *p->endpoint && text != p->endpoint ? "" : p->token_file);
     if (code == CLI_OK)
         cli_say(args, SAY_INFO, "%s is the node, as %s says: %s", text, by, e->shown);

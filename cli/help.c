@@ -53,17 +53,37 @@ static void print_globals(void)
     print_options(CLI_GLOBAL_OPTIONS);
 }
 
+/* Only their names: net-mesh --help says what they do. */
+static void name_globals(const struct cli_command *c)
+{
+    printf("\nGlobal options, as net-mesh --help describes them:\n ");
+    for (int i = c->options & CLI_LOCAL ? OPTION_OUTPUT : 0; CLI_GLOBAL_OPTIONS >> i & 1; i++)
+        printf(" --%s%s%s", cli_options[i].name, cli_options[i].argument ? " " : "",
+               cli_options[i].argument ? cli_options[i].argument : "");
+    putchar('\n');
+}
+
+/* Ways to use a command stand below each other. */
+static void print_usage(const struct cli_command *c)
+{
+    const char *way = c->arguments, *bar;
+    printf("Usage: net-mesh %s%s", c->name, *way ? " " : "");
+    for (; (bar = strstr(way, " | ")) != NULL; way = bar + 3)
+        printf("%.*s\n       net-mesh %s ", (int)(bar - way), way, c->name);
+    printf("%s\n", way);
+}
+
 void help_command(const struct cli_command *c)
 {
-    printf("net-mesh %s: %s\n\nUsage: net-mesh %s%s%s\n", c->name, c->summary, c->name, *c->arguments ? " " : "",
-           c->arguments);
+    printf("net-mesh %s: %s\n\n", c->name, c->summary);
+    print_usage(c);
     if (*c->about)
         printf("\n%s", c->about);
     if (c->options & ~CLI_LOCAL) {
         printf("\nOptions:\n");
         print_options(c->options);
     }
-    print_globals();
+    name_globals(c);
     printf("\nExamples:\n%s", c->examples);
 }
 

@@ -44,7 +44,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_INTERVAL] = {"interval", 0, "DURATION", "how often to look at the node, 100ms to 1h (1s)"},
     [OPTION_ONCE] = {"once", 0, NULL, "look for one interval, print it and end; needs no terminal"},
     [OPTION_SORT] = {"sort", 0, "COLUMN", "sort by this column, as in events_per_s or peers.rtt_us"},
-    [OPTION_DURATION] = {"duration", 0, "TIME", "how long each figure is measured (5s)"},
+    [OPTION_DURATION] = {"duration", 0, "DURATION", "how long each figure is measured (5s)"},
     [OPTION_SIZE] = {"size", 0, "N[,N]...", "bytes of an event (64,256,1024,4096)"},
     [OPTION_DIR] = {"dir", 0, "DIR", "where to store: a directory on the disk to test (TMPDIR, /var/tmp)"},
     [OPTION_QUICK] = {"quick", 0, NULL, "half a second a figure, and two sizes"},
@@ -64,6 +64,11 @@ enum cli_option cli_find_letter(char letter)
     while (i < OPTION_TOTAL && cli_options[i].letter != letter)
         i++;
     return (enum cli_option)i;
+}
+
+int cli_bad_value(enum cli_option option, const char *value, const char *allowed)
+{
+    return cli_error(CLI_USAGE, "--%s: found %.300s, allowed: %s", cli_options[option].name, value, allowed);
 }
 
 static int take_option(struct cli_args *args, enum cli_option option, const char *value)
@@ -191,12 +196,12 @@ static int check_command(const struct cli_args *args)
     const struct cli_command *c = args->command;
     for (int i = 0; i < OPTION_TOTAL; i++)
         if (args->value[i] && !((c->options | CLI_GLOBAL_OPTIONS) >> i & 1))
-            return cli_error(CLI_USAGE, "%s takes no --%s; usage: net-mesh %s %s", c->name, cli_options[i].name,
-                             c->name, c->arguments);
+            return cli_error(CLI_USAGE, "%s takes no --%s; usage: net-mesh %s%s%s", c->name, cli_options[i].name,
+                             c->name, *c->arguments ? " " : "", c->arguments);
     if (args->word_count < c->min_words || args->word_count > c->max_words)
-        return cli_error(CLI_USAGE, "%s: %s; usage: net-mesh %s %s", c->name,
+        return cli_error(CLI_USAGE, "%s: %s; usage: net-mesh %s%s%s", c->name,
                          args->word_count < c->min_words ? "an argument is missing" : "too many arguments", c->name,
-                         c->arguments);
+                         *c->arguments ? " " : "", c->arguments);
     return CLI_OK;
 }
 
@@ -225,9 +230,9 @@ static int read_globals(struct cli_args *args)
         if (strcmp(output, formats[i]) == 0)
             args->output = (enum output_format)i;
     if (output && args->output == OUTPUT_DEFAULT)
-        return cli_error(CLI_USAGE, "--output: found %s, allowed: json, ndjson, yaml, table or text", output);
+        return cli_bad_value(OPTION_OUTPUT, output, "json, ndjson, yaml, table or text");
     if (timeout && (config_parse_duration(timeout, &args->timeout_ns) != NET_OK || args->timeout_ns == 0))
-        return cli_error(CLI_USAGE, "--timeout: found %s, allowed: a duration as in 500ms, 30s or 1h30m", timeout);
+        return cli_bad_value(OPTION_TIMEOUT, timeout, "a duration as in 500ms, 30s or 1h30m");
     return CLI_OK;
 }
 

@@ -85,7 +85,7 @@ static int read_options(struct bench *b, const struct cli_args *args)
     b->duration_ns = quick ? SECOND / 2 : 5 * SECOND;
     if (duration && (config_parse_duration(duration, &b->duration_ns) != NET_OK || b->duration_ns < SECOND / 100 ||
                      b->duration_ns > 600 * SECOND))
-        return cli_error(CLI_USAGE, "--duration: found %s, allowed: a duration from 10ms to 10m", duration);
+        return cli_bad_value(OPTION_DURATION, duration, "a duration from 10ms to 10m");
     return read_sizes(b, sizes ? sizes : quick ? "64,1024" : "64,256,1024,4096");
 }
 

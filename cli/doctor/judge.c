@@ -218,9 +218,9 @@ static void judge_governor(struct doctor_report *r, const struct doctor_machine 
 static void judge_cpus(struct doctor_report *r, const struct doctor_machine *m, const struct config *config)
 {
     struct doctor_check *c = m->cpu.quota > 0
-                                 ? doctor_found(r, "cpus", "%u, of which the cgroup grants %.2f, for %u shards",
+                                 ? doctor_found(r, "cpus", "%u, of which the cgroup grants %.2f; shards: %u",
                                                 m->cpu.allowed, m->cpu.quota, config->shards)
-                                 : doctor_found(r, "cpus", "%u, for %u shards", m->cpu.allowed, config->shards);
+                                 : doctor_found(r, "cpus", "%u; shards: %u", m->cpu.allowed, config->shards);
     if (m->cpu.refused >= 0)
         doctor_wrong(c, config->pin ? DOCTOR_FAIL : DOCTOR_WARN, "shards.cpus names a CPU this process may not use",
                      "take %d out of shards.cpus in node.yaml, or into the CPUAffinity= of the unit", m->cpu.refused);

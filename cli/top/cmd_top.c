@@ -174,10 +174,10 @@ static int check(const struct cli_args *args, struct top *t)
     const char *interval = args->value[OPTION_INTERVAL], *sort = args->value[OPTION_SORT];
     uint64_t ns = INTERVAL_DEFAULT_NS;
     if (interval && (config_parse_duration(interval, &ns) != NET_OK || ns < TOP_INTERVAL_MIN || ns > TOP_INTERVAL_MAX))
-        return cli_error(CLI_USAGE, "--interval: found %.300s, allowed: 100ms to 1h", interval);
+        return cli_bad_value(OPTION_INTERVAL, interval, "100ms to 1h");
     top_state_init(&t->state, NULL, ns);
     if (sort && !top_state_sort(&t->state, sort))
-        return cli_error(CLI_USAGE, "--sort: found %.300s, allowed: a column as --once --output json names it", sort);
+        return cli_bad_value(OPTION_SORT, sort, "a column as --once --output json names it");
     if (!cli_has(args, OPTION_ONCE) && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
         return cli_error(CLI_USAGE, "top: needs a terminal; --once shows how the node is without one");
     return CLI_OK;

@@ -86,7 +86,7 @@ Test(cli_args, parser_errors_are_2)
     expect_part(CLI("peer", "bogus"), 2, "", "net-mesh: unknown command peer bogus");
     expect_part(CLI("peer"), 2, "", "net-mesh: which command of peer?");
     expect_part(cli_run(NET_MESH_PROGRAM, "", 0, (const char *const[]){NULL}), 2, "", "net-mesh: which command?");
-    expect_part(CLI("status", "more"), 2, "", "net-mesh: status: too many arguments; usage: net-mesh status");
+    expect_part(CLI("status", "more"), 2, "", "net-mesh: status: too many arguments; usage: net-mesh status\n");
     expect_part(CLI("publish"), 2, "", "net-mesh: publish: an argument is missing; usage: net-mesh publish CHANNEL");
     expect_part(CLI("status", "--follow"), 2, "", "net-mesh: status takes no --follow");
     expect_part(CLI("status", "--quiet=1"), 2, "", "net-mesh: --quiet takes no value");
@@ -265,10 +265,11 @@ Test(cli_args, init_arguments)
     expect_part(CLI("init", "b", "--psk-from", "a"), 0, "node_id", "");
     expect_part(CLI("init", "c", "--psk-file", "a/psk"), 0, "node_id", "");
     expect_part(CLI("init", "d", "--psk-file", "a/psk", "--psk-from", "a"), 2, "",
-                "--psk-from and --psk-file: give one of them");
+                "found --psk-from and --psk-file, allowed: one of them");
     expect_part(CLI("init", "d", "--psk-from", "none"), 1, "", "none/psk: cannot open");
     expect_part(CLI("init", "d", "--listen", "127.0.0.1:0"), 2, "",
-                "listen: found \"127.0.0.1:0\", allowed: ADDRESS:PORT");
+                "net-mesh: --listen: found 127.0.0.1:0, allowed: ADDRESS:PORT");
+    expect_part(CLI("init", "d", "--admin", "x"), 2, "", "net-mesh: --admin: found x, allowed: ADDRESS:PORT");
     expect_part(CLI("init", "d", "--set", "no.such=1"), 2, "", "--set: found the unknown key \"no.such\"");
     cr_expect_neq(access("d", F_OK), 0);
     cr_expect_eq(system("cmp -s a/psk b/psk && cmp -s a/psk c/psk"), 0);
@@ -280,7 +281,7 @@ Test(cli_args, endpoints)
     expect_part(CLI("status"), 2, "", "net-mesh: which node? give --endpoint DIR");
     expect_part(CLI("status", "--endpoint", "none"), 3, "", "none/node.yaml: cannot open");
     expect_part(CLI("status", "--endpoint", "tcp://x"), 2, "",
-                "endpoint: found tcp://x, allowed: http://HOST:PORT, unix:PATH");
+                "endpoint: found tcp://x, allowed: http://HOST:PORT, ADDRESS:PORT, unix:PATH");
     expect_part(CLI("status", "--endpoint", "https://127.0.0.1:1"), 2, "", "endpoint: found https://127.0.0.1:1");
     expect_part(CLI("status", "--endpoint", "http://127.0.0.1"), 2, "", "allowed: HOST:PORT");
     expect_part(CLI("status", "--endpoint", "http://127.0.0.1:1/v1"), 2, "", "endpoint: found http://127.0.0.1:1/v1");
@@ -329,7 +330,9 @@ Test(cli_args, peer_add_checks_before_it_sends)
     expect_part(CLI("peer", "add", "b"), 2, "", "peer add: --node-id is missing");
     expect_part(CLI("peer", "add", "b", "--node-id", "x"), 2, "", "--node-id: found x, allowed: 0x and hex digits");
     expect_part(CLI("peer", "add", "b", "--node-id", "1"), 2, "",
-                "addr: found nothing, allowed: only a peer with compat: v0.19");
+                "peer add: --addr is missing; only a peer with --compat v0.19 may go without");
+    expect_part(CLI("peer", "add", "b", "--node-id", "1", "--addr", "127.0.0.1:1"), 2, "",
+                "peer add: --public-key is missing");
     expect_part(CLI("peer", "add", "12", "--node-id", "1", "--compat", "v0.19"), 2, "", "name: found \"12\"");
     expect_part(CLI("peer", "add", "b", "--node-id", "1", "--compat", "v0.18"), 2, "",
                 "--compat: found v0.18, allowed: v0.19");

@@ -208,13 +208,13 @@ Test(cli_profiles, verbosity)
         const char *option, *log, *said, *not_said;
     } cases[] = {
         {"--no-color", NULL, "", "GET /v1/node"},
-        {"-v", NULL, "GET /v1/node at unix:", "connected to"},
+        {"-v", NULL, "GET /v1/node at unix:", "connecting to"},
         {"-v", NULL, "status 200 after ", "{\"pid\":1}"},
-        {"-vv", NULL, "connected to localhost", "{\"pid\":1}"},
+        {"-vv", NULL, "connecting to localhost, for at most 30 s", "{\"pid\":1}"},
         {"-vvv", NULL, "9 bytes: {\"pid\":1}", "warning"},
-        {"-q", "info", "status 200", "connected"},
+        {"-q", "info", "status 200", "connecting"},
         {"-vv", "error", "", "GET"},
-        {"-v", "net=debug", "status 200", "connected"},
+        {"-v", "net=debug", "status 200", "connecting"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fake_node node;

@@ -118,7 +118,11 @@ Test(cli_requests, names_are_percent_encoded)
 {
     start_json("404 Not Found", "{\"error\":{\"code\":\"not_found\",\"message\":\"no such peer\"}}");
     expect(CLI("peer", "rm", "a/b \xc3\xa9"), HEAD("DELETE", "/v1/peers/a%2Fb%20%C3%A9") "\r\n", 1, "",
-           "net-mesh: no such peer\n");
+           "net-mesh: a/b \xc3\xa9: no such peer\n");
+    start_json("404 Not Found", "{\"error\":{\"code\":\"not_found\",\"message\":\"no such peer\"}}");
+    expect(CLI("subscribe", "a", "--from", "b"),
+           HEAD("POST", "/v1/channels/a/subscribe?from=b&timeout_ms=29000") "Content-Length: 0\r\n\r\n", 1, "",
+           "net-mesh: a from b: no such peer\n");
 }
 
 Test(cli_requests, subscribe_and_unsubscribe)
