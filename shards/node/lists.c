@@ -3,14 +3,15 @@
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
 
-static void start(struct node *node, struct listing *l, enum list_kind kind)
+/* `hash` NULL: all rows; else those of channels with that hash. */
+static void start(struct node *node, struct listing *l, enum list_kind kind, const uint64_t *hash)
 {
     struct contacts *cs = node->shards[0]->contacts;
     l->id = ++cs->next_id;
     l->waiting = node->shard_count;
     list_push_back(&cs->lists, &l->link);
     for (unsigned i = 0; i < node->shard_count; i++)
-        mailbox_send(node->shards[0], i, MSG_LIST, (uint16_t)kind, l->id, NULL, 0);
+        mailbox_send(node->shards[0], i, MSG_LIST, (uint16_t)kind, l->id, hash, hash ? sizeof *hash : 0);
 }
 
 static struct listing *find(struct contacts *cs, uint64_t id)
@@ -74,10 +75,15 @@ static void on_channels_end(struct listing *base)
     l->done(l);
 }
 
-void node_list_channels(struct node *node, struct channel_list *l)
+static void list_channels(struct node *node, struct channel_list *l, const uint64_t *hash)
 {
     l->node = (struct listing){.row = on_channel, .done = on_channels_end};
-    start(node, &l->node, LIST_CHANNELS);
+    start(node, &l->node, LIST_CHANNELS, hash);
+}
+
+void node_list_channels(struct node *node, struct channel_list *l)
+{
+    list_channels(node, l, NULL);
 }
 
 /* ---- sessions ---- */
@@ -97,7 +103,7 @@ static void on_sessions_end(struct listing *base)
 void node_list_sessions(struct node *node, struct session_list *l)
 {
     l->node = (struct listing){.row = on_session, .done = on_sessions_end};
-    start(node, &l->node, LIST_SESSIONS);
+    start(node, &l->node, LIST_SESSIONS, NULL);
 }
 
 /* ---- subscribers ---- */
@@ -117,7 +123,7 @@ static void on_subscribers_end(struct listing *base)
 void node_list_subscribers(struct node *node, struct subscriber_list *l)
 {
     l->node = (struct listing){.row = on_subscriber, .done = on_subscribers_end};
-    start(node, &l->node, LIST_SUBSCRIBERS);
+    start(node, &l->node, LIST_SUBSCRIBERS, NULL);
 }
 
 /* ---- origins ---- */
@@ -144,7 +150,9 @@ void node_find_origins(struct node *node, const struct channel_name *channel, st
     k->node.found = 0;
     k->node.list.row = on_lookup_row;
     k->node.list.done = on_lookup_done;
-    node_list_channels(node, &k->node.list);
+    uint64_t hash =
+        channel_hash(channel->text, channel->len); /* a reader that waits for its log asks again and again */
+    list_channels(node, &k->node.list, &hash);
 }
 
 void node_find_origins_cancel(struct node *node, struct origin_lookup *k)

@@ -99,7 +99,8 @@ void log_on_receive_open(struct shard *, const struct msg_subscribe *);
 void log_on_received(struct shard *, unsigned from, const struct msg_received *, struct cspan frames);
 void log_on_roster(struct shard *, unsigned from, bool add, const struct msg_subscribe *);
 void log_on_peer_gone(struct shard *, uint64_t node_id);
-void log_on_list(struct shard *, unsigned from, uint64_t request); /* a row for each log */
+/* A row for each log; `hash`: only for those of channels with that hash, or NULL. */
+void log_on_list(struct shard *, unsigned from, uint64_t request, const uint64_t *hash);
 bool log_serve_waiting(struct log *); /* reads that found no room; false: there is still none for some */
 void log_return_credit(struct log *);
 

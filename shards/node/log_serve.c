@@ -303,11 +303,13 @@ void log_on_peer_gone(struct shard *s, uint64_t node_id)
 
 /* ---- lists ---- */
 
-void log_on_list(struct shard *s, unsigned from, uint64_t request)
+void log_on_list(struct shard *s, unsigned from, uint64_t request, const uint64_t *hash)
 {
     for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
         struct log *log = container_of(n, struct log, in_shard);
         struct log_heads heads;
+        if (hash && log->key.hash != *hash)
+            continue;
         log_heads(log, &heads);
         uint32_t subscribers = log->key.origin == 0 ? roster_count(&s->roster, &log->name) : 0;
         if (!log->open && subscribers == 0)

@@ -21,10 +21,10 @@
     memcpy(&name, r->body, sizeof name)
 
 /* What all shards are asked for, on each of them. */
-static void on_list(struct shard *s, unsigned from, enum list_kind kind, uint64_t request)
+static void on_list(struct shard *s, unsigned from, enum list_kind kind, uint64_t request, const uint64_t *hash)
 {
     if (kind == LIST_CHANNELS)
-        log_on_list(s, from, request);
+        log_on_list(s, from, request, hash);
     else if (kind == LIST_SESSIONS)
         peer_on_list_sessions(s, from, request);
     else
@@ -146,9 +146,13 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         log_on_publish(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
         break;
     }
-    case MSG_LIST:
-        on_list(s, from, (enum list_kind)r->aux, r->arg);
+    case MSG_LIST: {
+        uint64_t hash = 0;
+        assert(r->len == 0 || r->len == sizeof hash);
+        memcpy(&hash, r->body, r->len);
+        on_list(s, from, (enum list_kind)r->aux, r->arg, r->len ? &hash : NULL);
         break;
+    }
     case MSG_SCRAPE:
         scrape_on_ask(s, from, r->arg);
         break;

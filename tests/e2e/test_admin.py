@@ -5,6 +5,7 @@ import http.client
 import json
 import pathlib
 import sys
+import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import mesh_process as mesh
@@ -148,6 +149,27 @@ class Admin(mesh.MeshCase):
         with contextlib.closing(connection), response:
             events = sse(response)
             self.assertEqual([next(events)["id"] for _ in range(2)], ["4", "5"])
+
+    def test_which_log_a_name_means(self):
+        """One name, several logs, on several shards: only those of that name count."""
+        alice, bob = self.pair("shards.count=2")
+        for channel in ("x", "both", "other/a", "other/b"):
+            alice.publish(channel, ["mine"])
+        alice.command("subscribe", "both", "--from", "bob")
+        bob.publish("both", ["theirs"])
+        alice.wait_for("both", 1, bob.node_id)
+        connection, response = Port(alice).open("GET", "/v1/channels/both/events")
+        with contextlib.closing(connection), response:
+            self.assertEqual(response.status, 400)
+            self.assertIn("several logs", json.loads(response.read())["error"]["message"])
+        for channel, status in (("x", 200), ("other/b", 200), ("none", 404)):
+            connection, response = Port(alice).open("GET", f"/v1/channels/{urllib.parse.quote(channel, safe='')}/events")
+            with contextlib.closing(connection), response:
+                self.assertEqual(response.status, status, channel)
+        connection, response = Port(alice).open("GET", "/v1/channels/later/events?follow=true")
+        with contextlib.closing(connection), response:
+            alice.publish("later", ["at last"])
+            self.assertEqual(json.loads(response.readline())["data"], "at last")
 
     def test_what_is_shown_can_be_published(self):
         """Rows of one channel, less what only the log knows, are NDJSON for another."""
