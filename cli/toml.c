@@ -313,17 +313,18 @@ static bool read_line(struct reader *r, toml_fn *fn, void *ctx)
 
 static bool read_lines(struct reader *r, const char *text, size_t len, toml_fn *fn, void *ctx)
 {
-    const char *end = text + len;
-    for (unsigned line = 1; text < end; line++) {
-        const char *lf = memchr(text, '\n', (size_t)(end - text));
+    for (unsigned line = 1; len > 0; line++) {
+        const char *lf = memchr(text, '\n', len);
+        size_t n = lf ? (size_t)(lf - text) : len, taken = lf ? n + 1 : n;
         r->p = text;
-        r->end = lf ? lf : end;
         r->error->line = line;
-        text = lf ? lf + 1 : end;
-        if (lf && r->end > r->p && r->end[-1] == '\r')
-            r->end--;
-        if (memchr(r->p, '\0', (size_t)(r->end - r->p)))
+        if (lf && n > 0 && text[n - 1] == '\r')
+            n--;
+        r->end = text + n;
+        if (memchr(text, '\0', n))
             return fail(r, "found a NUL byte");
+        text += taken;
+        len -= taken;
         if (!read_line(r, fn, ctx))
             return false;
     }
