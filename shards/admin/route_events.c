@@ -52,7 +52,7 @@ static bool on_gap(struct tail *tail, uint64_t from, uint64_t to)
 static void end(struct connection *c, int err)
 {
     if (err && !c->streaming) {
-        respond_error(c, err, NULL);
+        respond_error(c, err, err == NET_ERR_NOT_FOUND ? "there is no log of this channel" : NULL);
         return;
     }
     if (!c->streaming)
