@@ -6,7 +6,7 @@
 
 #include "cli/doctor/doctor.h"
 #include "cli/output.h"
-#include "shards/node/machine.h"
+#include "shards/process/machine.h"
 
 static struct json_object *to_json(const struct doctor_report *r)
 {

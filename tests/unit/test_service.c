@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "shards/node/service.h"
+#include "shards/process/service.h"
 
 static char dir[] = "/tmp/net-mesh-service-XXXXXX";
 

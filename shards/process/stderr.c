@@ -1,4 +1,4 @@
-#include "shards/node/stderr.h"
+#include "shards/process/stderr.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -4,7 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/netmesh_internal.h"
+#include "shards/process/netmesh_internal.h"
 #include "shards/node/say.h"
 #include "shards/node/shard.h"
 

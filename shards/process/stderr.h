@@ -1,6 +1,6 @@
 /* The process's stderr, where what a person should know goes (say.h). */
-#ifndef NM_SHARDS_NODE_STDERR_H
-#define NM_SHARDS_NODE_STDERR_H
+#ifndef NM_SHARDS_PROCESS_STDERR_H
+#define NM_SHARDS_PROCESS_STDERR_H
 
 #include "shards/node/say_line.h"
 

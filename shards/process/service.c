@@ -1,4 +1,4 @@
-#include "shards/node/service.h"
+#include "shards/process/service.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

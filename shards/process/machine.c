@@ -1,4 +1,4 @@
-#include "shards/node/machine.h"
+#include "shards/process/machine.h"
 
 #include <errno.h>
 #include <sched.h>

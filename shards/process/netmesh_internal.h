@@ -1,7 +1,7 @@
 /* Inside of libnetmesh: what its three files share. netmesh.c opens and ends a node, workers.c has the threads, serve.c
  * what shard 0 does besides its turns: signals, the admin port, the service manager. */
-#ifndef NM_SHARDS_NODE_NETMESH_INTERNAL_H
-#define NM_SHARDS_NODE_NETMESH_INTERNAL_H
+#ifndef NM_SHARDS_PROCESS_NETMESH_INTERNAL_H
+#define NM_SHARDS_PROCESS_NETMESH_INTERNAL_H
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -12,7 +12,7 @@
 #include "shards/netmesh.h"
 #include "shards/node/control.h"
 #include "shards/node/node.h"
-#include "shards/node/service.h"
+#include "shards/process/service.h"
 
 struct worker {
     struct netmesh *nm;

@@ -1,6 +1,6 @@
 /* What a node takes of its machine besides files and sockets: CPUs and memory. */
-#ifndef NM_SHARDS_NODE_MACHINE_H
-#define NM_SHARDS_NODE_MACHINE_H
+#ifndef NM_SHARDS_PROCESS_MACHINE_H
+#define NM_SHARDS_PROCESS_MACHINE_H
 
 #include <stdbool.h>
 

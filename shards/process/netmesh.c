@@ -11,10 +11,10 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/machine.h"
-#include "shards/node/netmesh_internal.h"
+#include "shards/process/machine.h"
+#include "shards/process/netmesh_internal.h"
 #include "shards/node/say.h"
-#include "shards/node/stderr.h"
+#include "shards/process/stderr.h"
 
 int netmesh_fail(char *error, size_t len, const char *format, ...)
 {

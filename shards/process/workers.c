@@ -5,8 +5,8 @@
 #include <time.h>
 
 #include "core/base/err.h"
-#include "shards/node/machine.h"
-#include "shards/node/netmesh_internal.h"
+#include "shards/process/machine.h"
+#include "shards/process/netmesh_internal.h"
 #include "shards/node/say.h"
 
 static const uint64_t ENDING_NS = UINT64_C(2000000000); /* what cancelled operations get to complete */

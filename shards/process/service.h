@@ -2,8 +2,8 @@
  * What the service manager that started the process is told: sd_notify(3), spoken here in its few lines. Ready, status,
  * reloading, stopping, and that every shard turns. Nothing when there is no such manager.
  */
-#ifndef NM_SHARDS_NODE_SERVICE_H
-#define NM_SHARDS_NODE_SERVICE_H
+#ifndef NM_SHARDS_PROCESS_SERVICE_H
+#define NM_SHARDS_PROCESS_SERVICE_H
 
 #include <stdbool.h>
 
