@@ -44,7 +44,7 @@ static enum http_result wait_for(struct http *h, short events, short *got)
     for (;;) {
         struct pollfd p[2] = {{.fd = h->fd, .events = events}, {.fd = h->watch.fd, .events = POLLIN}};
         int n = poll(p, h->watch.ready ? 2 : 1, http_poll_ms(h->deadline, HTTP_FOREVER));
-        if (n > 0 && p[1].revents && !h->watch.ready(h->watch.ctx))
+        if (n > 0 && h->watch.ready && p[1].revents && !h->watch.ready(h->watch.ctx))
             return HTTP_STOPPED;
         if (n > 0 && p[0].revents) {
             *got = p[0].revents;

@@ -117,7 +117,7 @@ static void look_at_interfaces(struct doctor_machine *m)
 }
 
 /* A node raises the limit of open files to what it may have, and no other. */
-static uint64_t limit_of(int which)
+static uint64_t limit_of(__rlimit_resource_t which)
 {
     struct rlimit limit;
     if (getrlimit(which, &limit) != 0)

@@ -259,15 +259,21 @@ static void made(struct redex_compaction *c, int32_t res)
     }
 }
 
+/* Which handle a step opens first, and how many it opens. */
+static unsigned handles_of(enum compact_step step, unsigned *first)
+{
+    *first = step == STEP_OPEN ? 0 : step == STEP_OPEN_DIR ? HANDLE_DIR : HANDLE_TMP;
+    return step == STEP_OPEN ? PARTS : step == STEP_OPEN_DIR ? 2 : 1;
+}
+
 static void opened(struct redex_compaction *c, int32_t res)
 {
-    static const unsigned first[] = {[STEP_OPEN] = 0, [STEP_OPEN_DIR] = HANDLE_DIR, [STEP_OPEN_TMP] = HANDLE_TMP};
-    static const unsigned count[] = {[STEP_OPEN] = PARTS, [STEP_OPEN_DIR] = 2, [STEP_OPEN_TMP] = 1};
-    c->handle[first[c->step] + c->at] = res;
+    unsigned first, count = handles_of(c->step, &first);
+    c->handle[first + c->at] = res;
     c->has_tmp = c->has_tmp || c->step == STEP_OPEN_TMP;
     if (compact_must_stop(c))
         return;
-    if (++c->at == count[c->step])
+    if (++c->at == count)
         compact_go(c, c->step + 1);
     else
         run(c);
