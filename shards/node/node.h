@@ -1,7 +1,7 @@
 /*
  * A node: N shards that share nothing but the rings between them (design: "Shards and who owns what"). Whoever runs it
- * (shards/process/netmesh.c with threads and reactors, tests/sim in one thread) gives each shard its `struct io` and calls
- * shard_turn() after completions were dispatched, until shard_done().
+ * (shards/process/netmesh.c with threads and reactors, tests/sim in one thread) gives each shard its `struct io` and
+ * calls shard_turn() after completions were dispatched, until shard_done().
  */
 #ifndef NM_SHARDS_NODE_NODE_H
 #define NM_SHARDS_NODE_NODE_H
