@@ -6,20 +6,17 @@
 #include <string.h>
 #include <wchar.h>
 
-/* One UTF-8 sequence (RFC 3629): its length, 0 when there is none. */
+#include "core/base/utf8.h"
+
+/* The character at `text`, which is not at its end: bytes it takes, 0 when there is none. The NUL ends a sequence, too.
+ */
 static size_t decode(const char *text, wchar_t *out)
 {
-    const unsigned char *p = (const unsigned char *)text;
-    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
-    unsigned code = len == 1 ? p[0] : len ? p[0] & (0x7fu >> len) : 0;
-    for (size_t i = 1; i < len; i++) {
-        if (p[i] >> 6 != 2) /* also the NUL at the end */
-            return 0;
+    const uint8_t *p = (const uint8_t *)text;
+    size_t len = utf8_sequence(p, 4);
+    unsigned code = len == 1 ? p[0] : p[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++)
         code = code << 6 | (p[i] & 0x3f);
-    }
-    if (len == 0 || code < least[len] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return 0;
     *out = (wchar_t)code;
     return len;
 }

@@ -85,7 +85,8 @@ void log_free_all(struct shard *);
 
 /* log_storage.c: settings, and what is wrong */
 struct redex_policy log_policy(const struct channel_settings *);
-void log_apply_settings(struct shard *);       /* every open log takes what config_channel() says now */
+/* Every log takes what config_channel() says now; returns how many are open and stay of another kind. */
+uint64_t log_apply_settings(struct shard *);
 void log_set_error(struct log *, int err);     /* for the gauges alone; 0: none */
 void log_on_error(struct log *, int err);      /* as redex_error() has it; says what changed */
 void log_on_open_error(struct log *, int err); /* it has no storage */

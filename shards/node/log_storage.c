@@ -17,17 +17,27 @@ struct redex_policy log_policy(const struct channel_settings *c)
     };
 }
 
-void log_apply_settings(struct shard *s)
+static void apply_settings(struct log *log, const struct channel_settings *settings)
 {
+    log->fsync_each = settings->fsync == FSYNC_EACH;
+    if (!log->open)
+        log->kind = settings->log;
+    if (log->redex && !log->closing) {
+        struct redex_policy policy = log_policy(settings);
+        redex_set_policy(log->redex, &policy);
+    }
+}
+
+uint64_t log_apply_settings(struct shard *s)
+{
+    uint64_t kept = 0;
     for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
         struct log *log = container_of(n, struct log, in_shard);
         const struct channel_settings *settings = config_channel(s->config, log->name.text);
-        log->fsync_each = settings->fsync == FSYNC_EACH;
-        if (log->redex && !log->closing) {
-            struct redex_policy policy = log_policy(settings);
-            redex_set_policy(log->redex, &policy);
-        }
+        apply_settings(log, settings);
+        kept += log->kind != settings->log;
     }
+    return kept;
 }
 
 static counter *gauge_of(struct shard *s, int err)

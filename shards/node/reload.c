@@ -61,21 +61,6 @@ static void apply_to_views(struct shard *s)
     }
 }
 
-/* How many open logs stay of another kind than their channel has now. */
-static uint64_t apply_to_logs(struct shard *s)
-{
-    uint64_t kept = 0;
-    for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
-        struct log *log = container_of(n, struct log, in_shard);
-        enum config_log kind = config_channel(s->config, log->name.text)->log;
-        if (log->open)
-            kept += log->kind != kind;
-        else
-            log->kind = kind;
-    }
-    return kept;
-}
-
 void reload_on_config(struct shard *s, const struct config *c)
 {
     shard_set_config(s, c);
@@ -83,8 +68,7 @@ void reload_on_config(struct shard *s, const struct config *c)
     s->roster.max_channels_per_peer = c->max_channels_per_peer;
     apply_to_peers(s);
     apply_to_views(s);
-    log_apply_settings(s);
-    mailbox_send(s, 0, MSG_CONFIGURED, 0, apply_to_logs(s), NULL, 0);
+    mailbox_send(s, 0, MSG_CONFIGURED, 0, log_apply_settings(s), NULL, 0);
 }
 
 /* ---- on shard 0: the end of a reload ---- */
