@@ -72,7 +72,8 @@ static bool has_retention(const struct channel_settings *s)
     return s->retention_events || s->retention_bytes || s->retention_age_ns;
 }
 
-/* Settings that say nothing as the others are. `lines` by setting, as in struct channel_rule. */
+/* Settings that say nothing as the others are, where they stand: not those that a rule only inherits. `lines` by
+ * setting, as in struct channel_rule. */
 static void check_channel(const struct check *k, const struct channel_settings *s, const char *prefix,
                           const int32_t lines[CHANNEL_SETTINGS])
 {
@@ -80,15 +81,15 @@ static void check_channel(const struct check *k, const struct channel_settings *
     static const char *const names[] = {
         "log",           "fsync",  "fsync_events", "fsync_interval", "retention_events", "retention_bytes",
         "retention_age", "max_lag"};
+    const uint64_t limit[] = {s->retention_events, s->retention_bytes, s->retention_age_ns};
     char keys[CHANNEL_SETTINGS][CONFIG_KEY_PATH];
     for (size_t i = 0; i < CHANNEL_SETTINGS; i++)
         text_format(keys[i], sizeof keys[i], "%s.%s", prefix, names[i]);
-    if (s->fsync != FSYNC_NEVER && s->log != LOG_DISK)
+    if (s->fsync != FSYNC_NEVER && s->log != LOG_DISK && lines[FSYNC])
         warn(k, keys[FSYNC], lines[FSYNC], "has no effect: the log is not on disk");
-    if (s->log == LOG_NONE && has_retention(s)) {
-        size_t which = s->retention_events ? KEEP_EVENTS : s->retention_bytes ? KEEP_BYTES : KEEP_AGE;
-        warn(k, keys[which], lines[which], "has no effect: with log: none there is nothing to keep");
-    }
+    for (size_t i = KEEP_EVENTS; i <= KEEP_AGE && s->log == LOG_NONE; i++)
+        if (limit[i - KEEP_EVENTS] && lines[i])
+            warn(k, keys[i], lines[i], "has no effect: with log: none there is nothing to keep");
     if (s->retention_events && s->max_lag > s->retention_events)
         warn(k, keys[MAX_LAG], lines[MAX_LAG], "has no effect: the log keeps fewer events (retention_events)");
 }
