@@ -43,8 +43,6 @@ static void drop_first(struct redex *r)
     r->payload_bytes -= record_payload_len(rec);
     r->head++;
     r->count--;
-    counter_add(&r->stats->retired_events, 1);
-    counter_add(&r->stats->retired_bytes, record_payload_len(rec));
 }
 
 /* True if the first sequence moved. */
@@ -140,8 +138,12 @@ void redex_retain_all(struct redex *r)
 
 bool redex_retain_turn(struct redex *r)
 {
-    if (drop(r, DROPS_PER_TURN))
+    uint64_t events = r->count, bytes = r->payload_bytes;
+    if (drop(r, DROPS_PER_TURN)) { /* what an open gives up again was counted when it was given up first */
+        counter_add(&r->stats->retired_events, events - r->count);
+        counter_add(&r->stats->retired_bytes, bytes - r->payload_bytes);
         r->tell_owner = true;
+    }
     bool more = redex_over_limit(r);
     if (!r->compaction) /* it writes from there */
         more = discard(r) || more;

@@ -63,6 +63,10 @@ Test(redex_retain, by_count)
     redex_store_flush(&s);
     expect(101, 111);
     cr_assert(counter_get(&s.stats.retired_events) == 101 && counter_get(&s.stats.retired_bytes) == 11 * 5 + 90);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    cr_assert_eq(redex_store_open(&s), NET_OK);
+    expect(101, 111);
+    cr_assert_eq(counter_get(&s.stats.retired_events), 101, "what an open gives up again is not counted again");
 }
 
 Test(redex_retain, by_bytes) /* item 47 */
