@@ -162,7 +162,8 @@ class Program:
         with open(stderr, "wb") as log:
             self.process = subprocess.Popen(list(map(str, arguments)), stdin=slave, stdout=slave, stderr=log,
                                             start_new_session=True, cwd=cwd, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-                                            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(env or {})})
+                                            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "NO_COLOR": "",
+                                                 **(env or {})})
         atexit.register(self.process.kill)
         self.slave = slave  # open, so that the terminal outlives the process
 

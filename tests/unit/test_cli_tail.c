@@ -97,6 +97,8 @@ Test(cli_tail, tables_are_for_people)
 
 Test(cli_tail, rows_on_a_terminal_are_text)
 {
+    setenv("TERM", "xterm", 1); /* not what the one has that runs the tests */
+    unsetenv("NO_COLOR");
     start(&(struct fake_script){.answer = STREAM ROWS});
     char *out = cli_on_terminal(NET_MESH_PROGRAM, (const char *const[]){"tail", "a", NULL});
     fake_node_join(&node);
