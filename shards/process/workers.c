@@ -9,8 +9,9 @@
 #include "shards/process/netmesh_internal.h"
 #include "shards/node/say.h"
 
-static const uint64_t ENDING_NS = UINT64_C(2000000000); /* what cancelled operations get to complete */
-enum { JOIN_S = 5 };                                    /* and a thread of a stop that was given up, to end */
+static const uint64_t ENDING_NS = UINT64_C(2000000000);    /* what cancelled operations get to complete */
+static const uint64_t ENDING_TURN_NS = UINT64_C(10000000); /* and how long until they are cancelled again */
+enum { JOIN_S = 5 };                                       /* and a thread of a stop that was given up, to end */
 
 int shard_run(struct netmesh *nm, unsigned index, struct reactor **r, struct config_error *error)
 {
@@ -33,10 +34,12 @@ bool reactor_end(struct reactor *r, struct shard *s)
 {
     struct io *io = reactor_io(r);
     uint64_t until = io->ops->clock(io) + ENDING_NS;
-    reactor_cancel_all(r);
-    while (reactor_busy(r))
-        if (io->ops->clock(io) > until || reactor_turn(r, until, NULL, NULL) < 0)
+    while (reactor_busy(r)) {
+        uint64_t now = io->ops->clock(io);
+        reactor_cancel_all(r); /* at each pass: a completion may have submitted another operation */
+        if (now > until || reactor_turn(r, now + ENDING_TURN_NS, NULL, NULL) < 0)
             return false;
+    }
     shard_end(s);
     reactor_destroy(r);
     return true;
