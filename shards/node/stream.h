@@ -12,8 +12,7 @@
 #include "core/base/list.h"
 #include "core/stream/credit.h"
 #include "core/stream/ordered.h"
-#include "core/stream/schedule.h"
-#include "core/wire/wire.h"
+#include "shards/node/transport.h"
 
 struct peer;
 struct shard;
@@ -24,7 +23,7 @@ enum stream_mode { STREAM_FIRE_AND_FORGET, STREAM_RELIABLE };
 
 /* A packet of a reliable stream: on its way to the peer, or arrived before its turn. */
 struct packet {
-    struct list link;                      /* stream: unsent or in flight; pool: free */
+    struct list link;                      /* stream: unsent, lost or in flight; pool: free */
     struct stream *stream;                 /* NULL: its stream ended while it was in flight */
     uint64_t sequence;                     /* given by stream_commit() */
     uint16_t room;                         /* bytes at data that may be filled */
@@ -33,8 +32,7 @@ struct packet {
     uint16_t fragment_id, fragment_offset; /* X3; 0 at first */
     uint8_t frag_flags;                    /* X3; 0 at first */
     uint8_t flags;                         /* WIRE_FIN */
-    uint8_t copies;                        /* transmissions that are neither acknowledged nor given up */
-    bool delivered;                        /* the peer has it; a later copy is still on its way */
+    bool was_sent;
     uint8_t data[];                        /* event frames */
 };
 
@@ -58,26 +56,29 @@ struct stream {
     struct credit_rx rx;
     struct list grant;      /* in peer->grants while a grant is owed */
     uint64_t grant_counter; /* of the packet that carried the last one */
+    struct list closed;     /* in peer->closed_streams: over, and known until `closed_at` + 2 s */
+    uint64_t closed_at;
 
     struct subscription *subscription; /* ours, for what arrives; NULL */
     uint32_t cursors;                  /* live ones that send on it */
 
-    /* reliable, sending */
-    bool tx_reliable;
-    bool finishing;   /* FIN is due, or under way */
-    struct flow flow; /* its turn among the flows of the peer */
+    /* The sending half, where stream_open() opened it. */
+    bool tx_open, tx_reliable;
+    bool finishing, finished; /* FIN is due; it was committed */
+    struct sender sender;     /* reliable */
     struct stream_source *source;
-    struct list unsent;    /* struct packet, by sequence: new, or lost */
-    struct list in_flight; /* struct packet */
-    struct list starved;   /* in shard->starved_streams: the pool was dry */
+    struct list unsent, lost; /* struct packet, by sequence */
+    struct list in_flight;    /* sent, and neither acknowledged nor lost */
+    struct list starved;           /* in shard->starved_streams: the pool was dry */
 
-    /* reliable, receiving */
+    /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
     bool rx_finished;       /* FIN was delivered */
-    bool delivering;        /* its handler is running: it is freed afterwards, if at all */
-    bool ended;             /* and it is to be freed then */
+    bool delivering;        /* its handler is running: what ends meanwhile is freed afterwards */
+    bool ended;             /* by the peer, or with it */
+    uint16_t rx_subprotocol; /* of what arrived last: whose handler hears of the end */
     struct ordered arrived; /* struct packet that are not delivered yet */
-    uint32_t arrived_bytes; /* of their credit */
+    uint64_t rx_taken;      /* bytes, as credit counts them, of all that has its place */
     struct list stalled;    /* in shard->stalled_streams: its handler had no room */
 };
 
@@ -122,15 +123,45 @@ void stream_consumed(struct peer *, struct stream *, uint32_t bytes); /* they ma
 
 /* ---- inside the transport ---- */
 
-struct stream *stream_get(struct peer *, uint64_t id); /* creates; NULL: limit or memory */
-void streams_reset(struct peer *);                     /* after a restart of the peer, or a new v0.19 session */
+/* stream.c: the streams of a peer, and the credit of both directions */
+void streams_init(struct peer *);
 void streams_free(struct peer *);
+struct stream *stream_get(struct peer *, uint64_t id); /* creates; NULL: limit, memory, or it was closed just now */
+void streams_reset(struct peer *);                     /* after a restart of the peer, or a new v0.19 session */
 /* Its last cursor, or its subscription, ended and both ends know: that direction begins anew if it is used again. A
  * stream of which nothing is left is freed. */
 void stream_end_tx(struct peer *, struct stream *);
 void stream_end_rx(struct peer *, struct stream *);
-void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
+uint32_t stream_tx_window(const struct peer *); /* what the session offers, and what we do */
+uint32_t stream_rx_window(const struct peer *);
 uint64_t streams_deadline(const struct peer *);
 void streams_tick(struct peer *, uint64_t now);
 
+/* stream_credit.c */
+void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
+void stream_credit_lost(struct peer *, uint64_t id, uint32_t bytes);  /* X4: a packet of that stream was lost */
+void stream_credit_found(struct peer *, uint64_t id, uint32_t bytes); /* or not, after all */
+void stream_grants_lost(struct peer *, uint64_t counter);             /* the packet that carried them was */
+bool stream_grants_due(const struct peer *);
+uint64_t stream_credit_deadline(const struct peer *);
+void stream_credit_tick(struct peer *, uint64_t now);
+
+/* stream_send.c */
+void stream_on_acked(struct peer *, struct packet *);
+void stream_on_lost(struct peer *, struct packet *);
+bool stream_probe(struct peer *);          /* sends one packet that is acknowledged, whatever the limits; false: no buffer */
+void stream_release_tx(struct stream *);   /* drops what it holds to send */
+void streams_fed(struct shard *);          /* once a turn: the pool has blocks again */
+
+/* stream_receive.c */
+bool stream_on_packet(struct peer *, const struct wire_header *, struct cspan plaintext); /* true: it has its place */
+void stream_release_rx(struct stream *);   /* drops what it holds of the peer's */
+void streams_offer(struct shard *);        /* once a turn: what handlers had no room for */
+
+/* stream_end.c: FIN, resets, restarts */
+void stream_settle(struct peer *, struct stream *); /* frees it when both halves are over */
+void stream_close(struct peer *, struct stream *);  /* it is over: released, and remembered for a while */
+bool stream_on_control(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);
+void stream_refuse(struct peer *, uint64_t id, uint32_t code);
+void streams_end_reliable(struct peer *, int why);
 #endif
