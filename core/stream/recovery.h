@@ -17,24 +17,26 @@
 #include "core/stream/ack.h"
 #include "core/stream/congestion.h"
 #include "core/stream/pacer.h"
+#include "core/stream/rtt.h"
 
 enum {                     /* flags of a sent packet */
        SENT_ELICITING = 1, /* the peer acknowledges it: counts as in flight */
        SENT_KEPT = 2,      /* content is kept until it is acknowledged: `what` */
-       SENT_PROBE = 4,     /* sent because of a time-out, whatever congestion control allows */
+       SENT_PROBE = 4,     /* sent because of a time-out, whatever congestion control and pacer allow */
 };
 
 struct sent {
     uint64_t counter;
-    void *what;       /* with SENT_KEPT: the caller's packet. NULL in spurious */
+    void *what;       /* with SENT_KEPT: the caller's packet. NULL in `spurious` */
     uint64_t stream;  /* the caller's: stream id */
-    uint64_t sent_ns; /* set by recovery_on_sent, as all below */
-    uint16_t bytes;   /* of the datagram */
-    uint16_t cost;    /* the caller's: credit of its stream */
+    uint64_t sent_ns; /* set by recovery_on_sent, and so is the mark */
+    struct delivery_mark mark;
+    uint16_t bytes; /* of the datagram */
+    uint16_t cost;  /* the caller's: credit of its stream. 0 once recovery_probe took `what` */
     uint8_t flags;
 };
 
-/* Called from within the functions below; must not call them. The entry is gone when the callback returns. */
+/* Called from within the functions below, which they must not call. The entry is gone when the callback returns. */
 struct recovery_events {
     void *ctx;
     void (*acked)(void *ctx, const struct sent *);
@@ -42,22 +44,31 @@ struct recovery_events {
     void (*spurious)(void *ctx, const struct sent *); /* was reported as lost, and has arrived after all */
 };
 
-struct rtt { /* RFC 9002 5; nanoseconds */
-    uint64_t latest, min, smoothed, var;
-    bool measured; /* false: smoothed is the guess given at init, var half of it, latest and min 0 */
-};
-
 struct recovery {
     struct rtt rtt;
     struct congestion congestion;
     struct pacer pacer;
-    /* statistics, since init */
-    uint64_t packets_lost, packets_spurious, probes, acks_invalid;
+    uint64_t packets_lost, packets_spurious, probes, acks_invalid; /* since init */
+
+    struct sent *ring;
+    uint64_t *in_flight, *lost; /* a bit for each place of the ring: not acknowledged yet; declared lost since */
+    uint32_t capacity, limit;   /* places; 0 or a power of two */
+    uint64_t head, tail;        /* of the ring: places are numbered without end */
+    uint64_t scan;              /* no place before is in flight */
+    uint32_t flying, kept;      /* entries in flight, and those of them that are KEPT */
+
+    uint64_t next_counter; /* above all that were sent */
+    uint64_t largest;      /* acknowledged, of this session; with any_acked */
+    bool any_acked;
+    uint64_t last_eliciting_ns, loss_ns; /* loss_ns: when the time threshold is reached; 0: not needed */
+    uint32_t backoff;                    /* probe time-outs in a row */
+    uint32_t reorder_packets;            /* packet threshold */
+    uint32_t reorder_shift;              /* time threshold: 1 + 1/2^shift round trips */
 };
 
 /*
- * rtt_guess: what the handshake took, 0 if unknown (RFC 9002's 333 ms). limit: packets remembered, at least 64 and a
- * power of two; memory is up to 64 bytes each. Nothing is allocated yet.
+ * rtt_guess: what the handshake took, 0 if unknown (then RFC 9002's 333 ms). limit: packets remembered, a power of two,
+ * at least 64; memory is some 80 bytes each once so many are in flight. Nothing is allocated yet.
  */
 void recovery_init(struct recovery *, uint64_t rtt_guess_ns, uint32_t limit, uint64_t now);
 /* Frees the ring. What it names is the caller's: recovery_abandon() first. */
@@ -74,7 +85,10 @@ void recovery_on_sent(struct recovery *, const struct sent *, uint64_t now);
 void recovery_on_idle(struct recovery *);
 
 /* May reliable traffic leave now (congestion control and pacer), may fire-and-forget (pacer only)? */
-bool recovery_may_send(struct recovery *, uint64_t now, bool reliable);
+static inline bool recovery_may_send(const struct recovery *r, uint64_t now, bool reliable)
+{
+    return pacer_allow(&r->pacer, now) && (!reliable || congestion_room(&r->congestion) > 0);
+}
 
 /*
  * A block that came in the session. NET_ERR_INVALID: it names a counter that was never sent (acks_invalid counts), and
@@ -82,13 +96,13 @@ bool recovery_may_send(struct recovery *, uint64_t now, bool reliable);
  */
 int recovery_on_ack(struct recovery *, const struct ack *, uint64_t now, const struct recovery_events *);
 
-/* When recovery_on_tick wants to be called: time threshold or probe time-out; UINT64_MAX: nothing in flight. Not the
- * pacer's. */
+/* When recovery_on_tick wants to be called: time threshold or probe time-out; UINT64_MAX: nothing in flight. The pacer
+ * has its own: pacer_deadline(&r->pacer). */
 uint64_t recovery_deadline(const struct recovery *);
 /*
  * Declares lost what the time threshold says. True: a probe time-out expired: send one or two eliciting packets with
- * SENT_PROBE now, whatever congestion_room and the pacer say, first what recovery_probe() returns, then anything. What
- * is in flight without being KEPT for so long is reported lost instead of probed for.
+ * SENT_PROBE now, whatever congestion control and pacer say, first what recovery_probe() returns, then anything. What
+ * was in flight for so long without being KEPT is reported lost instead of probed for.
  */
 bool recovery_on_tick(struct recovery *, uint64_t now, const struct recovery_events *);
 /* Takes `what` of the oldest KEPT packet in flight out of its entry, which stays in flight without: it is to be sent
@@ -99,6 +113,6 @@ void *recovery_probe(struct recovery *);
  * The session is over: all in flight is reported lost, with no verdict on the path. The next session begins at counter
  * 0 with the same rtt and congestion window (X1: streams go on across a re-handshake).
  */
-void recovery_abandon(struct recovery *, const struct recovery_events *, uint64_t now);
+void recovery_abandon(struct recovery *, uint64_t now, const struct recovery_events *);
 
 #endif
