@@ -71,6 +71,12 @@ struct flow *schedule_next(struct schedule *s, uint64_t *allowance)
     return f;
 }
 
+bool schedule_alone(const struct schedule *s, const struct flow *f)
+{
+    const struct list *mine = &s->lanes[f->priority ? 0 : 1], *other = &s->lanes[f->priority ? 1 : 0];
+    return mine->next == &f->link && mine->prev == &f->link && other->next == other;
+}
+
 void schedule_spent(struct schedule *s, struct flow *f, uint64_t bytes)
 {
     f->deficit -= (int64_t)bytes;

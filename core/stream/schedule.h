@@ -34,6 +34,8 @@ void schedule_sleep(struct schedule *, struct flow *);
 /* Whose turn it is, and how much it may send, more than 0; the same again until schedule_spent() or schedule_sleep().
  * NULL: nobody wants to send. */
 struct flow *schedule_next(struct schedule *, uint64_t *allowance);
+/* Nobody else wants to send. */
+bool schedule_alone(const struct schedule *, const struct flow *);
 /* It sent `bytes`, more than its allowance maybe (packets are not cut). Also for a flow that sent outside its turn. */
 void schedule_spent(struct schedule *, struct flow *, uint64_t bytes);
 

@@ -9,8 +9,8 @@ static const uint32_t BLOCK[2] = {SMALL_BLOCK, LARGE_BLOCK};
 
 struct slab { /* stands at a multiple of SLAB, so that a block knows its own */
     struct list link;
-    struct list free; /* struct packet, by link */
-    uint32_t size;    /* 0 small, 1 large */
+    struct list free;    /* struct packet, by link */
+    uint32_t size;       /* 0 small, 1 large */
     uint32_t used, next; /* blocks in use; bytes that were cut into blocks */
 };
 

@@ -9,9 +9,9 @@
 #include "shards/node/stream.h"
 
 struct packet_pool {
-    uint64_t limit, taken; /* bytes: of all slabs at most (limits.unacknowledged), of the slabs there are */
-    uint64_t used;         /* bytes of the blocks in use */
-    struct list empty;     /* slabs without a block in use */
+    uint64_t limit, taken;        /* bytes: of all slabs at most (limits.unacknowledged), of the slabs there are */
+    uint64_t used;                /* bytes of the blocks in use */
+    struct list empty;            /* slabs without a block in use */
     struct list partial[2], full; /* by size: with both kinds of blocks; without a free one */
 };
 

@@ -25,13 +25,13 @@ struct peer {
     uint64_t contact;  /* which contact of shard 0 this is */
     uint64_t instance; /* the peer's, of the current state */
     uint64_t features, rtt_ns;
-    uint16_t plaintext_path; /* bytes that fit the path unfragmented */
-    uint16_t plaintext_max;  /* bytes the peer takes */
-    uint32_t rx_window;      /* bytes we granted per stream */
-    struct map streams;      /* id -> struct stream */
+    uint16_t plaintext_path;    /* bytes that fit the path unfragmented */
+    uint16_t plaintext_max;     /* bytes the peer takes */
+    uint32_t rx_window;         /* bytes we granted per stream */
+    struct map streams;         /* id -> struct stream */
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
-    uint64_t control_seq;    /* of credit packets */
+    uint64_t control_seq; /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
     struct list tx;     /* in shard->tx_peers while it wants to send */
@@ -40,6 +40,7 @@ struct peer {
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];
     bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
+    bool pulling;
 };
 
 struct peer *peer_find(struct shard *, uint64_t node_id);

@@ -25,7 +25,7 @@ void streams_init(struct peer *p)
     list_init(&p->closed_streams);
 }
 
-static void stream_free(struct peer *p, struct stream *st)
+void stream_dispose(struct stream *st)
 {
     stream_release_tx(st);
     stream_release_rx(st);
@@ -33,14 +33,19 @@ static void stream_free(struct peer *p, struct stream *st)
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         if (list_linked(lists[i]))
             list_remove(lists[i]);
-    map_remove(&p->streams, st->id);
     free(st);
+}
+
+static void stream_free(struct peer *p, struct stream *st)
+{
+    map_remove(&p->streams, st->id);
+    stream_dispose(st);
 }
 
 void streams_free(struct peer *p)
 {
     streams_end_reliable(p, NET_ERR_CLOSED);
-    map_each(&p->streams, slot) free(slot->value);
+    map_each(&p->streams, slot) stream_dispose(slot->value);
     map_deinit(&p->streams);
 }
 
@@ -48,8 +53,10 @@ void streams_free(struct peer *p)
  * streams always finds some. */
 static bool has_room(struct peer *p, uint64_t id)
 {
-    if (p->streams.count >= p->shard->config->max_streams && !list_empty(&p->closed_streams))
-        stream_free(p, container_of(list_first(&p->closed_streams), struct stream, closed));
+    struct list *n = list_first(&p->closed_streams);
+    struct stream *oldest = n ? container_of(n, struct stream, closed) : NULL;
+    if (p->streams.count >= p->shard->config->max_streams && oldest && !oldest->delivering && !oldest->reset_owed)
+        stream_free(p, oldest);
     return p->streams.count < p->shard->config->max_streams || id == SUBPROTO_STREAM;
 }
 
@@ -65,8 +72,8 @@ struct stream *stream_get(struct peer *p, uint64_t id)
         return NULL;
     st->id = id;
     st->peer = p;
-    struct list *lists[] = {&st->grant, &st->closed, &st->starved, &st->stalled,
-                            &st->unsent, &st->lost, &st->in_flight};
+    struct list *lists[] = {&st->grant,  &st->closed, &st->starved,  &st->stalled,
+                            &st->unsent, &st->lost,   &st->in_flight};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     list_init(&st->sender.flow.link);
@@ -123,9 +130,15 @@ static bool may_end(const struct peer *p)
     return p->link.current.used && session_secure(&p->link.current.session) && !p->link.failed;
 }
 
+/* Something else goes on under this id: a live cursor, a subscription. */
+static bool shared(const struct stream *st)
+{
+    return st->cursors || st->subscription;
+}
+
 static bool unused(const struct stream *st)
 {
-    return !st->cursors && !st->subscription && !st->tx_open && (!st->rx_reliable || st->rx_finished);
+    return !shared(st) && !st->tx_open && (!st->rx_reliable || st->rx_finished);
 }
 
 void stream_end_tx(struct peer *p, struct stream *st)
@@ -153,6 +166,10 @@ void stream_close(struct peer *p, struct stream *st)
     stream_release_rx(st);
     if (list_linked(&st->grant))
         list_remove(&st->grant);
+    if (shared(st)) {
+        st->rx_reliable = st->rx_finished = st->finishing = st->finished = st->ended = false;
+        return;
+    }
     st->closed_at = p->shard->now;
     list_push_back(&p->closed_streams, &st->closed);
     peer_schedule(p);
@@ -171,6 +188,25 @@ static uint64_t closed_deadline(const struct peer *p)
                                        : container_of(first, struct stream, closed)->closed_at + QUARANTINE_NS;
 }
 
+static void forget_closed(struct peer *p, uint64_t now)
+{
+    for (struct list *n = p->closed_streams.next; n != &p->closed_streams; n = n->next) {
+        struct stream *st = container_of(n, struct stream, closed);
+        if (st->reset_owed)
+            stream_retry_reset(p, st);
+    }
+    while (closed_deadline(p) <= now) {
+        struct stream *st = container_of(list_first(&p->closed_streams), struct stream, closed);
+        if (st->reset_owed) { /* there is no room for the message yet: another two seconds */
+            list_remove(&st->closed);
+            st->closed_at = now;
+            list_push_back(&p->closed_streams, &st->closed);
+            continue;
+        }
+        stream_free(p, st);
+    }
+}
+
 uint64_t streams_deadline(const struct peer *p)
 {
     if (!peer_usable(p))
@@ -180,8 +216,7 @@ uint64_t streams_deadline(const struct peer *p)
 
 void streams_tick(struct peer *p, uint64_t now)
 {
-    while (closed_deadline(p) <= now)
-        stream_free(p, container_of(list_first(&p->closed_streams), struct stream, closed));
+    forget_closed(p, now);
     if (!peer_usable(p))
         return;
     transport_tick(p, now);

@@ -33,7 +33,7 @@ struct packet {
     uint8_t frag_flags;                    /* X3; 0 at first */
     uint8_t flags;                         /* WIRE_FIN */
     bool was_sent;
-    uint8_t data[];                        /* event frames */
+    uint8_t data[]; /* event frames */
 };
 
 /* Where the packets of a reliable stream come from; embedded in its owner, set by the opener as stream->source. */
@@ -58,6 +58,8 @@ struct stream {
     uint64_t grant_counter; /* of the packet that carried the last one */
     struct list closed;     /* in peer->closed_streams: over, and known until `closed_at` + 2 s */
     uint64_t closed_at;
+    uint32_t reset_code; /* that the peer is to be told of */
+    bool reset_owed;     /* there was no room for the message yet */
 
     struct subscription *subscription; /* ours, for what arrives; NULL */
     uint32_t cursors;                  /* live ones that send on it */
@@ -69,17 +71,17 @@ struct stream {
     struct stream_source *source;
     struct list unsent, lost; /* struct packet, by sequence */
     struct list in_flight;    /* sent, and neither acknowledged nor lost */
-    struct list starved;           /* in shard->starved_streams: the pool was dry */
+    struct list starved;      /* in shard->starved_streams: the pool was dry */
 
     /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
-    bool rx_finished;       /* FIN was delivered */
-    bool delivering;        /* its handler is running: what ends meanwhile is freed afterwards */
-    bool ended;             /* by the peer, or with it */
+    bool rx_finished;        /* FIN was delivered */
+    bool delivering;         /* its handler is running: what ends meanwhile is freed afterwards */
+    bool ended;              /* by the peer, or with it */
     uint16_t rx_subprotocol; /* of what arrived last: whose handler hears of the end */
-    struct ordered arrived; /* struct packet that are not delivered yet */
-    uint64_t rx_taken;      /* bytes, as credit counts them, of all that has its place */
-    struct list stalled;    /* in shard->stalled_streams: its handler had no room */
+    struct ordered arrived;  /* struct packet that are not delivered yet */
+    uint64_t rx_taken;       /* bytes, as credit counts them, of all that has its place */
+    struct list stalled;     /* in shard->stalled_streams: its handler had no room */
 };
 
 /* ---- sending ---- */
@@ -91,7 +93,7 @@ struct stream {
  * last two seconds (streams.md 4.3); NET_ERR_NO_MEMORY.
  */
 int stream_open(struct peer *, uint64_t id, enum stream_mode, uint32_t tx_window, uint8_t weight, struct stream **);
-struct stream *stream_find(struct peer *, uint64_t id); /* either half; NULL: none */
+struct stream *stream_find(struct peer *, uint64_t id); /* NULL: none, or it is over */
 
 /* A block for up to `room` bytes of event frames (at most what the path carries: see packet->room). NULL: no credit for
  * that, or the pool is dry; the source is asked again when that changes. */
@@ -132,6 +134,7 @@ void streams_reset(struct peer *);                     /* after a restart of the
  * stream of which nothing is left is freed. */
 void stream_end_tx(struct peer *, struct stream *);
 void stream_end_rx(struct peer *, struct stream *);
+void stream_dispose(struct stream *);           /* frees one that is not in the table any more */
 uint32_t stream_tx_window(const struct peer *); /* what the session offers, and what we do */
 uint32_t stream_rx_window(const struct peer *);
 uint64_t streams_deadline(const struct peer *);
@@ -141,7 +144,7 @@ void streams_tick(struct peer *, uint64_t now);
 void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
 void stream_credit_lost(struct peer *, uint64_t id, uint32_t bytes);  /* X4: a packet of that stream was lost */
 void stream_credit_found(struct peer *, uint64_t id, uint32_t bytes); /* or not, after all */
-void stream_grants_lost(struct peer *, uint64_t counter);             /* the packet that carried them was */
+void stream_grants_lost(struct peer *, uint64_t packet);              /* the packet that carried them was */
 bool stream_grants_due(const struct peer *);
 uint64_t stream_credit_deadline(const struct peer *);
 void stream_credit_tick(struct peer *, uint64_t now);
@@ -149,19 +152,20 @@ void stream_credit_tick(struct peer *, uint64_t now);
 /* stream_send.c */
 void stream_on_acked(struct peer *, struct packet *);
 void stream_on_lost(struct peer *, struct packet *);
-bool stream_probe(struct peer *);          /* sends one packet that is acknowledged, whatever the limits; false: no buffer */
-void stream_release_tx(struct stream *);   /* drops what it holds to send */
-void streams_fed(struct shard *);          /* once a turn: the pool has blocks again */
+bool stream_probe(struct peer *); /* sends one packet that is acknowledged, whatever the limits; false: no buffer */
+void stream_release_tx(struct stream *); /* drops what it holds to send */
+void streams_fed(struct shard *);        /* once a turn: the pool has blocks again */
 
 /* stream_receive.c */
 bool stream_on_packet(struct peer *, const struct wire_header *, struct cspan plaintext); /* true: it has its place */
-void stream_release_rx(struct stream *);   /* drops what it holds of the peer's */
-void streams_offer(struct shard *);        /* once a turn: what handlers had no room for */
+void stream_release_rx(struct stream *); /* drops what it holds of the peer's */
+void streams_offer(struct shard *);      /* once a turn: what handlers had no room for */
 
 /* stream_end.c: FIN, resets, restarts */
 void stream_settle(struct peer *, struct stream *); /* frees it when both halves are over */
 void stream_close(struct peer *, struct stream *);  /* it is over: released, and remembered for a while */
 bool stream_on_control(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);
 void stream_refuse(struct peer *, uint64_t id, uint32_t code);
+void stream_retry_reset(struct peer *, struct stream *);
 void streams_end_reliable(struct peer *, int why);
 #endif

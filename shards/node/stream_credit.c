@@ -1,4 +1,5 @@
-/* The credit of streams, both directions: what is granted to the peer, and by it. streams.md 9 and 13.4, extensions X4. */
+/* The credit of streams, both directions: what is granted to the peer, and by it. streams.md 9 and 13.4, extensions X4.
+ */
 #include "shards/node/view.h"
 
 static const uint64_t GRANT_DELAY_NS = 1000000; /* X4: at the latest 1 ms after something was consumed */
@@ -29,12 +30,12 @@ bool stream_grants_due(const struct peer *p)
 }
 
 /* The newest total of each goes again. A later grant of the same stream has replaced it already. */
-void stream_grants_lost(struct peer *p, uint64_t counter)
+void stream_grants_lost(struct peer *p, uint64_t packet)
 {
     map_each(&p->streams, slot)
     {
         struct stream *st = slot->value;
-        if (st->grant_counter != counter || !st->rx.window || st->closed_at)
+        if (st->grant_counter != packet || !st->rx.window || st->closed_at)
             continue;
         st->rx.due_ns = p->shard->now;
         owe_grant(p, st);
@@ -92,7 +93,8 @@ uint64_t stream_credit_deadline(const struct peer *p)
     return at;
 }
 
-/* What a quiet receiver never granted is taken as lost (streams.md 13.4); held while the peer does not answer at all. */
+/* What a quiet receiver never granted is taken as lost (streams.md 13.4); held while the peer does not answer at all.
+ */
 void stream_credit_tick(struct peer *p, uint64_t now)
 {
     for (struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {

@@ -62,7 +62,7 @@ void transport_on_session(struct peer *p)
 {
     struct transport *t = &p->transport;
     struct recovery_events events = events_of(p);
-    recovery_abandon(&t->recovery, &events, p->shard->now);
+    recovery_abandon(&t->recovery, p->shard->now, &events);
     ack_init(&t->acks);
     t->probes = 0;
     uint64_t sent = p->link.current.session.tx_counter; /* heartbeats, while it waited for confirmation */
@@ -156,6 +156,8 @@ bool transport_pull(struct peer *p)
         uint64_t spent = 0;
         if (total >= BYTES_PER_PULL)
             return true;
+        if (schedule_alone(schedule, flow)) /* nobody waits for the end of its turn */
+            allowance = BYTES_PER_PULL - total;
         if (!transport_may_send(p))
             return false; /* an acknowledgement, or the pacer's moment, brings it back */
         enum pull_result result = x->pull(x, allowance, &spent);

@@ -1,6 +1,6 @@
 /*
- * What the streams of a peer share: acknowledgements, loss recovery, congestion control and pacing of the session in use
- * (extensions X2), and whose turn it is to send. Towards a peer without X2 nothing of it acts but the turns.
+ * What the streams of a peer share: acknowledgements, loss recovery, congestion control and pacing of the session in
+ * use (extensions X2), and whose turn it is to send. Towards a peer without X2 nothing of it acts but the turns.
  */
 #ifndef NM_SHARDS_NODE_TRANSPORT_H
 #define NM_SHARDS_NODE_TRANSPORT_H
@@ -52,7 +52,7 @@ bool transport_may_send(struct peer *);
 size_t transport_seal(struct peer *, struct wire_header *, const struct sent *how, uint8_t *at);
 
 void transport_on_packet(struct peer *, const struct wire_header *, bool eliciting); /* it has its place */
-void transport_on_ack(struct peer *, struct cspan block);                           /* of the session in use */
+void transport_on_ack(struct peer *, struct cspan block);                            /* of the session in use */
 
 void sender_init(struct sender *, uint8_t weight, bool priority, bool reliable,
                  enum pull_result (*pull)(struct sender *, uint64_t, uint64_t *));
