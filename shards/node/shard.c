@@ -39,6 +39,7 @@ int shard_create(struct node *n, unsigned index)
                             &s->spare_pending, &s->starved_streams, &s->stalled_streams};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
+    receive_init(s);
     packet_pool_init(&s->packets, n->config->max_unacknowledged);
     redex_syncs_init(&s->redex_syncs, SYNCS_IN_FLIGHT);
     return transmit_init(s);

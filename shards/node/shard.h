@@ -23,6 +23,8 @@
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */
 enum stop_phase { STOP_NONE, STOP_PUBLISHERS, STOP_LOGS, STOP_IO, STOP_DONE };
 
+enum { RECEIVE_HANDLERS = 16 };
+
 struct contacts;
 struct tx_buffer;
 
@@ -62,6 +64,12 @@ struct shard {
     struct list *parked; /* mailbox.c: per destination, what waits for room */
     uint32_t parked_count;
     uint64_t rung; /* bit per shard that got records in this turn and may need its doorbell */
+
+    struct receive_handler { /* receive_handle() */
+        uint16_t subprotocol;
+        packet_handler *handler;
+    } handlers[RECEIVE_HANDLERS];
+    uint32_t handler_count;
 
     struct io_op recv;
     bool receiving;
