@@ -76,11 +76,11 @@ struct delivery_mark congestion_on_sent(struct congestion *c, uint32_t bytes, ui
 }
 
 void congestion_on_acked(struct congestion *c, const struct delivery_mark *mark, uint64_t sent_ns, uint32_t bytes,
-                         uint64_t now)
+                         uint64_t arrived)
 {
     c->in_flight -= bytes;
     c->acked += bytes;
-    delivery_on_acked(&c->delivery, &c->sample, mark, sent_ns, bytes, now);
+    delivery_on_acked(&c->delivery, &c->sample, mark, sent_ns, bytes, arrived);
 }
 
 void congestion_forget(struct congestion *c, uint32_t bytes)

@@ -70,7 +70,7 @@ static inline uint64_t congestion_room(const struct congestion *c)
 struct delivery_mark congestion_on_sent(struct congestion *, uint32_t bytes, uint64_t now);
 /* One packet each, then congestion_update once for all that a block said. */
 void congestion_on_acked(struct congestion *, const struct delivery_mark *, uint64_t sent_ns, uint32_t bytes,
-                         uint64_t now);
+                         uint64_t arrived);
 void congestion_on_lost(struct congestion *, uint32_t bytes);
 void congestion_on_spurious(struct congestion *, uint32_t bytes); /* was told as lost, and arrived */
 void congestion_update(struct congestion *, const struct rtt *, uint64_t rtt_sample, uint64_t now); /* sample 0: none */
