@@ -23,8 +23,9 @@ void recovery_init(struct recovery *r, uint64_t rtt_guess_ns, uint32_t limit, ui
     assert(limit >= MIN_LIMIT && (limit & (limit - 1)) == 0);
     *r = (struct recovery){.limit = limit, .reorder_packets = PACKET_THRESHOLD, .reorder_shift = TIME_SHIFT};
     rtt_init(&r->rtt, rtt_guess_ns);
-    congestion_init(&r->congestion, now);
+    congestion_init(&r->congestion, r->rtt.smoothed, now);
     pacer_init(&r->pacer, now);
+    pacer_set_rate(&r->pacer, r->congestion.rate, now);
 }
 
 void recovery_deinit(struct recovery *r)
@@ -192,7 +193,7 @@ static void detect_lost(struct recovery *r, uint64_t now, const struct recovery_
         declare_lost(r, r->scan, events);
     }
     if (run.persistent)
-        congestion_on_persistent(&r->congestion, now);
+        congestion_on_persistent(&r->congestion, r->rtt.smoothed, now);
 }
 
 /* RFC 9002 5.1: of the largest, if it is acknowledged for the first time. 0: none. */
