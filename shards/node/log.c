@@ -357,7 +357,7 @@ static int open_found(struct scan *sc)
     if (config_channel(sc->shard->config, channel.text)->log != LOG_DISK)
         return SCAN_GO_ON; /* the channel is kept elsewhere now; what it has on disk waits for the setting to return */
     struct log *log;
-    int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
+    int err = log_open(sc->shard, (struct log_key){sc->origin, hash, 0}, &channel, &log);
     if (err == NET_ERR_LIMIT)
         return scan_failed(sc, err, "cannot open the log", "more logs than limits.channels allows");
     return err ? scan_failed(sc, err, "cannot open the log", net_err_text(err)) : SCAN_GO_ON;

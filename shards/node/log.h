@@ -55,10 +55,10 @@ struct log {
     bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
 
-uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views: not unique */
+uint64_t log_map_key(struct log_key); /* its fields mixed, for the maps of logs and views: not unique */
 static inline bool log_key_equal(struct log_key a, struct log_key b)
 {
-    return a.origin == b.origin && a.hash == b.hash;
+    return a.origin == b.origin && a.hash == b.hash && a.edition == b.edition;
 }
 struct log *log_find(struct shard *, struct log_key);
 /* Finds or makes a log, without storage yet. NET_ERR_EXISTS (another name has this hash), NET_ERR_LIMIT,
@@ -104,6 +104,14 @@ void log_on_peer_gone(struct shard *, uint64_t node_id);
 void log_on_list(struct shard *, unsigned from, uint64_t request, const uint64_t *hash);
 bool log_serve_waiting(struct log *); /* reads that found no room; false: there is still none for some */
 void log_return_credit(struct log *);
+
+/* log_follow.c: logs of what peers publish, taken from the peers' own logs. extensions.md X7 */
+void log_on_follow_open(struct shard *, unsigned from, const struct msg_follow_open *);
+/* The bytes are copied. Credit comes back with MSG_CREDIT (or at once on the same shard) when they are in the log; what
+ * finds no room waits here, within the window of its stream. */
+void log_on_followed(struct shard *, unsigned from, const struct msg_followed *, struct cspan runs, struct cspan frames);
+/* Names a log as extensions.md X7.1 has it: random, kept with it; zeros while the log is not open, and of `none`. */
+void log_id(const struct log *, uint8_t out[LOG_ID_SIZE]);
 
 /* log_publish.c: the owner's side of a publish */
 void log_on_publish_open(struct shard *, const struct msg_publish_open *);
