@@ -109,7 +109,8 @@ void log_return_credit(struct log *);
 void log_on_follow_open(struct shard *, unsigned from, const struct msg_follow_open *);
 /* The bytes are copied. Credit comes back with MSG_CREDIT (or at once on the same shard) when they are in the log; what
  * finds no room waits here, within the window of its stream. */
-void log_on_followed(struct shard *, unsigned from, const struct msg_followed *, struct cspan runs, struct cspan frames);
+void log_on_followed(struct shard *, unsigned from, const struct msg_followed *, struct cspan runs,
+                     struct cspan frames);
 /* Names a log as extensions.md X7.1 has it: random, kept with it; zeros while the log is not open, and of `none`. */
 void log_id(const struct log *, uint8_t out[LOG_ID_SIZE]);
 
