@@ -76,7 +76,8 @@ struct shard {
     struct list tx_large, tx_small, tx_blocked;
     uint32_t tx_in_flight;
 
-    struct map logs; /* log_map_key -> struct log */
+    struct map logs;     /* log_map_key -> struct log */
+    struct map followed; /* log_map_key of edition 1 -> struct log of the highest edition that is open */
     struct list log_list, grown_logs, dirty_logs, starved_logs;
     struct redex_syncs redex_syncs;
     struct redex_stats redex_stats;

@@ -80,14 +80,17 @@ static struct redex *create(struct io *io, const struct redex_options *o)
 static int set_paths(struct redex *r, const struct redex_options *o)
 {
     struct channel_name name;
-    size_t room = strlen(o->base) + strlen(o->name) + 2;
+    size_t room = strlen(o->base) + strlen(o->name) + sizeof "/~4294967295";
     if (channel_name_parse(o->name, strlen(o->name), &name) != CHANNEL_NAME_OK || !channel_name_storable(&name))
         return NET_ERR_INVALID;
     r->base = strdup(o->base);
     r->root = malloc(room);
     if (!r->base || !r->root)
         return NET_ERR_NO_MEMORY;
-    snprintf(r->root, room, "%s/%s", o->base, o->name);
+    if (o->number)
+        snprintf(r->root, room, "%s/%s~%u", o->base, o->name, o->number);
+    else
+        snprintf(r->root, room, "%s/%s", o->base, o->name);
     return NET_OK;
 }
 

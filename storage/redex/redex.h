@@ -68,6 +68,7 @@ struct redex_options {
     enum redex_mode mode;
     const char *base;   /* directory; the log lives in base/<name>. Created as needed, parents synced */
     const char *name;   /* a storable channel name */
+    uint32_t number;    /* above 0: the log lives in base/<name>~<number>, which no channel can be named */
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
     uint64_t max_bytes; /* payload bytes retained before appends get NET_ERR_FULL; 0 = 3 GiB, the format's limit */
     uint64_t min_dead;  /* bytes of all files given up before they are written anew; 0 = 1 MiB */
