@@ -1,5 +1,7 @@
 #include "shards/node/transport.h"
 
+#include <assert.h>
+
 #include "shards/node/peer.h"
 #include "shards/node/transmit.h"
 
@@ -63,6 +65,7 @@ void transport_on_session(struct peer *p)
     struct transport *t = &p->transport;
     struct recovery_events events = events_of(p);
     recovery_abandon(&t->recovery, p->shard->now, &events);
+    recovery_guess_rtt(&t->recovery, p->rtt_ns, p->shard->now);
     ack_init(&t->acks);
     t->probes = 0;
     uint64_t sent = p->link.current.session.tx_counter; /* heartbeats, while it waited for confirmation */
