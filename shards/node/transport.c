@@ -116,9 +116,10 @@ size_t transport_seal(struct peer *p, struct wire_header *h, const struct sent *
     struct recovery *r = &p->transport.recovery;
     bool recorded = transport_acknowledges(p);
     struct sent sent = *how;
-    if (recorded && sent.flags && recovery_reserve(r, p->shard->now) != NET_OK) {
-        assert(!(sent.flags & SENT_KEPT)); /* whoever sends those has seen that there is room */
-        sent.flags = 0;                    /* too much in flight, or memory: nobody misses it */
+    if (recorded && sent.flags && recovery_reserve(r, p->shard->now) != NET_OK) { /* too much in flight, or memory */
+        if (sent.flags & SENT_KEPT)
+            return 0;
+        sent.flags = 0; /* nobody misses it */
     }
     size_t len = transmit_seal(p, &p->link.current.session, h, at);
     if (len && recorded) {
