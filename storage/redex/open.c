@@ -53,6 +53,7 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->dat_limit = r->max_bytes + r->max_bytes / 3 < UINT32_MAX ? r->max_bytes + r->max_bytes / 3 : UINT32_MAX;
     r->patient = o->patient;
     r->ascending = true;
+    r->hold = UINT64_MAX;
     r->policy = o->policy;
     r->retains = retains(&o->policy);
     assert(o->dirty && o->timers && o->syncs && o->stats);
@@ -186,7 +187,18 @@ static void fill_report(const struct redex *r, const struct redex_scan *scan, co
 }
 
 /* Everything up to the scan only reads and creates; what it found is reserved before anything is cut. */
-static int open_disk(struct redex *r, struct redex_report *report)
+static void leave_out(struct redex *r, const struct redex_options *o, const struct redex_seq_state *state,
+                      struct redex_scan *scan)
+{
+    struct redex_found found = {.idx = r->file[PART_IDX].memory.base, .same_boot = state->known && state->same_boot};
+    struct redex_range range;
+    if (!o->torn || (state->known && state->clean))
+        return;
+    for (found.records = scan->kept; o->torn(o->torn_ctx, &found, &range); found.records = scan->kept)
+        redex_scan_exclude(r, scan, range);
+}
+
+static int open_disk(struct redex *r, const struct redex_options *options, struct redex_report *report)
 {
     struct redex_seq_state state;
     struct redex_scan scan;
@@ -208,6 +220,7 @@ static int open_disk(struct redex *r, struct redex_report *report)
     if (err != NET_OK)
         return err;
     redex_scan(r, len[PART_IDX], len[PART_DAT], len[PART_TS], io_wall(r->io), &state, &scan);
+    leave_out(r, options, &state, &scan);
     scan.unsure = state.known && state.sync_failed && state.same_boot;
     r->next_seq = redex_reservation_next(&state, scan.last);
     adopt(r, &scan);
@@ -249,7 +262,7 @@ int redex_open(struct redex **out, struct io *io, const struct redex_options *op
         return NET_ERR_NO_MEMORY;
     int err = options->mode == REDEX_MEMORY ? reserve_memory(r, nothing) : set_paths(r, options);
     if (err == NET_OK && options->mode == REDEX_DISK)
-        err = open_disk(r, report);
+        err = open_disk(r, options, report);
     if (err != NET_OK) {
         redex_free(r);
         return err;
