@@ -1,6 +1,8 @@
 /* The way in: arrivals are split into datagrams, classified (wire.md 1.1), matched to a session, opened, dispatched. */
 #include <errno.h>
 
+#include "core/channel/append.h"
+#include "shards/node/append.h"
 #include "shards/node/contacts.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
@@ -88,6 +90,8 @@ packet_handler *receive_handler(uint16_t subprotocol)
         packet_handler *handler;
     } handlers[] = {
         {SUBPROTO_STREAM, stream_on_control},
+        {SUBPROTO_APPEND, append_on_requests},
+        {SUBPROTO_APPEND_ANSWER, append_on_answers},
     };
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
         if (handlers[i].subprotocol == subprotocol)
