@@ -195,6 +195,11 @@ struct publisher {
         uint32_t id, in_flight;
         int trouble; /* what the answer waits for; 0: nothing in particular */
         bool durable, finished, want_writable;
+        /* at a peer: */
+        uint64_t peer, sequence; /* 0: here; of the next append */
+        uint8_t producer[16];
+        unsigned home;       /* the peer's shard */
+        uint32_t unanswered; /* appends */
     } node;
 };
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
@@ -203,6 +208,18 @@ int node_publish_open(struct node *, struct publisher *, const struct channel_na
  * node_max_event(). 0, NET_ERR_AGAIN (nothing taken), or the error that ends this publish: node_publish_finish() then
  * brings `done` with the counts. */
 int node_publish_put(struct node *, struct publisher *, struct cspan frames, uint32_t count);
+/*
+ * The same into the log of a peer (extensions.md X8): answered by the peer when it is stored there, appended once
+ * however often it has to be sent. The events of a put become one append, or several of at most node_max_append() bytes
+ * of frames, with the producer's sequences from `sequence` on. Who goes on with them after an answer that never came
+ * gives the same id, sequence and events again; a put of no event, allowed here, makes the producer known to the peer.
+ * An id that is NULL is drawn, for this publisher. Also NET_ERR_UNREACHABLE (not connected), NET_ERR_UNSUPPORTED (a
+ * peer without acknowledged append); later, `done`: NET_ERR_REPLAY (forgotten there), NET_ERR_STATE (an append before
+ * is missing), NET_ERR_EXISTS (other events had this sequence), NET_ERR_POLICY.
+ */
+int node_publish_open_to(struct node *, struct publisher *, const struct channel_name *, bool durable, uint64_t peer,
+                         const uint8_t producer[16], uint64_t sequence);
+uint32_t node_max_append(const struct node *);
 void node_publish_finish(struct node *, struct publisher *);
 void node_publish_cancel(struct node *, struct publisher *); /* client gone; what was accepted stays */
 uint32_t node_max_event(const struct node *);                /* bytes */
