@@ -6,7 +6,7 @@
 #include "core/base/err.h"
 #include "core/stream/fragment.h"
 
-enum { RECORD = 12, PEER_LIMIT = 1 << 20, MAX_MESSAGE = 512 << 10 };
+enum { RECORD = 12, PEER_LIMIT = 4 << 20, MAX_MESSAGE = 2 << 20 };
 
 static void step(struct reassembly *r, const uint8_t *at, uint64_t now, uint64_t *accepted)
 {

@@ -20,11 +20,11 @@
 enum {
     FRAGMENT_MORE = 0x01, /* frag_flags: another one follows */
     FRAGMENT_MAX_MESSAGE = 16 << 20,
-    FRAGMENT_MIN_SLICE = 256,    /* bytes: 65536 of them make the largest message */
-    FRAGMENT_MESSAGES = 64,      /* of a peer under way at a time */
-    FRAGMENT_SPREAD = 256 << 10, /* bytes: a fragment further ahead of what came is refused */
-    FRAGMENT_REMEMBERED = 16,    /* messages that ended: what comes late of them is known */
-    FRAGMENT_FRAME_HEAD = 4,     /* bytes: the u32 length before a message */
+    FRAGMENT_MIN_SLICE = 256,  /* bytes: 65536 of them make the largest message */
+    FRAGMENT_MESSAGES = 64,    /* of a peer under way at a time */
+    FRAGMENT_SPREAD = 1 << 20, /* bytes, what reordering may amount to: a fragment further ahead is refused */
+    FRAGMENT_REMEMBERED = 16,  /* messages that ended: what comes late of them is known */
+    FRAGMENT_FRAME_HEAD = 4,   /* bytes: the u32 length before a message */
 };
 #define FRAGMENT_REORDER_NS UINT64_C(200000000) /* a hole for so long: the message is given up */
 #define FRAGMENT_IDLE_NS UINT64_C(10000000000)  /* likewise when nothing came for so long */

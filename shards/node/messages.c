@@ -110,7 +110,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_RECEIVED: {
         BODY(struct msg_received, m);
-        log_on_received(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        log_on_received(s, from, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_ROSTER: {
@@ -143,7 +143,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_PUBLISH: {
         BODY(struct msg_publish, m);
-        log_on_publish(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        log_on_publish(s, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_LIST: {

@@ -4,6 +4,7 @@
 
 #include "core/channel/channel.h"
 #include "core/stream/credit.h"
+#include "core/stream/fragment.h"
 #include "core/wire/wire.h"
 #include "shards/node/shard.h"
 
@@ -37,11 +38,12 @@ struct peer {
     uint64_t contact;  /* which contact of shard 0 this is */
     uint64_t instance; /* the peer's, of the current state */
     uint64_t features, rtt_ns;
-    uint16_t plaintext_path; /* bytes that fit the path unfragmented */
-    uint16_t plaintext_max;  /* bytes the peer takes */
-    uint32_t rx_window;      /* bytes we granted per stream */
-    struct map streams;      /* id -> struct stream */
-    uint64_t control_seq;    /* of credit packets */
+    uint16_t plaintext_path;       /* bytes that fit the path unfragmented */
+    uint16_t plaintext_max;        /* bytes the peer takes */
+    uint32_t rx_window;            /* bytes we granted per stream */
+    struct map streams;            /* id -> struct stream */
+    uint64_t control_seq;          /* of credit packets */
+    struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
     struct list tx;     /* in shard->tx_peers while it wants to send */

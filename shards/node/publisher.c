@@ -1,6 +1,7 @@
 /* A publish as shard 0 sees it: what the admin port puts goes to the channel's owner, and answers come back. */
 #include <assert.h>
 
+#include "core/wire/packer.h"
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
 
@@ -87,18 +88,30 @@ int node_publish_open(struct node *node, struct publisher *p, const struct chann
     return err;
 }
 
-int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
+/* One large event is let in alone. */
+static bool has_window(const struct publisher *p, size_t len)
+{
+    return p->node.in_flight == 0 || p->node.in_flight + len <= WINDOW_BYTES;
+}
+
+/* Sends the frames to the owner, copied, or `given`: by reference. False: no room. */
+static bool send_frames(struct shard *s, unsigned owner, const struct msg_publish *m, struct cspan frames,
+                        uint8_t *given)
+{
+    return given ? mailbox_give(s, owner, MSG_PUBLISH, 0, m, sizeof *m, given, frames.len)
+                 : mailbox_try(s, owner, MSG_PUBLISH, 0, 0, m, sizeof *m, frames.data, frames.len);
+}
+
+static int put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
 {
     struct contacts *cs = node->shards[0]->contacts;
     struct msg_publish m = {p->node.hash, p->node.id, count};
     unsigned owner = log_owner(node, p->node.hash);
-    assert(count > 0 && count <= WIRE_MAX_EVENTS && frames.len <= 60000);
     if (cs->phase != STOP_NONE) {
         metrics_publish_failed(cs->shard, NET_ERR_STATE);
         return NET_ERR_STATE;
     }
-    p->node.want_writable = p->node.in_flight + frames.len > WINDOW_BYTES ||
-                            !mailbox_try(cs->shard, owner, MSG_PUBLISH, 0, 0, &m, sizeof m, frames.data, frames.len);
+    p->node.want_writable = !has_window(p, frames.len) || !send_frames(cs->shard, owner, &m, frames, given);
     if (p->node.want_writable) {
         arm(cs, p);
         return NET_ERR_AGAIN;
@@ -107,6 +120,18 @@ int node_publish_put(struct node *node, struct publisher *p, struct cspan frames
     p->node.in_flight += (uint32_t)frames.len;
     arm(cs, p);
     return NET_OK;
+}
+
+int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
+{
+    assert(count > 0 && count <= WIRE_MAX_EVENTS && frames.len <= MAILBOX_COPIED);
+    return put(node, p, frames, count, NULL);
+}
+
+int node_publish_give(struct node *node, struct publisher *p, uint8_t *frame, size_t len)
+{
+    assert(len > MAILBOX_COPIED);
+    return put(node, p, (struct cspan){frame, len}, 1, frame);
 }
 
 void node_publish_finish(struct node *node, struct publisher *p)
@@ -124,10 +149,14 @@ void node_publish_cancel(struct node *node, struct publisher *p)
     detach(node->shards[0]->contacts, p);
 }
 
-uint32_t node_max_event(const struct node *node)
+/* A channel without a log keeps its events in a ring, and each has to fit. */
+uint32_t node_max_event(const struct node *node, const struct channel_name *channel, const char **key)
 {
-    (void)node;
-    return WIRE_MAX_EVENT;
+    const struct config *c = node->config;
+    uint32_t ring = c->log_none_bytes - WIRE_FRAME_HEAD;
+    bool none = config_channel(c, channel->text)->log == LOG_NONE && ring < c->event_bytes;
+    *key = none ? "channels.none_bytes" : "limits.event_bytes";
+    return none ? ring : c->event_bytes;
 }
 
 static void account(struct publisher *p, const struct msg_published *m)

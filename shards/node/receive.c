@@ -1,7 +1,9 @@
 /* The way in: arrivals are split into datagrams, classified (wire.md 1.1), matched to a session, opened, dispatched. */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "shards/node/contacts.h"
+#include "shards/node/fragments.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -29,7 +31,47 @@ static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagra
         COUNT(s, drop_ring_full);
 }
 
-/* Plain events of a channel we subscribe to: to the hooks and to the owner of the channel's log. */
+/* Events to the hooks and to the owner of the channel's log. `given`: where they stand, if it is memory of their own.
+ */
+static void hand_on(struct peer *p, const struct msg_received *m, struct cspan frames, uint8_t *given)
+{
+    struct shard *s = p->shard;
+    COUNT_N(s, rx_events, m->count);
+    p->rx_events += m->count;
+    const struct netmesh_hooks *hooks = &s->node->options.hooks;
+    if (hooks->on_events) {
+        struct netmesh_events e = {m->hash, p->node_id, frames.data, frames.len, m->count};
+        hooks->on_events(hooks->ctx, s->face, &e);
+    }
+    unsigned owner = log_owner(s->node, m->hash);
+    bool sent = true, by_reference = given && owner != s->index && frames.len > MAILBOX_COPIED;
+    if (owner == s->index)
+        log_on_received(s, s->index, m, frames);
+    else if (by_reference)
+        sent = mailbox_give(s, owner, MSG_RECEIVED, 0, m, sizeof *m, given, frames.len);
+    else
+        sent = mailbox_try(s, owner, MSG_RECEIVED, 0, 0, m, sizeof *m, frames.data, frames.len);
+    if (!sent)
+        COUNT_N(s, drop_ring_full, m->count); /* and its credit is not given back: the sender slows down */
+    if (!by_reference || !sent)
+        free(given);
+}
+
+/* A part of a large event, which goes on when it is whole, with the credit of what came last. */
+static void on_fragment(struct peer *p, struct stream *st, uint64_t hash, const struct wire_header *h,
+                        struct cspan plaintext)
+{
+    struct msg_received m = {p->node_id, hash, h->stream_id, h->payload_len + (uint32_t)WIRE_OVERHEAD, 1};
+    struct fragment_message whole;
+    bool returns = fragments_take(p, h, plaintext, &whole);
+    if (whole.frame)
+        hand_on(p, &m, (struct cspan){whole.frame, whole.len}, whole.frame);
+    else if (returns)
+        stream_consumed(p, st, m.credit);
+    peer_schedule(p);
+}
+
+/* Plain events of a channel we subscribe to. */
 static void on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
     struct shard *s = p->shard;
@@ -48,6 +90,10 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
     if (h->sequence >= st->rx_next)
         st->rx_next = h->sequence + 1;
     st->last_active = s->now;
+    if (fragments_carried(p, h)) {
+        on_fragment(p, st, sub->hash, h, plaintext);
+        return;
+    }
 
     struct wire_frames walk = wire_frames(plaintext, h->event_count);
     struct cspan event;
@@ -62,19 +108,8 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
         stream_consumed(p, st, credit);
         return;
     }
-    COUNT_N(s, rx_events, count);
-    p->rx_events += count;
-    const struct netmesh_hooks *hooks = &s->node->options.hooks;
-    if (hooks->on_events) {
-        struct netmesh_events e = {sub->hash, p->node_id, frames.data, frames.len, count};
-        hooks->on_events(hooks->ctx, s->face, &e);
-    }
     struct msg_received m = {p->node_id, sub->hash, h->stream_id, credit, count};
-    unsigned owner = log_owner(s->node, sub->hash);
-    if (owner == s->index)
-        log_on_received(s, s->index, &m, frames);
-    else if (!mailbox_try(s, owner, MSG_RECEIVED, 0, 0, &m, sizeof m, frames.data, frames.len))
-        COUNT_N(s, drop_ring_full, count); /* and its credit is not given back: the sender slows down */
+    hand_on(p, &m, frames, NULL);
 }
 
 static void dispatch(struct peer *p, const struct wire_header *h, struct cspan plaintext)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/wire/packer.h"
+#include "shards/node/fragments.h"
 #include "shards/node/transmit.h"
 #include "shards/node/view.h"
 
@@ -17,6 +18,7 @@ struct source {
     uint64_t end;
     const struct redex_event *events;
     size_t count, at;
+    struct log_part part; /* total != 0: the only event is this part of a large one */
 };
 
 static bool source_refill(struct source *src, struct cursor *c)
@@ -43,7 +45,7 @@ static uint32_t source_peek(const struct source *src, const struct cursor *c)
 {
     if (src->ring)
         return load_le32(event_ring_frames(src->ring, c->next).data);
-    return (uint32_t)src->events[src->at].data.len;
+    return src->part.total ? src->part.total : (uint32_t)src->events[src->at].data.len;
 }
 
 static uint64_t source_time(const struct source *src, const struct cursor *c)
@@ -85,6 +87,17 @@ static void source_skip(struct source *src, struct cursor *c)
 {
     c->next = src->ring ? c->next + 1 : src->events[src->at].seq + 1;
     src->at++;
+}
+
+static struct large_event source_large(const struct source *src, const struct cursor *c)
+{
+    struct large_event e = {.seq = c->next, .ts_ns = source_time(src, c), .total = source_peek(src, c)};
+    e.offset = src->part.offset;
+    if (src->ring)
+        e.data = (struct cspan){event_ring_frames(src->ring, c->next).data + WIRE_FRAME_HEAD, e.total};
+    else
+        e.data = src->events[src->at].data;
+    return e;
 }
 
 /* Packets of one cursor in one transmit buffer: all but the last of one size, so that GSO carries them. */
@@ -207,19 +220,48 @@ static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
     return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_max;
 }
 
+/* An event that fits no packet of this peer: in fragments, or not at all. Returns what pump() does, or -1: go on. */
+static int pump_large(struct cursor *c, struct source *src)
+{
+    if (!fragments_on(c->peer)) {
+        COUNT(c->peer->shard, drop_oversize);
+        source_skip(src, c);
+        return -1;
+    }
+    struct large_event e = source_large(src, c);
+    switch (fragments_send(c, &e)) {
+    case FRAGMENTS_ALL:
+        source_skip(src, c);
+        return -1;
+    case FRAGMENTS_SOME:
+        return -1;
+    case FRAGMENTS_READ:
+        src->at = src->count; /* what is here is used up */
+        return false;
+    case FRAGMENTS_NO_CREDIT:
+        return false;
+    case FRAGMENTS_NO_BUFFER:
+        break;
+    }
+    return true;
+}
+
 /* Sends from `src` until it is empty, credit is used up (false), or buffers or this turn's share are (true). */
 static bool pump(struct cursor *c, struct source *src)
 {
     struct peer *p = c->peer;
     for (int batches = 0; source_has(src, c);) {
         uint32_t len = source_peek(src, c);
+        if (batches++ == BATCHES_PER_PULL)
+            return true;
         if (len + 4 > p->plaintext_max) {
-            COUNT(p->shard, drop_oversize);
-            source_skip(src, c);
+            int done = pump_large(c, src);
+            if (done >= 0)
+                return done;
             continue;
         }
         struct batch b = {.cursor = c, .limit = choose_limit(c, len), .ts_ns = source_time(src, c)};
-        if (batches++ == BATCHES_PER_PULL || !(b.buffer = transmit_get(p->shard, true)))
+        if (!(b.buffer = transmit_get(p->shard, true)))
             return true;
         batch_fill(&b, src);
         batch_send(&b);
@@ -240,6 +282,7 @@ static void skip_lag(struct cursor *c)
     if (c->next < from) {
         COUNT_N(c->peer->shard, drop_lag, from - c->next);
         c->next = from;
+        c->sent.offset = 0;
     }
 }
 
@@ -269,7 +312,7 @@ bool cursor_pull(struct cursor *c)
     if (!v->log) {
         if (list_empty(&c->peer->shard->tx_large))
             return true;
-        view_read(v, c->next, v->heads.live); /* the owner sends it, and cursor_feed() goes on */
+        view_read(v, c->next, v->heads.live, c->sent.offset); /* the owner sends it, and cursor_feed() goes on */
         return false;
     }
     struct redex_event buffer[READ_BATCH];
@@ -282,9 +325,9 @@ bool cursor_pull(struct cursor *c)
 }
 
 /* False: not all of them, for want of credit or buffers; the rest is asked for again. */
-bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n)
+bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n, const struct log_part *part)
 {
-    struct source src = {.events = events, .count = n};
+    struct source src = {.events = events, .count = n, .part = *part};
     return ready(c) && !pump(c, &src) && src.count == n && src.at == n;
 }
 

@@ -229,9 +229,9 @@ Test(fragment, far_ahead)
     struct bench b = begin(16 * MIB, 64 * MIB);
     struct fragment_message m;
     start(&b);
-    cr_assert_eq(add(&b, 1, 16 * MIB, 8000, 2000, &m), NET_ERR_LIMIT);
+    cr_assert_eq(add(&b, 1, 16 * MIB, 8000, 132, &m), NET_ERR_LIMIT);
     cr_assert_eq(add(&b, 1, 16 * MIB, 8000, 0, &m), NET_ERR_EXISTS, "the whole message is over");
-    cr_assert_eq(add(&b, 90000, 16 * MIB, 8000, 32, &m), NET_OK);
+    cr_assert_eq(add(&b, 90000, 16 * MIB, 8000, 131, &m), NET_OK);
     cr_assert_leq(b.total.used, 2 * (8000 + FRAGMENT_SPREAD));
     finish(&b);
 }
