@@ -18,7 +18,7 @@ static struct buffer *row_begin(struct connection *c, size_t *mark)
 
 static bool row_end(struct connection *c, size_t mark)
 {
-    bool fits = stream_commit(c, mark);
+    bool fits = stream_row_end(c, mark);
     c->tailing.paused = !fits;
     out_send(c);
     return fits;
@@ -130,7 +130,7 @@ static void say_alive(struct connection *c)
     if (!out_empty(c))
         return;
     buffer_str(stream_row(c, &mark), ": keep-alive\n\n");
-    stream_commit(c, mark);
+    stream_row_end(c, mark);
     out_send(c);
 }
 

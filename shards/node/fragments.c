@@ -21,6 +21,7 @@ struct flight {
     struct tx_buffer *buffer;
     size_t len; /* bytes in the buffer */
     uint32_t packets;
+    uint64_t allowance;
 };
 
 static size_t packet_len(const struct peer *p, uint32_t slice)
@@ -70,7 +71,8 @@ static bool put_fragment(struct flight *f, uint32_t slice, bool last)
     store_le32(frame, slice);
     memcpy(frame + FRAGMENT_FRAME_HEAD, f->event->data.data + (c->sent.offset - f->event->offset), slice);
     struct wire_header h = header_of(c, slice, last);
-    size_t len = transmit_seal(p, link_tx(&p->link), &h, packet);
+    struct sent how = {.stream = c->stream->id, .cost = (uint16_t)cost, .flags = SENT_ELICITING};
+    size_t len = transport_seal(p, &h, &how, packet);
     if (len == 0) {
         credit_tx_refund(&c->stream->tx, cost);
         COUNT(p->shard, drop_send);
@@ -107,6 +109,8 @@ static enum fragments_sent fill(struct flight *f)
             return FRAGMENTS_NO_CREDIT;
         if (last)
             return FRAGMENTS_ALL;
+        if (f->len >= f->allowance || !transport_may_send(c->peer))
+            break;
     }
     return FRAGMENTS_SOME;
 }
@@ -132,17 +136,18 @@ static void depart(struct flight *f, bool whole)
     f->cursor->moved_at = f->cursor->stream->last_active = s->now;
 }
 
-enum fragments_sent fragments_send(struct cursor *c, const struct large_event *e)
+enum fragments_sent fragments_send(struct cursor *c, const struct large_event *e, uint64_t allowance, uint64_t *spent)
 {
     if (!goes_on(c))
         begin(c);
     if (c->sent.offset < e->offset)
         return FRAGMENTS_READ;
-    struct flight f = {.cursor = c, .event = e, .buffer = transmit_get(c->peer->shard, true)};
+    struct flight f = {.cursor = c, .event = e, .buffer = transmit_get(c->peer->shard, true), .allowance = allowance};
     if (!f.buffer)
         return FRAGMENTS_NO_BUFFER;
     enum fragments_sent result = fill(&f);
     depart(&f, result == FRAGMENTS_ALL);
+    *spent += f.len;
     if (result == FRAGMENTS_ALL)
         c->sent.offset = 0;
     return result;

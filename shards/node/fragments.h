@@ -21,8 +21,9 @@ enum fragments_sent {
     FRAGMENTS_NO_CREDIT, /* until a grant comes; or the session can seal no more */
     FRAGMENTS_NO_BUFFER, /* until a transmit buffer comes back */
 };
-/* One batch of fragments of the event at c->next, from c->sent on. A session that is another one begins it anew. */
-enum fragments_sent fragments_send(struct cursor *, const struct large_event *);
+/* One batch of fragments of the event at c->next, from c->sent on, `allowance` bytes as far as packets go; those that
+ * it sent are added to *spent. When the stream began anew meanwhile, the event does, too. */
+enum fragments_sent fragments_send(struct cursor *, const struct large_event *, uint64_t allowance, uint64_t *spent);
 
 bool fragments_carried(const struct peer *, const struct wire_header *); /* the packet is a fragment */
 /* Takes the fragment in the packet. *out: the message, when it is whole. True: the packet's credit may go back. What

@@ -1,4 +1,5 @@
 /* The way in: arrivals are split into datagrams, classified (wire.md 1.1), matched to a session, opened, dispatched. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -32,8 +33,8 @@ static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagra
 }
 
 /* Events to the hooks and to the owner of the channel's log. `given`: where they stand, if it is memory of their own.
- */
-static void hand_on(struct peer *p, const struct msg_received *m, struct cspan frames, uint8_t *given)
+ * False: no room for them. */
+static bool hand_on(struct peer *p, const struct msg_received *m, struct cspan frames, uint8_t *given)
 {
     struct shard *s = p->shard;
     COUNT_N(s, rx_events, m->count);
@@ -52,38 +53,40 @@ static void hand_on(struct peer *p, const struct msg_received *m, struct cspan f
     else
         sent = mailbox_try(s, owner, MSG_RECEIVED, 0, 0, m, sizeof *m, frames.data, frames.len);
     if (!sent)
-        COUNT_N(s, drop_ring_full, m->count); /* and its credit is not given back: the sender slows down */
+        COUNT_N(s, drop_ring_full, m->count); /* not acknowledged, no credit given back: the sender slows down */
     if (!by_reference || !sent)
         free(given);
+    return sent;
 }
 
-/* A part of a large event, which goes on when it is whole, with the credit of what came last. */
-static void on_fragment(struct peer *p, struct stream *st, uint64_t hash, const struct wire_header *h,
+/* A part of a large event, which goes on when it is whole, with the credit of what came last. False: no room. */
+static bool on_fragment(struct peer *p, struct stream *st, uint64_t hash, const struct wire_header *h,
                         struct cspan plaintext)
 {
     struct msg_received m = {p->node_id, hash, h->stream_id, h->payload_len + (uint32_t)WIRE_OVERHEAD, 1};
     struct fragment_message whole;
-    bool returns = fragments_take(p, h, plaintext, &whole);
-    if (whole.frame)
-        hand_on(p, &m, (struct cspan){whole.frame, whole.len}, whole.frame);
-    else if (returns)
-        stream_consumed(p, st, m.credit);
+    bool placed = fragments_take(p, h, plaintext, &whole);
     peer_schedule(p);
+    if (whole.frame)
+        return hand_on(p, &m, (struct cspan){whole.frame, whole.len}, whole.frame);
+    if (placed)
+        stream_consumed(p, st, m.credit);
+    return placed;
 }
 
-/* Plain events of a channel we subscribe to. */
-static void on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+/* Plain events of a channel we subscribe to. False: no room for them. */
+static bool on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
     struct shard *s = p->shard;
     struct subscription *sub = membership_find(p, h->stream_id);
     if (!sub) {
         COUNT(s, drop_unsubscribed);
-        return;
+        return true;
     }
     struct stream *st = stream_get(p, h->stream_id);
     if (!st) {
         COUNT(s, drop_stream_limit);
-        return;
+        return false;
     }
     if (h->sequence > st->rx_next)
         COUNT_N(s, drop_lost, h->sequence - st->rx_next);
@@ -91,8 +94,7 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
         st->rx_next = h->sequence + 1;
     st->last_active = s->now;
     if (fragments_carried(p, h)) {
-        on_fragment(p, st, sub->hash, h, plaintext);
-        return;
+        return on_fragment(p, st, sub->hash, h, plaintext);
     }
 
     struct wire_frames walk = wire_frames(plaintext, h->event_count);
@@ -106,27 +108,88 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
         COUNT(s, drop_frames);
     if (count == 0) {
         stream_consumed(p, st, credit);
-        return;
+        return true;
     }
     struct msg_received m = {p->node_id, sub->hash, h->stream_id, credit, count};
-    hand_on(p, &m, frames, NULL);
+    return hand_on(p, &m, frames, NULL);
+}
+
+void receive_handle(struct shard *s, uint16_t subprotocol, packet_handler *handler)
+{
+    assert(s->handler_count < RECEIVE_HANDLERS && !receive_handler(s, subprotocol));
+    s->handlers[s->handler_count++] = (struct receive_handler){subprotocol, handler};
+}
+
+packet_handler *receive_handler(const struct shard *s, uint16_t subprotocol)
+{
+    for (uint32_t i = 0; i < s->handler_count; i++)
+        if (s->handlers[i].subprotocol == subprotocol)
+            return s->handlers[i].handler;
+    return NULL;
+}
+
+void receive_init(struct shard *s)
+{
+    receive_handle(s, SUBPROTO_STREAM, stream_on_control);
+}
+
+/* True: it has its place, or never will. */
+static bool on_fire_and_forget(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+{
+    switch (h->subprotocol) {
+    case SUBPROTO_EVENTS:
+        return on_events(p, h, plaintext);
+    case SUBPROTO_MEMBERSHIP:
+        membership_on_packet(p, plaintext, h->event_count);
+        return true;
+    case SUBPROTO_CREDIT:
+        stream_on_credit(p, plaintext, h->event_count);
+        return true;
+    case SUBPROTO_STREAM:
+        if (h->event_count == 0 && transport_acknowledges(p))
+            return true; /* a probe */
+        break;
+    }
+    COUNT(p->shard, drop_subprotocol); /* wire.md 14.30, the stricter mode: dropped after authentication */
+    return true;
+}
+
+/* The block counts for the session in use only: what was in flight under another was sent again. */
+static void on_ack_block(struct peer *p, const struct wire_header *h, struct cspan block)
+{
+    if (h->session_id == p->link.current.session.p.rx_id)
+        transport_on_ack(p, block);
+}
+
+/* X2: acknowledgements by themselves, or before what else is in the packet. */
+static void on_acknowledging(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+{
+    struct wire_header rest = *h;
+    struct wire_frames walk = wire_frames(plaintext, h->event_count);
+    struct cspan block;
+    bool alone = h->subprotocol == SUBPROTO_ACK;
+    if (alone || (h->frag_flags & FRAME_ACK)) {
+        if (!wire_frames_next(&walk, &block)) {
+            COUNT(p->shard, drop_ack_block);
+            return;
+        }
+        on_ack_block(p, h, block);
+        plaintext = walk.rest;
+        rest.event_count--;
+        rest.frag_flags &= (uint8_t)~FRAME_ACK;
+    }
+    bool placed = alone || ((h->flags & WIRE_RELIABLE) ? stream_on_packet(p, &rest, plaintext)
+                                                       : on_fire_and_forget(p, &rest, plaintext));
+    if (placed)
+        transport_on_packet(p, h, !alone);
 }
 
 static void dispatch(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
-    switch (h->subprotocol) {
-    case SUBPROTO_EVENTS:
-        on_events(p, h, plaintext);
-        break;
-    case SUBPROTO_MEMBERSHIP:
-        membership_on_packet(p, plaintext, h->event_count);
-        break;
-    case SUBPROTO_CREDIT:
-        stream_on_credit(p, plaintext, h->event_count);
-        break;
-    default: /* wire.md 14.30, the stricter mode: dropped after authentication */
-        COUNT(p->shard, drop_subprotocol);
-    }
+    if (transport_acknowledges(p))
+        on_acknowledging(p, h, plaintext);
+    else
+        (void)on_fire_and_forget(p, h, plaintext);
 }
 
 static void count_open_failure(struct shard *s, int err)
@@ -178,7 +241,9 @@ static void on_packet(struct shard *s, const struct wire_header *h, uint8_t *pac
     }
     COUNT(s, rx_packets);
     peer_on_authenticated(p, session, h, from, routed);
-    if (!heartbeat)
+    if (heartbeat)
+        transport_on_packet(p, h, false);
+    else
         dispatch(p, h, (struct cspan){packet + WIRE_HEADER, h->payload_len});
 }
 

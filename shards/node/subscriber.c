@@ -8,7 +8,7 @@
 #include "shards/node/transmit.h"
 #include "shards/node/view.h"
 
-enum { READ_BATCH = 256, GSO_SEGMENTS = 60, BATCHES_PER_PULL = 4 };
+enum { READ_BATCH = 256, GSO_SEGMENTS = 60 };
 
 /* What a cursor can read right now: a ring of frames or a log on this shard, or events that another shard sent. */
 struct source {
@@ -108,8 +108,9 @@ struct batch {
     size_t offset;  /* of the packet under construction */
     uint16_t limit; /* plaintext bytes of every packet but the last */
     uint32_t packets, events;
-    bool no_credit; /* or the session can seal no more */
-    uint64_t ts_ns; /* of the first event, which is the oldest */
+    uint64_t allowance; /* bytes, as far as packets go */
+    bool no_credit;     /* or the session can seal no more */
+    uint64_t ts_ns;     /* of the first event, which is the oldest */
 };
 
 static size_t route_len(const struct peer *p)
@@ -138,7 +139,8 @@ static bool packet_seal(struct batch *b, size_t plaintext)
         .payload_len = (uint16_t)plaintext,
         .event_count = (uint16_t)b->packer.count,
     };
-    size_t len = transmit_seal(p, link_tx(&p->link), &h, b->buffer->data + b->offset);
+    struct sent how = {.stream = c->stream->id, .cost = (uint16_t)cost, .flags = SENT_ELICITING};
+    size_t len = transport_seal(p, &h, &how, b->buffer->data + b->offset);
     if (len == 0) {
         credit_tx_refund(&c->stream->tx, cost);
         COUNT(p->shard, drop_send);
@@ -190,7 +192,8 @@ static void batch_fill(struct batch *b, struct source *src)
             b->no_credit = true;
             return;
         }
-        if (b->packets >= GSO_SEGMENTS || b->offset + segment_len(b) > b->buffer->size)
+        if (b->packets >= GSO_SEGMENTS || b->offset + segment_len(b) > b->buffer->size || b->offset >= b->allowance ||
+            !transport_may_send(c->peer))
             return;
     }
 }
@@ -220,55 +223,63 @@ static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
     return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_max;
 }
 
-/* An event that fits no packet of this peer: in fragments, or not at all. Returns what pump() does, or -1: go on. */
-static int pump_large(struct cursor *c, struct source *src)
+/* An event that fits no packet of this peer: in fragments, or not at all. False: no more now, for the reason in *why.
+ */
+static bool pump_large(struct cursor *c, struct source *src, uint64_t allowance, uint64_t *spent, enum pull_result *why)
 {
     if (!fragments_on(c->peer)) {
         COUNT(c->peer->shard, drop_oversize);
         source_skip(src, c);
-        return -1;
+        return true;
+    }
+    if (*spent >= allowance || !transport_may_send(c->peer)) {
+        *why = PULL_MORE;
+        return false;
     }
     struct large_event e = source_large(src, c);
-    switch (fragments_send(c, &e)) {
+    switch (fragments_send(c, &e, allowance - *spent, spent)) {
     case FRAGMENTS_ALL:
         source_skip(src, c);
-        return -1;
+        return true;
     case FRAGMENTS_SOME:
-        return -1;
+        return true;
     case FRAGMENTS_READ:
         src->at = src->count; /* what is here is used up */
-        return false;
+        return true;
     case FRAGMENTS_NO_CREDIT:
+        *why = PULL_IDLE;
         return false;
     case FRAGMENTS_NO_BUFFER:
-        break;
-    }
-    return true;
-}
-
-/* Sends from `src` until it is empty, credit is used up (false), or buffers or this turn's share are (true). */
-static bool pump(struct cursor *c, struct source *src)
-{
-    struct peer *p = c->peer;
-    for (int batches = 0; source_has(src, c);) {
-        uint32_t len = source_peek(src, c);
-        if (batches++ == BATCHES_PER_PULL)
-            return true;
-        if (len + 4 > p->plaintext_max) {
-            int done = pump_large(c, src);
-            if (done >= 0)
-                return done;
-            continue;
-        }
-        struct batch b = {.cursor = c, .limit = choose_limit(c, len), .ts_ns = source_time(src, c)};
-        if (!(b.buffer = transmit_get(p->shard, true)))
-            return true;
-        batch_fill(&b, src);
-        batch_send(&b);
-        if (b.no_credit)
-            return false;
+        *why = PULL_NO_BUFFER;
     }
     return false;
+}
+
+/* Sends from `src` until it is empty or credit is used up (idle), or the allowance is. */
+static enum pull_result pump(struct cursor *c, struct source *src, uint64_t allowance, uint64_t *spent)
+{
+    struct peer *p = c->peer;
+    enum pull_result why;
+    for (*spent = 0; source_has(src, c);) {
+        uint32_t len = source_peek(src, c);
+        if (len + 4 > p->plaintext_max) {
+            if (!pump_large(c, src, allowance, spent, &why))
+                return why;
+            continue;
+        }
+        if (*spent >= allowance || !transport_may_send(p))
+            return PULL_MORE;
+        struct batch b = {
+            .cursor = c, .limit = choose_limit(c, len), .allowance = allowance - *spent, .ts_ns = source_time(src, c)};
+        if (!(b.buffer = transmit_get(p->shard, true)))
+            return PULL_NO_BUFFER;
+        batch_fill(&b, src);
+        batch_send(&b);
+        *spent += b.offset;
+        if (b.no_credit)
+            return PULL_IDLE;
+    }
+    return PULL_IDLE;
 }
 
 /* What the log no longer has, or more than max_lag behind its end, is skipped and counted. */
@@ -297,23 +308,30 @@ static bool ready(struct cursor *c)
     return c->stream != NULL;
 }
 
-bool cursor_pull(struct cursor *c)
+void cursor_look(struct cursor *c)
 {
     struct log_view *v = c->view;
-    if (!ready(c))
-        return false;
     if (v->log)
         log_heads(v->log, &v->heads);
+    /* Without credit: a grant, or the time to write off what is missing, wakes the peer. */
+    if (c->next < v->heads.live && !(c->stream && credit_tx_blocked(&c->stream->tx)))
+        sender_wake(c->peer, &c->sender);
+}
+
+static enum pull_result cursor_pull(struct sender *x, uint64_t allowance, uint64_t *spent)
+{
+    struct cursor *c = container_of(x, struct cursor, sender);
+    struct log_view *v = c->view;
+    if (!ready(c))
+        return PULL_IDLE;
     skip_lag(c);
-    if (c->next >= v->heads.live)
-        return false;
-    if (credit_tx_blocked(&c->stream->tx))
-        return false; /* a grant, or the time to write off what is missing, wakes the peer */
+    if (c->next >= v->heads.live || credit_tx_blocked(&c->stream->tx))
+        return PULL_IDLE;
     if (!v->log) {
         if (list_empty(&c->peer->shard->tx_large))
-            return true;
+            return PULL_NO_BUFFER;
         view_read(v, c->next, v->heads.live, c->sent.offset); /* the owner sends it, and cursor_feed() goes on */
-        return false;
+        return PULL_IDLE;
     }
     struct redex_event buffer[READ_BATCH];
     struct source src = {.end = v->heads.live, .buffer = buffer};
@@ -321,14 +339,18 @@ bool cursor_pull(struct cursor *c)
         src.ring = &v->log->ring;
     else
         src.log = v->log;
-    return pump(c, &src);
+    return pump(c, &src, allowance, spent);
 }
 
-/* False: not all of them, for want of credit or buffers; the rest is asked for again. */
 bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n, const struct log_part *part)
 {
     struct source src = {.events = events, .count = n, .part = *part};
-    return ready(c) && !pump(c, &src) && src.count == n && src.at == n;
+    uint64_t spent;
+    if (!ready(c))
+        return false;
+    enum pull_result result = pump(c, &src, UINT64_MAX, &spent);
+    schedule_spent(&c->peer->transport.schedule, &c->sender.flow, spent);
+    return result == PULL_IDLE && src.count == n && src.at == n;
 }
 
 void cursor_free(struct cursor *c)
@@ -336,6 +358,7 @@ void cursor_free(struct cursor *c)
     struct log_view *v = c->view;
     list_remove(&c->in_peer);
     list_remove(&c->in_view);
+    sender_sleep(c->peer, &c->sender);
     if (c->stream)
         stream_end_tx(c->peer, c->stream);
     free(c);
@@ -382,6 +405,7 @@ void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
     c->view = v;
     c->next = m->from;
     c->moved_at = s->now;
+    sender_init(&c->sender, 1, false, false, cursor_pull);
     list_push_back(&v->cursors, &c->in_view);
     list_push_back(&p->cursors, &c->in_peer);
     peer_wants_tx(p);
