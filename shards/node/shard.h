@@ -90,7 +90,8 @@ struct shard {
     struct packet_pool packets;
     struct list starved_streams, stalled_streams; /* that wait for a packet of the pool; for their handler */
 
-    struct map logs; /* log_map_key -> struct log */
+    struct map logs;     /* log_map_key -> struct log */
+    struct map followed; /* log_map_key of edition 1 -> struct log of the highest edition that is open */
     struct list log_list, grown_logs, dirty_logs, starved_logs;
     struct redex_syncs redex_syncs;
     struct redex_stats redex_stats;
