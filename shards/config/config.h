@@ -89,6 +89,9 @@ struct config {
     uint64_t max_unacknowledged;        /* limits.unacknowledged: 64MiB, on each shard */
     uint32_t max_channels;              /* limits.channels: 4096 logs open */
     uint32_t max_channels_per_peer;     /* limits.channels_per_peer: 1024 */
+    uint32_t event_bytes;               /* limits.event_bytes: 1MiB, 1KiB..16MiB: the largest event */
+    uint64_t reassembly_peer;           /* limits.reassembly_per_peer: 32MiB, from 17MiB: holds the largest event */
+    uint64_t reassembly_total;          /* limits.reassembly: 128MiB on each shard */
 
     struct channel_settings channel; /* channels.*, of every channel without a rule: read it with config_channel() */
     struct channel_rule rules[CONFIG_MAX_RULES]; /* channels.prefixes, as they stand in the file */

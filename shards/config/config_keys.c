@@ -122,6 +122,16 @@ const struct config_key config_keys[] = {
     {"limits.channels_per_peer", KEY_NUMBER, "1024", FIELD(max_channels_per_peer), RANGE(1, 65536),
      .live = AT_ONCE,
      .doc = "Channels one peer may subscribe to, on each shard."},
+    {"limits.event_bytes", KEY_SIZE, "1MiB", FIELD(event_bytes), RANGE(1 * KIB, 16384 * KIB),
+     .live = AT_ONCE,
+     .doc = "The largest event, published here or received, in bytes. What exceeds a packet goes in fragments, to peers\n"
+            "that take them: not to those of v0.19."},
+    {"limits.reassembly_per_peer", KEY_SIZE, "32MiB", FIELD(reassembly_peer), RANGE(17 * 1024 * KIB, 1 * GIB),
+     .live = AT_ONCE,
+     .doc = "Memory that events which one peer sends in fragments take until they are whole, in bytes."},
+    {"limits.reassembly", KEY_SIZE, "128MiB", FIELD(reassembly_total), RANGE(17 * 1024 * KIB, 64 * GIB),
+     .live = AT_ONCE,
+     .doc = "The same of all peers together, on each shard."},
 
     {"channels.log", KEY_WORD, "disk", CHANNEL(log), .words = words_log,
      .live = NEW_LOGS,

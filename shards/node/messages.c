@@ -111,7 +111,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_RECEIVED: {
         BODY(struct msg_received, m);
-        log_on_received(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        log_on_received(s, from, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_FOLLOW_OPEN: {
@@ -123,8 +123,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         BODY(struct msg_followed, m);
         size_t runs = (size_t)m.runs * TIME_RUN_SIZE;
         assert(r->len - sizeof m >= runs);
-        const uint8_t *at = r->body + sizeof m;
-        log_on_followed(s, from, &m, (struct cspan){at, runs}, (struct cspan){at + runs, r->len - sizeof m - runs});
+        log_on_followed(s, from, &m, (struct cspan){r->body + sizeof m, runs}, mailbox_tail(r, sizeof m + runs));
         break;
     }
     case MSG_ROSTER: {
@@ -157,7 +156,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_PUBLISH: {
         BODY(struct msg_publish, m);
-        log_on_publish(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        log_on_publish(s, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_APPEND: {

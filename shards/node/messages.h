@@ -178,6 +178,8 @@ struct msg_head {
 struct msg_read {
     struct log_key key;
     uint64_t from, end; /* events with from <= seq < end */
+    uint32_t offset;    /* bytes of the event at `from` that the reader has already */
+    bool judge;         /* it wants to know of a large event whether it is text */
 };
 
 struct msg_place {
@@ -185,12 +187,21 @@ struct msg_place {
     uint64_t keep; /* the oldest sequence, or the end as far as this shard knows it */
 };
 
+/* A large event goes in parts. Each but the last is a multiple of 3 bytes, so that base64 goes on from part to part. */
+enum part_text { PART_NOT_JUDGED, PART_BINARY, PART_TEXT }; /* whether the whole event is UTF-8 */
+struct log_part {
+    uint32_t offset, total; /* of the event's bytes, where this part begins; all. total 0: events are whole */
+    enum part_text text;    /* judged at offset 0 */
+};
+
 enum { DATA_EVENTS_MAX = 4096 }; /* of one MSG_DATA */
 struct msg_data {                /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
     struct log_key key;
     struct log_heads heads;
-    uint64_t from, next; /* what was asked, where to go on */
+    uint64_t from, next;  /* what was asked, where to go on */
+    struct log_part part; /* what its only row is, if total != 0 */
     uint32_t count;
+    uint32_t asked; /* the offset that was asked for */
 };
 
 struct msg_publish_open {

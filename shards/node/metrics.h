@@ -14,6 +14,8 @@
     X(tx_datagrams, "tx_datagrams_total", "", "Datagrams sent")                                                        \
     X(tx_bytes, "tx_bytes_total", "", "Bytes of datagrams sent")                                                       \
     X(tx_events, "tx_events_total", "", "Events sent to subscribers, counted once for each")                           \
+    X(rx_fragments, "fragments_total", "dir=\"received\"", "Packets with a part of an event larger than a packet")     \
+    X(tx_fragments, "fragments_total", "dir=\"sent\"", "")                                                             \
     X(published_events, "published_events_total", "", "Events appended to this node's own channels")                   \
     X(published_bytes, "published_bytes_total", "", "Bytes of those events")                                           \
     X(stored_events, "stored_events_total", "", "Received events appended to their logs")                              \
@@ -92,6 +94,11 @@
     X(drop_lost, "drops_total", "reason=\"lost_in_network\"", "")                                                      \
     X(drop_lag, "drops_total", "reason=\"subscriber_lag\"", "")                                                        \
     X(drop_oversize, "drops_total", "reason=\"larger_than_peer_takes\"", "")                                           \
+    X(drop_incomplete, "drops_total", "reason=\"incomplete_event\"", "")                                               \
+    X(drop_event_bytes, "drops_total", "reason=\"event_too_large\"", "")                                               \
+    X(drop_reassembly, "drops_total", "reason=\"reassembly_full\"", "")                                                \
+    X(drop_fragment, "drops_total", "reason=\"bad_fragment\"", "")                                                     \
+    X(drop_fragment_late, "drops_total", "reason=\"fragment_of_dropped_event\"", "")                                   \
     X(drop_send, "drops_total", "reason=\"send_failed\"", "")                                                          \
     X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
     X(drop_ack, "drops_total", "reason=\"unknown_ack\"", "")                                                           \

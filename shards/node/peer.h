@@ -3,6 +3,7 @@
 #define NM_SHARDS_NODE_PEER_H
 
 #include "core/channel/channel.h"
+#include "core/stream/fragment.h"
 #include "shards/node/shard.h"
 #include "shards/node/stream.h"
 
@@ -34,7 +35,8 @@ struct peer {
     struct map streams;         /* id -> struct stream */
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
-    uint64_t control_seq; /* of credit packets */
+    struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */
+    uint64_t control_seq;          /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
     struct append_producer *append_producer; /* of our appends at the peer, or NULL */

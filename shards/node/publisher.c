@@ -1,6 +1,7 @@
 /* A publish as shard 0 sees it: what the admin port puts goes to the channel's owner, and answers come back. */
 #include <assert.h>
 
+#include "core/wire/packer.h"
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
 
@@ -178,23 +179,35 @@ static bool put_to(struct contacts *cs, struct publisher *p, struct cspan frames
     return true;
 }
 
-static bool put_here(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count)
+/* One large event is let in alone. */
+static bool has_window(const struct publisher *p, size_t len)
 {
-    struct msg_publish m = {p->node.hash, p->node.id, count};
-    unsigned owner = log_owner(cs->shard->node, p->node.hash);
-    return mailbox_try(cs->shard, owner, MSG_PUBLISH, 0, 0, &m, sizeof m, frames.data, frames.len);
+    return p->node.in_flight == 0 || p->node.in_flight + len <= WINDOW_BYTES;
 }
 
-int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
+/* Sends the frames to the owner, copied, or `given`: by reference. False: no room. */
+static bool send_frames(struct shard *s, unsigned owner, const struct msg_publish *m, struct cspan frames,
+                        uint8_t *given)
+{
+    return given ? mailbox_give(s, owner, MSG_PUBLISH, 0, m, sizeof *m, given, frames.len)
+                 : mailbox_try(s, owner, MSG_PUBLISH, 0, 0, m, sizeof *m, frames.data, frames.len);
+}
+
+static bool put_here(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
+{
+    struct msg_publish m = {p->node.hash, p->node.id, count};
+    return send_frames(cs->shard, log_owner(cs->shard->node, p->node.hash), &m, frames, given);
+}
+
+static int put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    assert((count > 0 || p->node.peer) && count <= WIRE_MAX_EVENTS && frames.len <= NODE_FRAMES_MAX);
     if (cs->phase != STOP_NONE) {
         metrics_publish_failed(cs->shard, NET_ERR_STATE);
         return NET_ERR_STATE;
     }
-    p->node.want_writable = p->node.in_flight + frames.len > WINDOW_BYTES ||
-                            !(p->node.peer ? put_to(cs, p, frames) : put_here(cs, p, frames, count));
+    p->node.want_writable = !has_window(p, frames.len) ||
+                            !(p->node.peer ? put_to(cs, p, frames) : put_here(cs, p, frames, count, given));
     if (p->node.want_writable) {
         arm(cs, p);
         return NET_ERR_AGAIN;
@@ -203,6 +216,20 @@ int node_publish_put(struct node *node, struct publisher *p, struct cspan frames
     p->node.in_flight += (uint32_t)frames.len;
     arm(cs, p);
     return NET_OK;
+}
+
+int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
+{
+    assert((count > 0 || p->node.peer) && count <= WIRE_MAX_EVENTS && frames.len <= MAILBOX_COPIED);
+    return put(node, p, frames, count, NULL);
+}
+
+int node_publish_give(struct node *node, struct publisher *p, uint8_t *frame, size_t len)
+{
+    assert(len > MAILBOX_COPIED);
+    if (p->node.peer)
+        return NET_ERR_TOO_LARGE; /* an append goes in one message */
+    return put(node, p, (struct cspan){frame, len}, 1, frame);
 }
 
 void node_publish_finish(struct node *node, struct publisher *p)
@@ -220,10 +247,14 @@ void node_publish_cancel(struct node *node, struct publisher *p)
     detach(node->shards[0]->contacts, p);
 }
 
-uint32_t node_max_event(const struct node *node)
+/* A channel without a log keeps its events in a ring, and each has to fit. */
+uint32_t node_max_event(const struct node *node, const struct channel_name *channel, const char **key)
 {
-    (void)node;
-    return WIRE_MAX_EVENT;
+    const struct config *c = node->config;
+    uint32_t ring = c->log_none_bytes - WIRE_FRAME_HEAD;
+    bool none = config_channel(c, channel->text)->log == LOG_NONE && ring < c->event_bytes;
+    *key = none ? "channels.none_bytes" : "limits.event_bytes";
+    return none ? ring : c->event_bytes;
 }
 
 uint32_t node_max_append(const struct node *node)
