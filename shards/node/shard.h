@@ -16,11 +16,14 @@
 #include "shards/node/messages.h"
 #include "shards/node/metrics.h"
 #include "shards/node/node.h"
+#include "shards/node/packets.h"
 #include "shards/node/say.h"
 #include "storage/redex/redex.h"
 
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */
 enum stop_phase { STOP_NONE, STOP_PUBLISHERS, STOP_LOGS, STOP_IO, STOP_DONE };
+
+enum { RECEIVE_HANDLERS = 16 };
 
 struct contacts;
 struct tx_buffer;
@@ -62,6 +65,12 @@ struct shard {
     uint32_t parked_count;
     uint64_t rung; /* bit per shard that got records in this turn and may need its doorbell */
 
+    struct receive_handler { /* receive_handle() */
+        uint16_t subprotocol;
+        packet_handler *handler;
+    } handlers[RECEIVE_HANDLERS];
+    uint32_t handler_count;
+
     struct io_op recv;
     bool receiving;
 
@@ -75,6 +84,8 @@ struct shard {
     uint8_t *tx_memory;
     struct list tx_large, tx_small, tx_blocked;
     uint32_t tx_in_flight;
+    struct packet_pool packets;
+    struct list starved_streams, stalled_streams; /* that wait for a packet of the pool; for their handler */
 
     struct map logs; /* log_map_key -> struct log */
     struct list log_list, grown_logs, dirty_logs, starved_logs;
