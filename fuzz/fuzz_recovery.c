@@ -10,11 +10,12 @@
 #include "core/stream/recovery.h"
 
 enum { PACKETS = 1024, RECORD = 4, LIMIT = 64 };
-enum fate { UNSENT, FLYING, KEPT, ACKED, LOST, SPURIOUS };
+enum fate { UNSENT, FLYING, KEPT, ACKED, LOST, SPURIOUS, GONE };
 
 struct model {
     struct recovery r;
     enum fate fate[PACKETS];
+    uint16_t bytes[PACKETS];
     uint64_t next, now, in_flight;
 };
 
@@ -54,6 +55,7 @@ static void send_some(struct model *m, unsigned count, unsigned flags)
         recovery_on_sent(&m->r, &sent, m->now);
         if (eliciting) {
             m->fate[m->next] = kept ? KEPT : FLYING;
+            m->bytes[m->next] = sent.bytes;
             m->in_flight += sent.bytes;
         }
         m->next += 1 + (flags >> 7);
@@ -78,12 +80,15 @@ static void acknowledge(struct model *m, const uint8_t *args, const struct recov
 
 static void tick(struct model *m, const struct recovery_events *events)
 {
-    enum fate *probe;
     if (!recovery_on_tick(&m->r, m->now, events))
         return;
-    probe = recovery_probe(&m->r);
+    bool full = m->r.tail - m->r.head == LIMIT;
+    enum fate *probe = recovery_probe(&m->r);
     assert(probe && *probe == KEPT);
-    *probe = FLYING;
+    *probe = full ? GONE : FLYING;
+    if (full)
+        m->in_flight -= m->bytes[probe - m->fate];
+    assert(!full || recovery_reserve(&m->r, m->now) == NET_OK);
 }
 
 static void check(const struct model *m)

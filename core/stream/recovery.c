@@ -28,6 +28,16 @@ void recovery_init(struct recovery *r, uint64_t rtt_guess_ns, uint32_t limit, ui
     pacer_set_rate(&r->pacer, r->congestion.rate, now);
 }
 
+void recovery_guess_rtt(struct recovery *r, uint64_t guess_ns, uint64_t now)
+{
+    if (r->rtt.measured || guess_ns == 0)
+        return;
+    assert(r->flying == 0);
+    rtt_init(&r->rtt, guess_ns);
+    congestion_init(&r->congestion, guess_ns, now);
+    pacer_set_rate(&r->pacer, r->congestion.rate, now);
+}
+
 void recovery_deinit(struct recovery *r)
 {
     assert(r->kept == 0);
@@ -82,15 +92,21 @@ void recovery_on_idle(struct recovery *r)
     congestion_on_idle(&r->congestion);
 }
 
-/* The entry leaves what is in flight; true copies are for the callbacks, which may not see it change. */
+/* The entry names its content no more. */
+static void release(struct recovery *r, struct sent *entry)
+{
+    r->kept -= (entry->flags & SENT_KEPT) != 0;
+    entry->flags &= (uint8_t)~SENT_KEPT;
+    entry->what = NULL;
+}
+
+/* The entry leaves what is in flight. Returns it as it was, for the callbacks. */
 static struct sent land(struct recovery *r, uint64_t place)
 {
     struct sent *entry = sent_at(r, place), copy = *entry;
     sent_clear(r, r->in_flight, place);
     r->flying--;
-    r->kept -= (entry->flags & SENT_KEPT) != 0;
-    entry->flags &= (uint8_t)~SENT_KEPT;
-    entry->what = NULL;
+    release(r, entry);
     return copy;
 }
 
@@ -284,10 +300,14 @@ void *recovery_probe(struct recovery *r)
         if (!(entry->flags & SENT_KEPT))
             continue;
         void *what = entry->what;
-        entry->flags &= (uint8_t)~SENT_KEPT;
-        entry->what = NULL;
-        entry->cost = 0;
-        r->kept--;
+        if (r->tail - r->head == r->limit) {
+            congestion_forget(&r->congestion, entry->bytes);
+            land(r, place);
+            sent_trim(r, NEVER);
+        } else {
+            release(r, entry);
+            entry->cost = 0;
+        }
         return what;
     }
     return NULL;

@@ -302,7 +302,8 @@ bool stream_probe(struct peer *p)
         packet_put(&p->shard->packets, k);
     if (!k)
         return send_ping(p, b);
-    size_t len = seal(p, k, SENT_PROBE, b->data);
+    bool room = recovery_reserve(&p->transport.recovery, p->shard->now) == NET_OK;
+    size_t len = room ? seal(p, k, SENT_PROBE, b->data) : 0;
     if (len == 0)
         stream_on_lost(p, k);
     send_batch(p, b, len, 0, len > 0);

@@ -279,6 +279,34 @@ Test(recovery, the_ring_has_a_limit)
     cr_assert_eq(recovery_reserve(&l->r, T0 + 10 * MS), NET_ERR_LIMIT);
 }
 
+Test(recovery, a_full_ring_has_room_for_probes)
+{
+    recovery_log_send(l, 0, LIMIT - 1, T0);
+    for (uint64_t c = LIMIT; c < 2 * LIMIT + 10; c++) {
+        uint64_t at = recovery_deadline(&l->r);
+        cr_assert(recovery_on_tick(&l->r, at, &l->events));
+        cr_assert_eq(recovery_probe(&l->r), &recovery_log_kept[c - LIMIT]);
+        recovery_log_send(l, c, c, at);
+        cr_assert_eq(recovery_reserve(&l->r, at), NET_ERR_LIMIT);
+        cr_assert_eq(l->r.congestion.in_flight, LIMIT * 1000);
+    }
+    cr_assert_eq(l->lost_count, 0);
+}
+
+Test(recovery, a_handshake_gives_the_first_guess)
+{
+    recovery_guess_rtt(&l->r, 0, T0);
+    cr_assert_eq(l->r.rtt.smoothed, 20 * MS);
+    uint64_t rate = l->r.pacer.rate;
+    recovery_guess_rtt(&l->r, 2 * MS, T0);
+    cr_assert(l->r.rtt.smoothed == 2 * MS && l->r.rtt.var == MS);
+    cr_assert_eq(l->r.pacer.rate, 10 * rate);
+    recovery_log_send(l, 0, 0, T0);
+    ACK(l, T0 + 10 * MS, {0, 0});
+    recovery_guess_rtt(&l->r, 3 * MS, T0);
+    cr_assert_eq(l->r.rtt.smoothed, 10 * MS, "what was measured is better");
+}
+
 Test(recovery, the_ring_grows_with_what_is_in_it)
 {
     recovery_log_send(l, 0, 62, T0);
