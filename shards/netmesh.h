@@ -64,9 +64,11 @@ NETMESH_API void netmesh_tell_service_manager(struct netmesh *);
 NETMESH_API void netmesh_stop(struct netmesh *);  /* any thread; signal-safe */
 NETMESH_API void netmesh_close(struct netmesh *); /* after netmesh_run() has returned, or without it; NULL is fine */
 
-/* From a hook, on its shard. Frames as in netmesh_events; at most 60,000 bytes and 2,028 events a call. The channel
- * must be one whose events this shard owns (netmesh_owner). Returns 0, NETMESH_AGAIN when there is no room now, or an
- * error: then nothing was taken, also when a single event is larger than 8108 bytes, the most a packet carries. */
+/* From a hook, on its shard. Frames as in netmesh_events, copied; at most 60,000 bytes and 2,028 events a call, or one
+ * event of up to limits.event_bytes (at most 16 MiB; a channel with log: none takes as much as channels.none_bytes
+ * holds). What exceeds 8108 bytes goes to subscribers in fragments, and not to peers that take none. The channel must
+ * be one whose events this shard owns (netmesh_owner). Returns 0, NETMESH_AGAIN when there is no room now, or an error:
+ * then nothing was taken. */
 NETMESH_API int netmesh_publish(struct netmesh_shard *, const char *channel, const uint8_t *frames, size_t len,
                                 uint32_t count);
 /* The index of the shard that owns the channel's events. */

@@ -156,6 +156,7 @@ int admin_init(struct admin **out, struct io *io, struct node *node, const struc
     }
     a->io = io;
     a->node = node;
+    a->large_events.limit = LARGE_EVENTS_BYTES;
     a->is_unix = config->admin.is_unix;
     a->timeout[WAIT_LINGER] = linger_ns;
     a->timeout[WAIT_PAUSE] = pause_ns;

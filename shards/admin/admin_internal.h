@@ -18,16 +18,18 @@
 #include "shards/admin/route.h"
 
 enum {
-    IN_BYTES = 64 << 10,    /* read ahead of the request at work, at most */
-    OUT_BYTES = 64 << 10,   /* each of two halves; the largest row is some 49 KB (8108 bytes as \u00XX) */
-    OUT_RESERVE = 8,        /* of a half: CRLF after a chunk, and the last chunk */
+    IN_BYTES = 64 << 10, /* read ahead of the request at work, at most */
+    OUT_BYTES =
+        64 << 10,    /* each of two halves; the largest row, or piece of one, is some 49 KB (8108 bytes as \u00XX) */
+    OUT_RESERVE = 8, /* of a half: CRLF after a chunk, and the last chunk */
     BODY_BYTES = 64 << 10,  /* a JSON body, or the frames of a publish */
     REPLY_BYTES = 64 << 20, /* an answer made in memory: lists, /metrics */
     TARGET_BYTES = 2048,
     HEADER_NAME_BYTES = 32, /* longer ones are none of ours */
     HEADER_BYTES = 256,
     TOKEN_BYTES = 128,
-    REFUSALS = 16, /* connections above the limit that are being told so at a time */
+    LARGE_EVENTS_BYTES = 128 << 20, /* of all publishes: an event that takes more than BODY_BYTES, or its text */
+    REFUSALS = 16,                  /* connections above the limit that are being told so at a time */
 };
 
 /* What an idle or slow connection waits for. Each kind has one timeout, so its list is in order of deadlines. */
@@ -117,8 +119,9 @@ struct publishing {
     bool finishing; /* node_publish_finish() was called */
     int err;        /* what refused an event, 0 so far */
     const char *message;
-    char text[96];    /* a message that names the limit, or the line */
-    uint64_t refused; /* its index */
+    const char *limit; /* the key of node.yaml that bounds an event */
+    char text[96];     /* a message that names the limit, or the line */
+    uint64_t refused;  /* its index */
 };
 
 enum row_format { ROWS_NDJSON, ROWS_BINARY, ROWS_SSE };
@@ -131,7 +134,8 @@ struct tailing {
     enum row_format format;
     uint64_t alive_at; /* when to say so next */
     bool paused, open, looking;
-    bool unfit; /* an event does not fit into a row */
+    bool in_row; /* a part of it is out */
+    bool torn;   /* ... and the rest will not come: the log gave the event up */
 };
 
 /* What a request in RUN (or a publish in BODY) needs from its route when it cannot go on. */
@@ -213,6 +217,7 @@ struct admin {
     struct list connections;
     struct io_op accept;
     uint64_t accept_at; /* accept again then; UINT64_MAX: armed, or stopping */
+    struct framer_memory large_events;
     struct refusal refusals[REFUSALS];
     unsigned refusing; /* how many are in use */
     struct admin_stats stats;
@@ -311,6 +316,8 @@ void events_on_room(struct connection *); /* the stream has room again */
 /* event_rows.c: a row of `events` */
 const char *rows_type(enum row_format); /* Content-Type */
 void rows_put_event(struct buffer *, enum row_format, const char *origin, const struct tail_event *);
+/* What comes next of a large event: the row's beginning before its first byte, its end behind the last. */
+void rows_put_piece(struct buffer *, enum row_format, const char *origin, const struct tail_piece *);
 void rows_put_gap(struct buffer *, enum row_format, uint64_t from, uint64_t to);
 
 /* body.c: the body as JSON, to be put by the caller; NULL when it is not */

@@ -10,7 +10,8 @@ const char *rows_type(enum row_format format)
     return types[format];
 }
 
-static void put_json(struct buffer *b, const char *origin, const struct tail_event *e)
+/* Up to the event's bytes. */
+static void open_json(struct buffer *b, const char *origin, const struct tail_event *e, bool text)
 {
     buffer_str(b, "{\"seq\":");
     buffer_u64(b, e->seq);
@@ -18,22 +19,14 @@ static void put_json(struct buffer *b, const char *origin, const struct tail_eve
     buffer_u64(b, e->ts_ns);
     buffer_str(b, ",\"origin\":\"");
     buffer_str(b, origin);
-    if (utf8_valid(e->data.data, e->data.len)) {
-        buffer_str(b, "\",\"data\":\"");
-        json_escape(b, e->data.data, e->data.len);
-    } else {
-        buffer_str(b, "\",\"data_base64\":\"");
-        buffer_base64(b, e->data.data, e->data.len);
-    }
-    buffer_str(b, "\"}\n");
+    buffer_str(b, text ? "\",\"data\":\"" : "\",\"data_base64\":\"");
 }
 
-static void put_binary(struct buffer *b, const struct tail_event *e)
+static void open_binary(struct buffer *b, uint32_t len)
 {
     uint8_t header[FRAME_HEADER];
-    store_le32(header, (uint32_t)e->data.len);
+    store_le32(header, len);
     buffer_put(b, header, sizeof header);
-    buffer_put(b, e->data.data, e->data.len);
 }
 
 /* Up to the data, which is one line of JSON and its LF; the empty line after that ends the event. */
@@ -49,17 +42,31 @@ static void open_sse(struct buffer *b, const char *type, uint64_t id)
     buffer_str(b, "\ndata: ");
 }
 
+void rows_put_piece(struct buffer *b, enum row_format format, const char *origin, const struct tail_piece *p)
+{
+    struct cspan data = p->event.data;
+    bool first = p->offset == 0, last = p->offset + data.len == p->total;
+    if (first && format == ROWS_SSE)
+        open_sse(b, NULL, p->event.seq);
+    if (first && format != ROWS_BINARY)
+        open_json(b, origin, &p->event, p->text);
+    else if (first)
+        open_binary(b, p->total);
+    if (format == ROWS_BINARY)
+        buffer_put(b, data.data, data.len);
+    else if (p->text)
+        json_escape(b, data.data, data.len);
+    else
+        buffer_base64(b, data.data, data.len);
+    if (last && format != ROWS_BINARY)
+        buffer_str(b, format == ROWS_SSE ? "\"}\n\n" : "\"}\n");
+}
+
 void rows_put_event(struct buffer *b, enum row_format format, const char *origin, const struct tail_event *e)
 {
-    if (format == ROWS_BINARY) {
-        put_binary(b, e);
-        return;
-    }
-    if (format == ROWS_SSE)
-        open_sse(b, NULL, e->seq);
-    put_json(b, origin, e);
-    if (format == ROWS_SSE)
-        buffer_str(b, "\n");
+    struct tail_piece all = {*e, 0, (uint32_t)e->data.len, false};
+    all.text = format != ROWS_BINARY && utf8_valid(e->data.data, e->data.len);
+    rows_put_piece(b, format, origin, &all);
 }
 
 void rows_put_gap(struct buffer *b, enum row_format format, uint64_t from, uint64_t to)

@@ -6,6 +6,8 @@
 #include "core/base/text.h"
 #include "shards/admin/admin_internal.h"
 
+enum { PIECE_BYTES = 8106 }; /* a multiple of 3: base64 goes on from piece to piece */
+
 /* The head goes out with the first row: until then the request can still fail with a status. */
 static struct buffer *row_begin(struct connection *c, size_t *mark)
 {
@@ -18,12 +20,6 @@ static bool row_end(struct connection *c, size_t mark)
 {
     bool fits = stream_row_end(c, mark);
     c->tailing.paused = !fits;
-    if (!fits && mark == 0) {
-        /* Larger than an empty half: no event of ours is, but a log may come from elsewhere. Not inside this callback.
-         */
-        c->tailing.unfit = true;
-        connection_wait(c, WAIT_LOG);
-    }
     out_send(c);
     return fits;
 }
@@ -37,10 +33,36 @@ static bool on_event(struct tail *tail, const struct tail_event *e)
     return row_end(c, mark);
 }
 
+/* A large event: as many pieces of its row as there is room for. */
+static size_t on_piece(struct tail *tail, const struct tail_piece *p)
+{
+    struct connection *c = container_of(tail, struct connection, tailing.tail);
+    struct tailing *t = &c->tailing;
+    size_t len = p->event.data.len, at = 0, mark;
+    while (at < len) {
+        struct tail_piece piece = *p;
+        piece.offset += (uint32_t)at;
+        piece.event.data.data += at;
+        piece.event.data.len = len - at < PIECE_BYTES ? len - at : PIECE_BYTES;
+        struct buffer *b = row_begin(c, &mark);
+        rows_put_piece(b, t->format, t->origin, &piece);
+        if (!row_end(c, mark))
+            break;
+        at += piece.event.data.len;
+    }
+    t->in_row = p->offset + at > 0 && p->offset + at < p->total;
+    return at;
+}
+
 static bool on_gap(struct tail *tail, uint64_t from, uint64_t to)
 {
     struct connection *c = container_of(tail, struct connection, tailing.tail);
     size_t mark;
+    if (c->tailing.in_row) { /* not ended inside this callback */
+        c->tailing.torn = c->tailing.paused = true;
+        connection_wait(c, WAIT_LOG);
+        return false;
+    }
     if (c->tailing.format == ROWS_BINARY)
         return true;
     struct buffer *b = row_begin(c, &mark);
@@ -102,7 +124,7 @@ static void say_alive(struct connection *c)
 {
     struct tailing *t = &c->tailing;
     size_t mark;
-    if (t->format != ROWS_SSE || io_now(c->admin->io) < t->alive_at)
+    if (t->format != ROWS_SSE || t->in_row || io_now(c->admin->io) < t->alive_at)
         return;
     t->alive_at = io_now(c->admin->io) + c->admin->timeout[WAIT_ALIVE];
     if (!out_empty(c))
@@ -124,7 +146,7 @@ static void stream_follow(struct connection *c)
 static void open_tail(struct connection *c)
 {
     struct tailing *t = &c->tailing;
-    t->tail = (struct tail){.event = on_event, .gap = on_gap, .done = on_done};
+    t->tail = (struct tail){.event = on_event, .piece = on_piece, .gap = on_gap, .done = on_done};
     int err = node_tail_open(c->admin->node, &t->tail, &t->request);
     t->open = !err;
     if (err) {
@@ -165,9 +187,9 @@ static void look(struct connection *c)
 
 void events_on_wait(struct connection *c)
 {
-    if (c->tailing.unfit) {
+    if (c->tailing.torn) {
         cancel(c);
-        end(c, NET_ERR_TOO_LARGE);
+        end(c, NET_ERR_CORRUPT);
         return;
     }
     say_alive(c);
@@ -180,7 +202,7 @@ void events_on_wait(struct connection *c)
 void events_on_room(struct connection *c)
 {
     struct tailing *t = &c->tailing;
-    if (!t->paused || !t->open)
+    if (!t->paused || !t->open || t->torn)
         return;
     t->paused = false;
     node_tail_resume(c->admin->node, &t->tail);

@@ -33,6 +33,7 @@ static void on_done(struct publisher *p, int err)
 {
     struct connection *c = container_of(p, struct connection, publishing.publisher);
     struct publishing *pu = &c->publishing;
+    framer_deinit(&pu->framer);
     if (err)
         answer(c, err, NULL, p->events); /* events are written in order: this one was not */
     else
@@ -59,8 +60,13 @@ static void refuse_event(struct publishing *pu, int err)
 {
     const char *message = "the body ends inside an event";
     if (err == NET_ERR_TOO_LARGE) {
-        text_format(pu->text, sizeof pu->text, "an event has at most %u bytes", pu->framer.max_event);
+        text_format(pu->text, sizeof pu->text, "an event has at most %u bytes here (%s)", pu->framer.max_event,
+                    pu->limit);
         message = pu->text;
+    } else if (err == NET_ERR_LIMIT) {
+        message = "the large events being published take all the memory there is for them: try again";
+    } else if (err == NET_ERR_NO_MEMORY) {
+        message = NULL;
     } else if (err == NET_ERR_FORMAT) {
         text_format(pu->text, sizeof pu->text,
                     "line %" PRIu64 " is not {\"data\":\"text\"} or {\"data_base64\":\"...\"}",
@@ -70,6 +76,22 @@ static void refuse_event(struct publishing *pu, int err)
     fail(pu, err, message, pu->framer.index);
 }
 
+/* A large event goes as it is, without a copy. */
+static int put(struct connection *c)
+{
+    struct publishing *pu = &c->publishing;
+    struct framer *f = &pu->framer;
+    struct cspan frames = framer_frames(f);
+    bool large = frames.len > FRAMER_MAX_BYTES;
+    int err = large ? node_publish_give(c->admin->node, &pu->publisher, f->large, frames.len)
+                    : node_publish_put(c->admin->node, &pu->publisher, frames, f->count);
+    if (!err && large)
+        framer_release(f);
+    else if (!err)
+        framer_taken(f);
+    return err;
+}
+
 /* Hands the whole events to the node. False: it has no room (`writable` will come), or the publish has failed. */
 static bool hand_over(struct connection *c)
 {
@@ -77,14 +99,12 @@ static bool hand_over(struct connection *c)
     struct framer *f = &pu->framer;
     if (pu->blocked)
         return false;
-    int err = f->count ? node_publish_put(c->admin->node, &pu->publisher, framer_frames(f), f->count) : 0;
+    int err = f->count ? put(c) : 0;
     if (err == NET_ERR_AGAIN) {
         pu->blocked = true;
     } else if (err) {
         fail(pu, err, NULL, f->index - f->count);
         finish(c);
-    } else {
-        framer_taken(f);
     }
     return !err;
 }
@@ -116,6 +136,7 @@ static void on_writable(struct publisher *p)
 static void publish_cancel(struct connection *c)
 {
     node_publish_cancel(c->admin->node, &c->publishing.publisher);
+    framer_deinit(&c->publishing.framer);
 }
 
 static void publish_stop(struct connection *c)
@@ -162,7 +183,8 @@ void publish_begin(struct connection *c)
         respond_error(c, err, NULL);
         return;
     }
-    framer_init(&pu->framer, c->body, node_max_event(c->admin->node), input);
+    uint32_t max = node_max_event(c->admin->node, &c->request.channel, &pu->limit);
+    framer_init(&pu->framer, c->body, max, input, &c->admin->large_events);
     c->exchange = &publish_exchange;
 }
 

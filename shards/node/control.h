@@ -195,6 +195,11 @@ struct publisher {
         uint32_t id, in_flight;
         int trouble; /* what the answer waits for; 0: nothing in particular */
         bool durable, finished, want_writable;
+        /* at a peer: */
+        uint64_t peer, sequence; /* 0: here; of the next append */
+        uint8_t producer[16];
+        unsigned home;       /* the peer's shard */
+        uint32_t unanswered; /* appends */
     } node;
 };
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
@@ -203,9 +208,25 @@ int node_publish_open(struct node *, struct publisher *, const struct channel_na
  * node_max_event(). 0, NET_ERR_AGAIN (nothing taken), or the error that ends this publish: node_publish_finish() then
  * brings `done` with the counts. */
 int node_publish_put(struct node *, struct publisher *, struct cspan frames, uint32_t count);
+/* The same of one frame that is larger than a call of that takes, in memory of malloc() that is the node's when 0 is
+ * returned. */
+int node_publish_give(struct node *, struct publisher *, uint8_t *frame, size_t len);
+/*
+ * The same into the log of a peer (extensions.md X8): answered by the peer when it is stored there, appended once
+ * however often it has to be sent. The events of a put become one append, or several of at most node_max_append() bytes
+ * of frames, with the producer's sequences from `sequence` on. Who goes on with them after an answer that never came
+ * gives the same id, sequence and events again; a put of no event, allowed here, makes the producer known to the peer.
+ * An id that is NULL is drawn, for this publisher. Also NET_ERR_UNREACHABLE (not connected), NET_ERR_UNSUPPORTED (a
+ * peer without acknowledged append); later, `done`: NET_ERR_REPLAY (forgotten there), NET_ERR_STATE (an append before
+ * is missing), NET_ERR_EXISTS (other events had this sequence), NET_ERR_POLICY.
+ */
+int node_publish_open_to(struct node *, struct publisher *, const struct channel_name *, bool durable, uint64_t peer,
+                         const uint8_t producer[16], uint64_t sequence);
+uint32_t node_max_append(const struct node *);
 void node_publish_finish(struct node *, struct publisher *);
 void node_publish_cancel(struct node *, struct publisher *); /* client gone; what was accepted stays */
-uint32_t node_max_event(const struct node *);                /* bytes */
+/* Bytes of the largest event that channel takes; *key is what bounds it in node.yaml. */
+uint32_t node_max_event(const struct node *, const struct channel_name *, const char **key);
 
 /* Reading a log from a position, and on. */
 enum tail_start { TAIL_EARLIEST, TAIL_LATEST, TAIL_SEQ };
@@ -213,9 +234,18 @@ struct tail_event {
     uint64_t seq, ts_ns;
     struct cspan data; /* valid during the call */
 };
+enum { TAIL_WHOLE_MAX = 8108 }; /* bytes: larger events come in pieces */
+struct tail_piece {
+    struct tail_event event; /* its data: the bytes from `offset` on, a multiple of 3 unless they are the last */
+    uint32_t offset, total;
+    bool text; /* all of it is UTF-8 */
+};
 struct tail {
     /* Events in order; false = stop here, the event was not taken: node_tail_resume() goes on with it. */
     bool (*event)(struct tail *, const struct tail_event *);
+    /* What comes next of a large event: how many bytes of it were taken, all or a multiple of 3. Less than all = stop
+     * here: node_tail_resume() goes on behind them. */
+    size_t (*piece)(struct tail *, const struct tail_piece *);
     bool (*gap)(struct tail *, uint64_t from,
                 uint64_t to); /* sequences from..to (inclusive) are not there; same return */
     /* The end was reached (no follow), the count is used up, or err: NET_ERR_NOT_FOUND (no such log and no follow). */
@@ -223,7 +253,8 @@ struct tail {
     struct {
         struct list link, woken;
         uint64_t next, left, end;
-        bool follow, counted, paused, end_known, from_latest, exact;
+        uint32_t offset; /* bytes taken of the event at `next` */
+        bool follow, counted, paused, end_known, from_latest, exact, text;
         void *p;
     } node;
 };

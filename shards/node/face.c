@@ -12,15 +12,15 @@ unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
 
 enum { PUBLISH_BYTES_MAX = 60000 };
 
-/* What the admin port's framer sees to for its clients: no event that no packet can carry (wire.md 8). */
-static int check_events(struct cspan frames, uint32_t count)
+/* What the admin port's framer sees to for its clients: a batch of ordinary size, or one event within the limit. */
+static int check_events(const struct config *c, struct cspan frames, uint32_t count)
 {
     struct wire_frames walk = wire_frames(frames, count);
     struct cspan event;
-    if (frames.len > PUBLISH_BYTES_MAX || count > WIRE_MAX_EVENTS)
+    if ((count != 1 && frames.len > PUBLISH_BYTES_MAX) || count > WIRE_MAX_EVENTS)
         return NET_ERR_TOO_LARGE;
     while (wire_frames_next(&walk, &event))
-        if (event.len > WIRE_MAX_EVENT)
+        if (event.len > c->event_bytes)
             return NET_ERR_TOO_LARGE;
     return walk.left == 0 && walk.rest.len == 0 ? NET_OK : NET_ERR_FORMAT;
 }
@@ -35,7 +35,7 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     int err = channel_name_parse(channel, strlen(channel), &name) == CHANNEL_NAME_OK ? NET_OK : NET_ERR_INVALID;
     if (!err) {
         key = (struct log_key){0, channel_hash(name.text, name.len), 0};
-        err = log_owner(s->node, key.hash) == s->index ? check_events((struct cspan){frames, len}, count)
+        err = log_owner(s->node, key.hash) == s->index ? check_events(s->config, (struct cspan){frames, len}, count)
                                                        : NET_ERR_INVALID;
     }
     if (!err)

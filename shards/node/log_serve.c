@@ -2,13 +2,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "core/base/utf8.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/peer.h"
 
 /* ---- readers ---- */
 
-enum { DATA_BYTES_MAX = 262144 }; /* of one MSG_DATA */
+enum { DATA_BYTES_MAX = 262144, ROW_HEAD = 24, ROW_ALIGN = 8 }; /* of one MSG_DATA; of a row */
 
 void log_on_watch(struct shard *s, unsigned from, bool on, const struct msg_watch *m)
 {
@@ -39,8 +40,8 @@ static uint8_t *put_row(uint8_t *at, const struct redex_event *e)
     store_le32(at + 16, (uint32_t)e->data.len);
     store_le32(at + 20, 0);
     if (e->data.len)
-        memcpy(at + 24, e->data.data, e->data.len);
-    return at + 24 + ((e->data.len + 7) & ~(size_t)7);
+        memcpy(at + ROW_HEAD, e->data.data, e->data.len);
+    return at + ROW_HEAD + ((e->data.len + ROW_ALIGN - 1) & ~(size_t)(ROW_ALIGN - 1));
 }
 
 /* Rows into one record, as many as were asked for, fit, and are there. */
@@ -49,6 +50,9 @@ static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at,
 {
     uint32_t count = 0;
     *next = m->from;
+    *stop = at;
+    if (m->offset)
+        return 0; /* the event at `from` goes on first */
     while (count < DATA_EVENTS_MAX && *next < m->end) {
         struct redex_event e;
         uint64_t seq = *next;
@@ -56,7 +60,7 @@ static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at,
             *next = seq;
             break;
         }
-        if ((size_t)(end - at) < 32 + e.data.len)
+        if ((size_t)(end - at) < ROW_HEAD + ROW_ALIGN + e.data.len)
             break;
         at = put_row(at, &e);
         *next = seq;
@@ -64,6 +68,29 @@ static uint32_t put_rows(struct log *log, const struct msg_read *m, uint8_t *at,
     }
     *stop = at;
     return count;
+}
+
+static enum part_text judge(const struct msg_read *m, struct cspan data)
+{
+    if (m->offset || !m->judge)
+        return PART_NOT_JUDGED;
+    return utf8_valid(data.data, data.len) ? PART_TEXT : PART_BINARY;
+}
+
+/* As much as fits of the event at `from`, which is larger than a record or was begun before. */
+static uint8_t *put_part(struct log *log, const struct msg_read *m, struct msg_data *d, uint8_t *at, const uint8_t *end)
+{
+    struct redex_event e;
+    uint64_t seq = m->from;
+    if (log_read(log, &seq, m->end, &e, 1) == 0 || e.seq != m->from || m->offset >= e.data.len)
+        return at; /* it is gone, as the heads say */
+    size_t room = (size_t)(end - at) - ROW_HEAD - ROW_ALIGN, rest = e.data.len - m->offset;
+    size_t len = rest <= room ? rest : room - room % 3;
+    d->part = (struct log_part){m->offset, (uint32_t)e.data.len, judge(m, e.data)};
+    d->count = 1;
+    d->next = len == rest ? seq : m->from;
+    e.data = (struct cspan){e.data.data + m->offset, len};
+    return put_row(at, &e);
 }
 
 /* False: no room in the ring, the reader is behind. */
@@ -76,9 +103,11 @@ static bool serve_read(struct log *log, unsigned to, const struct msg_read *m)
     struct spsc_record *r = room >= sizeof(struct msg_data) + 65536 ? mailbox_reserve(s, to, room) : NULL;
     if (!r)
         return false;
-    struct msg_data d = {.key = m->key, .from = m->from};
+    struct msg_data d = {.key = m->key, .from = m->from, .asked = m->offset};
     uint8_t *stop;
     d.count = put_rows(log, m, r->body + sizeof d, r->body + room, &d.next, &stop);
+    if (d.count == 0 && d.next == m->from)
+        stop = put_part(log, m, &d, r->body + sizeof d, r->body + room);
     log_heads(log, &d.heads);
     if (d.next < d.heads.first && d.count == 0)
         d.next = d.heads.first;

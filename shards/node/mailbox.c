@@ -15,6 +15,13 @@ struct parked_message {
     struct spsc_record head;
 };
 
+/* aux of a message whose tail stands elsewhere: its body ends with a struct reference. */
+enum { BY_REFERENCE = 0x8000 };
+struct reference {
+    uint8_t *data;
+    size_t len;
+};
+
 /* Records of one turn that a shard takes from one other: nobody starves. */
 enum { RECORDS_PER_RING = 1024 };
 
@@ -56,6 +63,60 @@ bool mailbox_try(struct shard *s, unsigned to, enum message_kind kind, uint16_t 
         memcpy(r->body + len, tail, tail_len);
     mailbox_commit(s, to, r, len + tail_len);
     return true;
+}
+
+static atomic_size_t *referenced(const struct node *n, unsigned from, unsigned to)
+{
+    return &n->referenced[from * n->shard_count + to];
+}
+
+bool mailbox_give(struct shard *s, unsigned to, enum message_kind kind, uint64_t arg, const void *body, size_t len,
+                  uint8_t *tail, size_t tail_len)
+{
+    struct reference ref = {tail, tail_len};
+    atomic_size_t *bytes = referenced(s->node, s->index, to);
+    size_t before = atomic_load_explicit(bytes, memory_order_relaxed);
+    if (before && before + tail_len > MAILBOX_REFERENCED)
+        return false;
+    atomic_fetch_add_explicit(bytes, tail_len, memory_order_relaxed); /* before the other side can take it back */
+    if (mailbox_try(s, to, kind, BY_REFERENCE, arg, body, len, &ref, sizeof ref))
+        return true;
+    atomic_fetch_sub_explicit(bytes, tail_len, memory_order_relaxed);
+    return false;
+}
+
+static bool refers(const struct spsc_record *r, struct reference *ref)
+{
+    if (!(r->aux & BY_REFERENCE))
+        return false;
+    assert(r->len >= sizeof *ref);
+    memcpy(ref, r->body + r->len - sizeof *ref, sizeof *ref);
+    return true;
+}
+
+struct cspan mailbox_tail(const struct spsc_record *r, size_t body)
+{
+    struct reference ref;
+    if (refers(r, &ref))
+        return (struct cspan){ref.data, ref.len};
+    return (struct cspan){r->body + body, r->len - body};
+}
+
+void mailbox_drop(struct spsc_record *r)
+{
+    struct reference ref;
+    if (refers(r, &ref))
+        free(ref.data);
+}
+
+static void handle(struct shard *s, unsigned from, struct spsc_record *r)
+{
+    struct reference ref = {NULL, 0};
+    refers(r, &ref);
+    shard_on_message(s, from, r);
+    free(ref.data);
+    if (ref.len)
+        atomic_fetch_sub_explicit(referenced(s->node, from, s->index), ref.len, memory_order_relaxed);
 }
 
 void mailbox_send(struct shard *s, unsigned to, enum message_kind kind, uint16_t aux, uint64_t arg, const void *body,
@@ -117,7 +178,7 @@ void mailbox_drain(struct shard *s)
         int budget = RECORDS_PER_RING;
         struct spsc_record *r;
         while (budget-- > 0 && (r = spsc_peek(ring))) {
-            shard_on_message(s, from, r);
+            handle(s, from, r);
             spsc_release(ring);
         }
         if (budget < 0)

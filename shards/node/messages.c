@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/crypto/crypto.h"
+#include "shards/node/append.h"
 #include "shards/node/contacts.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
@@ -110,7 +111,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_RECEIVED: {
         BODY(struct msg_received, m);
-        log_on_received(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        log_on_received(s, from, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_FOLLOW_OPEN: {
@@ -122,8 +123,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         BODY(struct msg_followed, m);
         size_t runs = (size_t)m.runs * TIME_RUN_SIZE;
         assert(r->len - sizeof m >= runs);
-        const uint8_t *at = r->body + sizeof m;
-        log_on_followed(s, from, &m, (struct cspan){at, runs}, (struct cspan){at + runs, r->len - sizeof m - runs});
+        log_on_followed(s, from, &m, (struct cspan){r->body + sizeof m, runs}, mailbox_tail(r, sizeof m + runs));
         break;
     }
     case MSG_ROSTER: {
@@ -156,7 +156,12 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_PUBLISH: {
         BODY(struct msg_publish, m);
-        log_on_publish(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        log_on_publish(s, &m, mailbox_tail(r, sizeof m));
+        break;
+    }
+    case MSG_APPEND: {
+        BODY(struct msg_append, m);
+        append_on_message(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
         break;
     }
     case MSG_LIST: {
@@ -236,6 +241,21 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     case MSG_ROSTER_ACK: {
         BODY(struct msg_answer, m);
         membership_on_roster_ack(s, &m);
+        break;
+    }
+    case MSG_APPEND_SUBMIT: {
+        BODY(struct msg_append_submit, m);
+        append_on_submit(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        break;
+    }
+    case MSG_APPEND_CANCEL: {
+        BODY(struct msg_append_cancel, m);
+        append_on_cancel(s, &m);
+        break;
+    }
+    case MSG_APPENDED: {
+        BODY(struct msg_appended, m);
+        append_on_appended(s, &m);
         break;
     }
     case MSG_CURSOR: {

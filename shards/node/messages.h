@@ -3,7 +3,7 @@
 #ifndef NM_SHARDS_NODE_MESSAGES_H
 #define NM_SHARDS_NODE_MESSAGES_H
 
-#include "core/channel/channel.h"
+#include "core/channel/append.h"
 #include "core/io/io.h"
 #include "core/session/session.h"
 #include "shards/node/control.h"
@@ -37,6 +37,10 @@ enum message_kind {
     MSG_PUBLISH_OPEN, /* shard 0 -> owner */
     MSG_PUBLISH,      /* shard 0 -> owner: event frames */
     MSG_PUBLISHED,    /* owner -> shard 0: stored (written, or synced), or an error */
+    MSG_APPEND_SUBMIT, /* shard 0 -> home: event frames to be appended at that peer; MSG_PUBLISHED answers */
+    MSG_APPEND_CANCEL, /* shard 0 -> home: a publisher is gone */
+    MSG_APPEND,        /* home -> channel owner: event frames of a peer's producer */
+    MSG_APPENDED,      /* channel owner -> home: the answer for it */
     MSG_LIST, /* shard 0 -> all: aux enum list_kind, arg request, maybe a channel's hash; rows and an end come back */
     MSG_LIST_ROW, /* aux enum list_kind: a struct msg_list_row, session_row or subscriber_row */
     MSG_LIST_END,
@@ -174,6 +178,8 @@ struct msg_head {
 struct msg_read {
     struct log_key key;
     uint64_t from, end; /* events with from <= seq < end */
+    uint32_t offset;    /* bytes of the event at `from` that the reader has already */
+    bool judge;         /* it wants to know of a large event whether it is text */
 };
 
 struct msg_place {
@@ -181,12 +187,21 @@ struct msg_place {
     uint64_t keep; /* the oldest sequence, or the end as far as this shard knows it */
 };
 
+/* A large event goes in parts. Each but the last is a multiple of 3 bytes, so that base64 goes on from part to part. */
+enum part_text { PART_NOT_JUDGED, PART_BINARY, PART_TEXT }; /* whether the whole event is UTF-8 */
+struct log_part {
+    uint32_t offset, total; /* of the event's bytes, where this part begins; all. total 0: events are whole */
+    enum part_text text;    /* judged at offset 0 */
+};
+
 enum { DATA_EVENTS_MAX = 4096 }; /* of one MSG_DATA */
 struct msg_data {                /* followed by rows: seq u64, ts u64, len u32, pad u32, bytes padded to 8 */
     struct log_key key;
     struct log_heads heads;
-    uint64_t from, next; /* what was asked, where to go on */
+    uint64_t from, next;  /* what was asked, where to go on */
+    struct log_part part; /* what its only row is, if total != 0 */
     uint32_t count;
+    uint32_t asked; /* the offset that was asked for */
 };
 
 struct msg_publish_open {
@@ -206,6 +221,37 @@ struct msg_published {
     uint64_t bytes; /* of payload */
     int32_t err;
     bool delayed; /* no answer yet, because of err: the writing goes on being tried */
+};
+
+enum { NODE_FRAMES_MAX = 60000 }; /* bytes of frames in one message between shards */
+
+struct msg_append_submit { /* followed by frames */
+    uint64_t node_id, sequence;
+    uint32_t publisher, count;
+    uint8_t producer[PRODUCER_ID_SIZE];
+    bool durable;
+    struct channel_name channel;
+};
+
+struct msg_append_cancel {
+    uint64_t node_id;
+    uint32_t publisher;
+};
+
+struct msg_append { /* followed by frames */
+    uint64_t node_id, sequence;
+    uint32_t generation, credit; /* of the peer's stream; bytes that go back with the answer */
+    uint32_t count;
+    uint8_t producer[PRODUCER_ID_SIZE];
+    bool durable;
+    struct channel_name channel;
+};
+
+struct msg_appended {
+    uint64_t node_id;
+    uint32_t generation, credit;
+    bool answered; /* else only the credit goes back */
+    struct append_answer answer;
 };
 
 enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_SUBSCRIBERS };

@@ -14,6 +14,8 @@
     X(tx_datagrams, "tx_datagrams_total", "", "Datagrams sent")                                                        \
     X(tx_bytes, "tx_bytes_total", "", "Bytes of datagrams sent")                                                       \
     X(tx_events, "tx_events_total", "", "Events sent to subscribers, counted once for each")                           \
+    X(rx_fragments, "fragments_total", "dir=\"received\"", "Packets with a part of an event larger than a packet")     \
+    X(tx_fragments, "fragments_total", "dir=\"sent\"", "")                                                             \
     X(published_events, "published_events_total", "", "Events appended to this node's own channels")                   \
     X(published_bytes, "published_bytes_total", "", "Bytes of those events")                                           \
     X(stored_events, "stored_events_total", "", "Received events appended to their logs")                              \
@@ -43,6 +45,12 @@
     X(resets_received, "stream_resets_total", "dir=\"received\"", "")                                                  \
     X(rx_duplicates, "rx_duplicates_total", "", "Packets of reliable streams that had arrived before")                 \
     X(pool_dry, "packet_pool_dry_total", "", "Times a stream waited because limits.unacknowledged was reached")        \
+    X(appends_sent, "appends_total", "event=\"sent\"",                                                                 \
+      "Acknowledged appends: asked of peers, asked by peers, known from before, refused to peers")                     \
+    X(appends_received, "appends_total", "event=\"received\"", "")                                                     \
+    X(appends_repeated, "appends_total", "event=\"repeated\"", "")                                                     \
+    X(appends_refused, "appends_total", "event=\"refused\"", "")                                                       \
+    X(append_answers_late, "appends_total", "event=\"answered_late\"", "")                                             \
     X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
     X(publish_no_space, "publish_failed_total", "reason=\"no_space\"",                                                 \
       "Batches of events that a publisher was refused, by reason")                                                     \
@@ -86,6 +94,11 @@
     X(drop_lost, "drops_total", "reason=\"lost_in_network\"", "")                                                      \
     X(drop_lag, "drops_total", "reason=\"subscriber_lag\"", "")                                                        \
     X(drop_oversize, "drops_total", "reason=\"larger_than_peer_takes\"", "")                                           \
+    X(drop_incomplete, "drops_total", "reason=\"incomplete_event\"", "")                                               \
+    X(drop_event_bytes, "drops_total", "reason=\"event_too_large\"", "")                                               \
+    X(drop_reassembly, "drops_total", "reason=\"reassembly_full\"", "")                                                \
+    X(drop_fragment, "drops_total", "reason=\"bad_fragment\"", "")                                                     \
+    X(drop_fragment_late, "drops_total", "reason=\"fragment_of_dropped_event\"", "")                                   \
     X(drop_send, "drops_total", "reason=\"send_failed\"", "")                                                          \
     X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
     X(drop_ack, "drops_total", "reason=\"unknown_ack\"", "")                                                           \
@@ -95,6 +108,8 @@
     X(drop_credit_stream, "drops_total", "reason=\"credit_of_no_stream\"", "")                                         \
     X(drop_ack_block, "drops_total", "reason=\"bad_acknowledgement\"", "")                                             \
     X(drop_reset, "drops_total", "reason=\"bad_reset\"", "")                                                           \
+    X(drop_append, "drops_total", "reason=\"bad_append\"", "")                                                         \
+    X(drop_append_answer, "drops_total", "reason=\"bad_append_answer\"", "")                                           \
     X(drop_pool, "drops_total", "reason=\"packet_pool_full\"", "")                                                     \
     X(drop_window, "drops_total", "reason=\"beyond_window\"", "")                                                      \
     X(drop_stream_closed, "drops_total", "reason=\"stream_over\"", "")                                                 \

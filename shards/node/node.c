@@ -3,11 +3,12 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
-#include "shards/node/shard.h"
+#include "shards/node/mailbox.h"
 
 static uint64_t offered_features(const struct config *c)
 {
-    uint64_t features = FEATURE_SECURE | FEATURE_ACK | FEATURE_CREDIT | FEATURE_RELAYED | FEATURE_EPOCHS;
+    uint64_t features = FEATURE_SECURE | FEATURE_ACK | FEATURE_FRAGMENT | FEATURE_CREDIT | FEATURE_RELAYED |
+                        FEATURE_EPOCHS | FEATURE_APPEND;
     if (c->cipher_aes_gcm && crypto_has_fast_aes())
         features |= FEATURE_AES_GCM;
     return features;
@@ -39,7 +40,8 @@ static int make_shards(struct node *n)
     size_t count = n->shard_count;
     n->shards = calloc(count, sizeof(struct shard *));
     n->rings = aligned_alloc(_Alignof(struct spsc), count * count * sizeof *n->rings);
-    if (!n->shards || !n->rings)
+    n->referenced = calloc(count * count, sizeof *n->referenced);
+    if (!n->shards || !n->rings || !n->referenced)
         return NET_ERR_NO_MEMORY;
     memset(n->rings, 0, count * count * sizeof *n->rings);
     int err = NET_OK;
@@ -91,6 +93,7 @@ static void discard(struct spsc *ring)
 {
     struct spsc_record *r;
     while (ring->mem && (r = spsc_peek(ring))) {
+        mailbox_drop(r);
         secure_wipe(r->body, r->len);
         spsc_release(ring);
     }
@@ -107,6 +110,7 @@ void node_destroy(struct node *n)
         discard(&n->rings[i]);
     free(n->shards);
     free(n->rings);
+    free(n->referenced);
     peers_file_free(&n->peers);
     identity_deinit(&n->identity);
     handshake_local_deinit(&n->local);

@@ -2,6 +2,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "shards/node/append.h"
+#include "shards/node/fragments.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
 #include "shards/node/view.h"
@@ -145,6 +147,7 @@ static void on_promoted(struct peer *p)
     if (restarted || !secure || first) {
         drop_previous(p);
         streams_reset(p);
+        fragments_reset(p);
     } else if (!transport_acknowledges(p)) {
         streams_end_reliable(p, NET_ERR_CLOSED); /* it does not offer any more what they need */
     }
@@ -153,6 +156,8 @@ static void on_promoted(struct peer *p)
         COUNT(p->shard, compat_sessions);
     peer_report(p, PEER_CONNECTED, restarted, false);
     membership_on_session(p);
+    append_producer_on_session(p);
+    append_taker_on_session(p);
     peer_wants_tx(p);
 }
 
@@ -240,6 +245,7 @@ void peer_wants_tx(struct peer *p)
 void peer_schedule(struct peer *p)
 {
     uint64_t at = timer_earlier(link_deadline(&p->link), timer_earlier(streams_deadline(p), membership_deadline(p)));
+    at = timer_earlier(at, fragments_deadline(p));
     if (at == UINT64_MAX)
         timer_cancel(&p->shard->timers, &p->timer);
     else if (!timer_armed(&p->timer) || p->timer.deadline != at)
@@ -280,6 +286,7 @@ static void on_timer(struct timer *t, uint64_t now)
     if (want & LINK_WANT_FAIL)
         on_failed(p);
     streams_tick(p, now);
+    fragments_tick(p, now);
     membership_tick(p, now);
     peer_wants_tx(p);
     peer_schedule(p);
@@ -295,6 +302,9 @@ void peer_forget(struct peer *p)
     membership_free(p);
     transport_on_session(p);
     streams_free(p);
+    append_producer_free(p);
+    append_taker_free(p);
+    fragments_reset(p);
     transport_deinit(p);
     link_deinit(&p->link, s->crypto);
     timer_cancel(&s->timers, &p->timer);

@@ -3,6 +3,7 @@
 #define NM_SHARDS_NODE_PEER_H
 
 #include "core/channel/channel.h"
+#include "core/stream/fragment.h"
 #include "shards/node/shard.h"
 #include "shards/node/stream.h"
 
@@ -11,6 +12,9 @@ struct control_message { /* a membership message waiting to be sent */
     uint8_t bytes[MEMBERSHIP_MAX_SENT];
 };
 enum { CONTROL_QUEUE = 32 };
+
+struct append_producer;
+struct append_taker;
 
 struct peer {
     struct shard *shard;
@@ -31,11 +35,14 @@ struct peer {
     struct map streams;         /* id -> struct stream */
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
-    uint64_t control_seq; /* of credit packets */
+    struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */
+    uint64_t control_seq;          /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
-    struct list tx;     /* in shard->tx_peers while it wants to send */
-    struct timer timer; /* link, grants, credit recovery, subscriptions: whatever is next */
+    struct append_producer *append_producer; /* of our appends at the peer, or NULL */
+    struct append_taker *append_taker;       /* of the peer's appends here, or NULL */
+    struct list tx;                          /* in shard->tx_peers while it wants to send */
+    struct timer timer;                      /* link, grants, credit recovery, subscriptions: whatever is next */
     struct list in_shard;
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];

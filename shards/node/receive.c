@@ -1,8 +1,12 @@
 /* The way in: arrivals are split into datagrams, classified (wire.md 1.1), matched to a session, opened, dispatched. */
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 
+#include "core/channel/append.h"
+#include "shards/node/append.h"
 #include "shards/node/contacts.h"
+#include "shards/node/fragments.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -30,8 +34,49 @@ static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagra
         COUNT(s, drop_ring_full);
 }
 
-/* Plain events of a channel we subscribe to: to the hooks and to the owner of the channel's log. False: no room for
- * them. */
+/* Events to the hooks and to the owner of the channel's log. `given`: where they stand, if it is memory of their own.
+ * False: no room for them. */
+static bool hand_on(struct peer *p, const struct msg_received *m, struct cspan frames, uint8_t *given)
+{
+    struct shard *s = p->shard;
+    COUNT_N(s, rx_events, m->count);
+    p->rx_events += m->count;
+    const struct netmesh_hooks *hooks = &s->node->options.hooks;
+    if (hooks->on_events) {
+        struct netmesh_events e = {m->hash, p->node_id, frames.data, frames.len, m->count};
+        hooks->on_events(hooks->ctx, s->face, &e);
+    }
+    unsigned owner = log_owner(s->node, m->hash);
+    bool sent = true, by_reference = given && owner != s->index && frames.len > MAILBOX_COPIED;
+    if (owner == s->index)
+        log_on_received(s, s->index, m, frames);
+    else if (by_reference)
+        sent = mailbox_give(s, owner, MSG_RECEIVED, 0, m, sizeof *m, given, frames.len);
+    else
+        sent = mailbox_try(s, owner, MSG_RECEIVED, 0, 0, m, sizeof *m, frames.data, frames.len);
+    if (!sent)
+        COUNT_N(s, drop_ring_full, m->count); /* not acknowledged, no credit given back: the sender slows down */
+    if (!by_reference || !sent)
+        free(given);
+    return sent;
+}
+
+/* A part of a large event, which goes on when it is whole, with the credit of what came last. False: no room. */
+static bool on_fragment(struct peer *p, struct stream *st, uint64_t hash, const struct wire_header *h,
+                        struct cspan plaintext)
+{
+    struct msg_received m = {p->node_id, hash, h->stream_id, h->payload_len + (uint32_t)WIRE_OVERHEAD, 1};
+    struct fragment_message whole;
+    bool placed = fragments_take(p, h, plaintext, &whole);
+    peer_schedule(p);
+    if (whole.frame)
+        return hand_on(p, &m, (struct cspan){whole.frame, whole.len}, whole.frame);
+    if (placed)
+        stream_consumed(p, st, m.credit);
+    return placed;
+}
+
+/* Plain events of a channel we subscribe to. False: no room for them. */
 static bool on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
     struct shard *s = p->shard;
@@ -50,6 +95,9 @@ static bool on_events(struct peer *p, const struct wire_header *h, struct cspan 
     if (h->sequence >= st->rx_next)
         st->rx_next = h->sequence + 1;
     st->last_active = s->now;
+    if (fragments_carried(p, h)) {
+        return on_fragment(p, st, sub->hash, h, plaintext);
+    }
 
     struct wire_frames walk = wire_frames(plaintext, h->event_count);
     struct cspan event;
@@ -64,22 +112,8 @@ static bool on_events(struct peer *p, const struct wire_header *h, struct cspan 
         stream_consumed(p, st, credit);
         return true;
     }
-    COUNT_N(s, rx_events, count);
-    p->rx_events += count;
-    const struct netmesh_hooks *hooks = &s->node->options.hooks;
-    if (hooks->on_events) {
-        struct netmesh_events e = {sub->hash, p->node_id, frames.data, frames.len, count};
-        hooks->on_events(hooks->ctx, s->face, &e);
-    }
     struct msg_received m = {p->node_id, sub->hash, h->stream_id, credit, count};
-    unsigned owner = log_owner(s->node, sub->hash);
-    if (owner == s->index) {
-        log_on_received(s, s->index, &m, frames);
-    } else if (!mailbox_try(s, owner, MSG_RECEIVED, 0, 0, &m, sizeof m, frames.data, frames.len)) {
-        COUNT_N(s, drop_ring_full, count); /* not acknowledged, and its credit not given back: the sender slows down */
-        return false;
-    }
-    return true;
+    return hand_on(p, &m, frames, NULL);
 }
 
 void receive_handle(struct shard *s, uint16_t subprotocol, packet_handler *handler)
@@ -99,6 +133,8 @@ packet_handler *receive_handler(const struct shard *s, uint16_t subprotocol)
 void receive_init(struct shard *s)
 {
     receive_handle(s, SUBPROTO_STREAM, stream_on_control);
+    receive_handle(s, SUBPROTO_APPEND, append_on_requests);
+    receive_handle(s, SUBPROTO_APPEND_ANSWER, append_on_answers);
 }
 
 /* True: it has its place, or never will. */

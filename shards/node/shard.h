@@ -13,6 +13,7 @@
 #include "core/ring/spsc.h"
 #include "core/session/handshake.h"
 #include "core/session/link.h"
+#include "core/stream/fragment.h"
 #include "shards/node/messages.h"
 #include "shards/node/metrics.h"
 #include "shards/node/node.h"
@@ -39,6 +40,7 @@ struct node {
     unsigned shard_count;
     struct shard **shards;
     struct spsc *rings;                   /* [from * shard_count + to] */
+    atomic_size_t *referenced;            /* likewise: bytes that messages under way refer to (mailbox_give) */
     atomic_bool stop_requested, running;  /* running: shard 0 serves; before, the others look for shard_abandon() */
     atomic_bool gave_up;                  /* the stop took longer than it may: what is left is left */
     atomic_bool stop_incomplete;          /* or not, but not all that was received could be written */
@@ -78,7 +80,8 @@ struct shard {
     struct map foreign;  /* v0.19 rx id that steers here -> (shard number + 1) as a pointer */
     struct map peers;    /* node id -> struct peer */
     struct list peer_list, tx_peers;
-    struct map routes; /* node id -> struct route */
+    struct map routes;                 /* node id -> struct route */
+    struct fragment_budget reassembly; /* of all peers; limits.reassembly */
 
     struct tx_buffer *tx_buffers;
     uint8_t *tx_memory;
@@ -94,7 +97,8 @@ struct shard {
     struct redex_stats redex_stats;
     struct map views;            /* log_map_key -> struct log_view */
     struct map owner_publishers; /* log_publish.c: id -> struct owner_publisher */
-    struct list spare_pending;
+    struct list spare_pending, spare_appends;
+    struct list dirty_producers; /* struct producers, of logs: what redex holds back waits for them */
     struct roster roster;
 
     struct contacts *contacts; /* shard 0 only */

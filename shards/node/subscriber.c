@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/wire/packer.h"
+#include "shards/node/fragments.h"
 #include "shards/node/transmit.h"
 #include "shards/node/view.h"
 
@@ -17,6 +18,7 @@ struct source {
     uint64_t end;
     const struct redex_event *events;
     size_t count, at;
+    struct log_part part; /* total != 0: the only event is this part of a large one */
 };
 
 static bool source_refill(struct source *src, struct cursor *c)
@@ -43,7 +45,7 @@ static uint32_t source_peek(const struct source *src, const struct cursor *c)
 {
     if (src->ring)
         return load_le32(event_ring_frames(src->ring, c->next).data);
-    return (uint32_t)src->events[src->at].data.len;
+    return src->part.total ? src->part.total : (uint32_t)src->events[src->at].data.len;
 }
 
 static uint64_t source_time(const struct source *src, const struct cursor *c)
@@ -85,6 +87,17 @@ static void source_skip(struct source *src, struct cursor *c)
 {
     c->next = src->ring ? c->next + 1 : src->events[src->at].seq + 1;
     src->at++;
+}
+
+static struct large_event source_large(const struct source *src, const struct cursor *c)
+{
+    struct large_event e = {.seq = c->next, .ts_ns = source_time(src, c), .total = source_peek(src, c)};
+    e.offset = src->part.offset;
+    if (src->ring)
+        e.data = (struct cspan){event_ring_frames(src->ring, c->next).data + WIRE_FRAME_HEAD, e.total};
+    else
+        e.data = src->events[src->at].data;
+    return e;
 }
 
 /* Packets of one cursor in one transmit buffer: all but the last of one size, so that GSO carries them. */
@@ -210,15 +223,48 @@ static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
     return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_max;
 }
 
+/* An event that fits no packet of this peer: in fragments, or not at all. False: no more now, for the reason in *why.
+ */
+static bool pump_large(struct cursor *c, struct source *src, uint64_t allowance, uint64_t *spent, enum pull_result *why)
+{
+    if (!fragments_on(c->peer)) {
+        COUNT(c->peer->shard, drop_oversize);
+        source_skip(src, c);
+        return true;
+    }
+    if (*spent >= allowance || !transport_may_send(c->peer)) {
+        *why = PULL_MORE;
+        return false;
+    }
+    struct large_event e = source_large(src, c);
+    switch (fragments_send(c, &e, allowance - *spent, spent)) {
+    case FRAGMENTS_ALL:
+        source_skip(src, c);
+        return true;
+    case FRAGMENTS_SOME:
+        return true;
+    case FRAGMENTS_READ:
+        src->at = src->count; /* what is here is used up */
+        return true;
+    case FRAGMENTS_NO_CREDIT:
+        *why = PULL_IDLE;
+        return false;
+    case FRAGMENTS_NO_BUFFER:
+        *why = PULL_NO_BUFFER;
+    }
+    return false;
+}
+
 /* Sends from `src` until it is empty or credit is used up (idle), or the allowance is. */
 static enum pull_result pump(struct cursor *c, struct source *src, uint64_t allowance, uint64_t *spent)
 {
     struct peer *p = c->peer;
+    enum pull_result why;
     for (*spent = 0; source_has(src, c);) {
         uint32_t len = source_peek(src, c);
         if (len + 4 > p->plaintext_max) {
-            COUNT(p->shard, drop_oversize);
-            source_skip(src, c);
+            if (!pump_large(c, src, allowance, spent, &why))
+                return why;
             continue;
         }
         if (*spent >= allowance || !transport_may_send(p))
@@ -247,6 +293,7 @@ static void skip_lag(struct cursor *c)
     if (c->next < from) {
         COUNT_N(c->peer->shard, drop_lag, from - c->next);
         c->next = from;
+        c->sent.offset = 0;
     }
 }
 
@@ -283,7 +330,7 @@ static enum pull_result cursor_pull(struct sender *x, uint64_t allowance, uint64
     if (!v->log) {
         if (list_empty(&c->peer->shard->tx_large))
             return PULL_NO_BUFFER;
-        view_read(v, c->next, v->heads.live); /* the owner sends it, and cursor_feed() goes on */
+        view_read(v, c->next, v->heads.live, c->sent.offset); /* the owner sends it, and cursor_feed() goes on */
         return PULL_IDLE;
     }
     struct redex_event buffer[READ_BATCH];
@@ -295,9 +342,9 @@ static enum pull_result cursor_pull(struct sender *x, uint64_t allowance, uint64
     return pump(c, &src, allowance, spent);
 }
 
-bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n)
+bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n, const struct log_part *part)
 {
-    struct source src = {.events = events, .count = n};
+    struct source src = {.events = events, .count = n, .part = *part};
     uint64_t spent;
     if (!ready(c))
         return false;

@@ -2,6 +2,7 @@
  */
 #include <assert.h>
 
+#include "core/base/utf8.h"
 #include "shards/node/contacts.h"
 #include "shards/node/view.h"
 
@@ -18,6 +19,40 @@ static void finish(struct tail *t, int err)
     view_unused(v);
 }
 
+/* An event that comes in pieces, or its part that is here. False: the reader is full. */
+static bool deliver_piece(struct tail *t, const struct redex_event *e, const struct log_part *part)
+{
+    uint32_t ahead = t->node.offset - part->offset; /* of the part, what was taken before */
+    struct cspan rest = {e->data.data + ahead, e->data.len - ahead};
+    if (t->node.offset == 0)
+        t->node.text = part->text == PART_TEXT;
+    struct tail_piece piece = {{e->seq, e->ts_ns, rest}, t->node.offset, part->total, t->node.text};
+    size_t taken = t->piece(t, &piece);
+    t->node.offset += (uint32_t)taken;
+    return taken == rest.len;
+}
+
+/* One event that is in memory as a whole. */
+static bool deliver_whole(struct tail *t, const struct redex_event *e)
+{
+    struct tail_event event = {e->seq, e->ts_ns, e->data};
+    if (e->data.len <= TAIL_WHOLE_MAX)
+        return t->event(t, &event);
+    struct log_part part = {.total = (uint32_t)e->data.len};
+    if (t->node.offset == 0)
+        part.text = utf8_valid(e->data.data, e->data.len) ? PART_TEXT : PART_BINARY;
+    return deliver_piece(t, e, &part);
+}
+
+/* The event at e->seq is with the reader. */
+static void taken(struct tail *t, uint64_t seq)
+{
+    t->node.next = seq + 1;
+    t->node.offset = 0;
+    if (t->node.counted)
+        t->node.left--;
+}
+
 /* Hands events over, holes first. False: the reader is full (or the tail ended). */
 static bool deliver(struct tail *t, const struct redex_event *events, size_t n, uint64_t next)
 {
@@ -29,16 +64,16 @@ static bool deliver(struct tail *t, const struct redex_event *events, size_t n, 
             if (!t->gap(t, t->node.next, seq - 1))
                 return false;
             t->node.next = seq;
+            t->node.offset = 0;
         }
         if (i == n || t->node.next >= t->node.end)
             break;
-        struct tail_event e = {events[i].seq, events[i].ts_ns, events[i].data};
-        if (e.seq < t->node.next)
+        if (seq < t->node.next)
             continue;
-        if (!t->event(t, &e))
+        if (!deliver_whole(t, &events[i]))
             return false;
-        t->node.next = e.seq + 1;
-        if (t->node.counted && --t->node.left == 0)
+        taken(t, seq);
+        if (t->node.counted && t->node.left == 0)
             return true;
     }
     return true;
@@ -77,7 +112,7 @@ static bool step(struct log_view *v, struct tail *t)
     while (!t->node.paused && !at_end(t) && t->node.next < v->heads.written) {
         uint64_t end = v->heads.written < t->node.end ? v->heads.written : t->node.end;
         if (!v->log) {
-            view_read(v, t->node.next, end);
+            view_read(v, t->node.next, end, t->node.offset);
             return true;
         }
         struct redex_event events[TAIL_BATCH];
@@ -103,12 +138,26 @@ void tail_advance(struct log_view *v)
     }
 }
 
-void tail_on_data(struct log_view *v, uint64_t from, uint64_t next, const struct redex_event *events, size_t n)
+/* False: the reader is full. */
+static bool deliver_part(struct tail *t, const struct redex_event *e, const struct log_part *part)
+{
+    if (part->offset == 0 && part->text == PART_NOT_JUDGED)
+        return true; /* asked for by a cursor: it is asked for again */
+    if (!deliver_piece(t, e, part))
+        return false;
+    if (t->node.offset == part->total)
+        taken(t, e->seq);
+    return true;
+}
+
+void tail_on_data(struct log_view *v, const struct msg_data *m, const struct redex_event *events, size_t n)
 {
     for (struct list *l = v->tails.next; l != &v->tails; l = l->next) {
         struct tail *t = container_of(l, struct tail, node.link);
-        if (t->node.end_known && !t->node.paused && t->node.next == from && next <= v->heads.written)
-            t->node.paused = !deliver(t, events, n, next);
+        if (!t->node.end_known || t->node.paused || t->node.next != m->from || t->node.offset != m->asked ||
+            m->next > v->heads.written || m->from >= v->heads.written)
+            continue;
+        t->node.paused = !(m->part.total ? deliver_part(t, events, &m->part) : deliver(t, events, n, m->next));
     }
 }
 

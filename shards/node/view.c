@@ -79,11 +79,11 @@ void view_unused(struct log_view *v)
         log_release(log);
 }
 
-void view_read(struct log_view *v, uint64_t from, uint64_t end)
+void view_read(struct log_view *v, uint64_t from, uint64_t end, uint32_t offset)
 {
     if (v->reading)
         return; /* the answer moves whoever stands at its start; the others ask after it */
-    struct msg_read m = {v->key, from, end};
+    struct msg_read m = {v->key, from, end, offset, !list_empty(&v->tails)};
     v->reading = true;
     mailbox_send(v->shard, log_owner(v->shard->node, v->key.hash), MSG_READ, 0, 0, &m, sizeof m);
 }
@@ -157,19 +157,20 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
     size_t n = parse_rows((struct cspan){r->body + sizeof m, r->len - sizeof m}, events, DATA_EVENTS_MAX);
     for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next) {
         struct cursor *c = container_of(node, struct cursor, in_view);
-        if (c->next != m.from)
+        if (c->next != m.from || c->sent.offset != m.asked)
             continue;
         if (c->next < m.heads.first) { /* the log gave up what it was to read */
             COUNT_N(s, drop_lag, m.heads.first - c->next);
             c->next = m.heads.first;
+            c->sent.offset = 0;
         }
-        if (cursor_feed(c, events, n))
+        if (cursor_feed(c, events, n, &m.part) && c->next < m.next)
             c->next = m.next;
     }
     v->heads = m.heads;
     if (v->heads.none)
         tell_place(v);
-    tail_on_data(v, m.from, m.next, events, n);
+    tail_on_data(v, &m, events, n);
     for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next)
         peer_wants_tx(container_of(node, struct cursor, in_view)->peer);
     view_on_heads(v, &m.heads); /* last: the view may go with its last reader */

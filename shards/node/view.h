@@ -29,7 +29,8 @@ void view_unused(struct log_view *); /* closes when nobody reads it any more */
 void view_on_heads(struct log_view *, const struct log_heads *);
 void view_on_head_message(struct shard *, const struct msg_head *);
 void view_on_data(struct shard *, const struct spsc_record *);
-void view_read(struct log_view *, uint64_t from, uint64_t end); /* asks the owner, once at a time */
+/* Asks the owner, once at a time; `offset` bytes of the event at `from` are here already. */
+void view_read(struct log_view *, uint64_t from, uint64_t end, uint32_t offset);
 
 /* The oldest sequence below `live` that a cursor here still moves towards, else `live`. */
 uint64_t view_keep(struct log_view *, uint64_t live);
@@ -43,16 +44,22 @@ struct cursor {
     struct sender sender; /* its turns among what the peer is sent */
     uint64_t next;
     uint64_t moved_at;
+    struct {             /* of the event at `next`, when it goes in fragments (fragments.c) */
+        uint32_t offset; /* bytes sent */
+        uint32_t slice;  /* bytes of each but the last */
+        uint64_t first;  /* sequence of the first */
+    } sent;
 };
 
 void cursor_on_message(struct shard *, bool start, const struct msg_cursor *);
 void cursor_look(struct cursor *); /* takes part in the turns if it has something to send */
-/* Events that the owner sent; false: no buffer, or it may not send more now: the rest is read again. */
-bool cursor_feed(struct cursor *, const struct redex_event *events, size_t n);
+/* Events that the owner sent, or a part of one; false: no buffer, or it may not send more now: the rest is read again.
+ */
+bool cursor_feed(struct cursor *, const struct redex_event *events, size_t n, const struct log_part *);
 void cursor_free(struct cursor *);
 
 /* tail.c: for every tail of the view */
 void tail_advance(struct log_view *);
-void tail_on_data(struct log_view *, uint64_t from, uint64_t next, const struct redex_event *, size_t n);
+void tail_on_data(struct log_view *, const struct msg_data *, const struct redex_event *, size_t n);
 
 #endif

@@ -86,7 +86,7 @@ static bool frames_fill(struct cspan frames, uint32_t count)
 int event_ring_append(struct event_ring *r, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t keep,
                       uint64_t *first_seq)
 {
-    if (frames.len > r->size / 8 || count > r->index_mask / 8)
+    if (frames.len > r->size || (count > 1 && frames.len > r->size / 8) || count > r->index_mask / 8)
         return NET_ERR_TOO_LARGE;
     if (!frames_fill(frames, count))
         return NET_ERR_FORMAT;

@@ -26,8 +26,8 @@ int event_ring_init(struct event_ring *, uint32_t bytes);
 void event_ring_deinit(struct event_ring *);
 
 /* Appends `count` frames that fill `frames`, dropping the oldest events for room but none at or behind `keep`:
- * NET_ERR_AGAIN then. NET_ERR_TOO_LARGE when they exceed an eighth of the ring, NET_ERR_FORMAT when they do not fill
- * it. All or nothing. */
+ * NET_ERR_AGAIN then. NET_ERR_TOO_LARGE when several exceed an eighth of the ring, or one the whole of it,
+ * NET_ERR_FORMAT when they do not fill `frames`. All or nothing. */
 int event_ring_append(struct event_ring *, uint64_t ts_ns, struct cspan frames, uint32_t count, uint64_t keep,
                       uint64_t *first_seq);
 

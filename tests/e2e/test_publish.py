@@ -16,7 +16,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
 import mesh_process as mesh
 
-EVENT_MAX = 8108  # bytes, wire.md
+EVENT_MAX = 1 << 20  # bytes, limits.event_bytes
 
 
 def records(*events):

@@ -388,6 +388,14 @@ static bool on_event(struct tail *t, const struct tail_event *e)
     return true;
 }
 
+/* None of mesh_event() is so large. */
+static size_t on_piece(struct tail *t, const struct tail_piece *p)
+{
+    if (p->offset + p->event.data.len == p->total)
+        on_event(t, &(struct tail_event){.seq = p->event.seq});
+    return p->event.data.len;
+}
+
 static bool on_gap(struct tail *t, uint64_t from, uint64_t to)
 {
     container_of(t, struct reading, tail)->log.gaps += to - from + 1;
@@ -408,7 +416,7 @@ static bool reading(void *ctx)
 
 struct mesh_log mesh_read(struct mesh_node *m, const char *channel, const struct mesh_node *origin, uint64_t limit_ns)
 {
-    struct reading r = {.tail = {.event = on_event, .gap = on_gap, .done = on_end}};
+    struct reading r = {.tail = {.event = on_event, .piece = on_piece, .gap = on_gap, .done = on_end}};
     struct tail_request request = {.self = origin == NULL, .origin = origin ? origin->node_id : 0};
     assert(channel_name_parse(channel, strlen(channel), &request.channel) == CHANNEL_NAME_OK);
     r.log.err = node_tail_open(m->node, &r.tail, &request);

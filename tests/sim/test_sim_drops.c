@@ -118,9 +118,10 @@ Test(sim_drops, publishes_that_cannot_be)
     start();
     cr_assert_eq(publish("x/manifest", 1, false), NET_ERR_INVALID);
     cr_assert_eq(MESH_COUNT(a, publish_invalid), 1);
-    static uint8_t frame[4 + WIRE_MAX_EVENT + 1];
+    static uint8_t frame[4 + (1 << 20) + 1];
     struct netmesh_shard *face = node_shard(a->node, log_owner(a->node, channel_hash("x", 1)))->face;
-    store_le32(frame, WIRE_MAX_EVENT + 1);
+    store_le32(frame, a->config.event_bytes + 1);
+    cr_assert_eq(sizeof frame, 4 + a->config.event_bytes + 1);
     cr_assert_eq(netmesh_publish(face, "x", frame, sizeof frame, 1), NET_ERR_TOO_LARGE);
     cr_assert_eq(MESH_COUNT(a, publish_too_large), 1);
     node_shutdown(a->node);

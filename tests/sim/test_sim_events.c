@@ -163,9 +163,9 @@ Test(sim_events, every_size_arrives_on_every_path)
     }
 }
 
-Test(sim_events, large_events_cross_a_relay_and_what_does_not_fit_is_counted)
+Test(sim_events, large_events_cross_a_relay_and_what_fits_no_packet_in_fragments)
 {
-    static uint32_t sizes[200];
+    static uint32_t sizes[202];
     mesh_init(&mesh, 10);
     struct mesh_node *c = mesh_add(&mesh, 2), *relay = mesh_add(&mesh, 2), *a = mesh_add(&mesh, 2);
     mesh_know(relay, c);
@@ -182,15 +182,14 @@ Test(sim_events, large_events_cross_a_relay_and_what_does_not_fit_is_counted)
     cr_assert(mesh_subscribed(a, CHANNEL, 60 * SIM_S));
     for (size_t i = 0; i < 200; i++)
         sizes[i] = i % 4 == 3 ? (uint32_t)i : WIRE_MAX_EVENT_ROUTED;
-    put_sizes(c, sizes, 200);
+    sizes[200] = WIRE_MAX_EVENT_ROUTED + 1;
+    sizes[201] = WIRE_MAX_EVENT;
+    put_sizes(c, sizes, 202);
     sim_run_for(mesh.sim, 5 * SIM_S);
-    check_sizes(a, c, sizes, 200);
+    check_sizes(a, c, sizes, 202);
     cr_assert_geq(MESH_COUNT(relay, relayed), 150);
-    static const uint32_t too_large[] = {WIRE_MAX_EVENT_ROUTED + 1, WIRE_MAX_EVENT};
-    put_sizes(c, too_large, 2);
-    sim_run_for(mesh.sim, SIM_S);
-    cr_assert_eq(MESH_COUNT(c, drop_oversize), 2);
-    check_sizes(a, c, sizes, 200);
+    cr_assert_eq(MESH_COUNT(c, drop_oversize), 0);
+    cr_assert_gt(MESH_COUNT(c, tx_fragments), 2);
 }
 
 Test(sim_events, every_kind_of_log_at_either_end_carries_them)
@@ -216,19 +215,25 @@ Test(sim_events, every_kind_of_log_at_either_end_carries_them)
     }
 }
 
-Test(sim_events, what_no_packet_can_carry_is_refused_at_the_door)
+Test(sim_events, what_exceeds_the_limit_is_refused_at_the_door)
 {
-    static uint8_t frame[4 + WIRE_MAX_EVENT + 1];
+    enum { LIMIT = 70000 };
+    static uint8_t frame[4 + LIMIT + 1];
     mesh_init(&mesh, 11);
     struct mesh_node *a = mesh_add(&mesh, 1);
+    struct channel_name name;
+    const char *key;
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &name), CHANNEL_NAME_OK);
+    a->config.event_bytes = LIMIT;
     mesh_start(a);
     struct shard *s = node_shard(a->node, 0);
-    store_le32(frame, WIRE_MAX_EVENT + 1);
-    cr_assert_eq(node_max_event(a->node), WIRE_MAX_EVENT, "what the admin port holds publishers to");
+    store_le32(frame, LIMIT + 1);
+    cr_assert_eq(node_max_event(a->node, &name, &key), LIMIT, "what the admin port holds publishers to");
+    cr_assert_str_eq(key, "limits.event_bytes");
     cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 1), NET_ERR_TOO_LARGE);
-    store_le32(frame, WIRE_MAX_EVENT);
+    store_le32(frame, LIMIT);
     cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 1), NET_ERR_FORMAT, "a byte is left over");
-    cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 2), NET_ERR_FORMAT, "a frame is missing");
+    cr_assert_eq(netmesh_publish(s->face, CHANNEL, frame, sizeof frame, 2), NET_ERR_TOO_LARGE, "only one goes alone");
     int err;
     while ((err = netmesh_publish(s->face, CHANNEL, frame, sizeof frame - 1, 1)) == NETMESH_AGAIN)
         sim_run_for(mesh.sim, SIM_MS);

@@ -8,6 +8,7 @@
 #include "shards/admin/framer.h"
 
 static uint8_t room[FRAMER_MAX_BYTES];
+static struct framer_memory memory = {.limit = 64 << 20};
 
 /* Frames `input` in pieces of `step` bytes; what came out is appended to `out`. The error that ended it, or 0. */
 static int frame(enum framer_input kind, uint32_t max, const char *input, size_t len, size_t step, struct span *out,
@@ -15,7 +16,7 @@ static int frame(enum framer_input kind, uint32_t max, const char *input, size_t
 {
     struct framer f;
     int err = 0;
-    framer_init(&f, room, max, kind);
+    framer_init(&f, room, max, kind, &memory);
     out->len = 0;
     for (size_t at = 0; at < len && !err;) {
         size_t n = len - at < step ? len - at : step;
@@ -175,6 +176,92 @@ Test(framer, full_by_bytes)
     fill(true, 59996, 3, 59996);
 }
 
+/* Events that the caller's memory cannot hold, between ones that it can; nothing stays behind. */
+Test(framer, large_events)
+{
+    static const size_t lens[] = {1, 59996, 59997, 60000, 5, 250000, 250000, 1 << 20, 0, 59990, 100000};
+    enum { COUNT = sizeof lens / sizeof lens[0], MAX = 1 << 20 };
+    static uint8_t in[4 << 20];
+    size_t len = 0;
+    for (size_t i = 0; i < COUNT; i++) {
+        store_le32(in + len, (uint32_t)lens[i]);
+        memset(in + len + 4, 'a' + (int)i, lens[i]);
+        len += 4 + lens[i];
+    }
+    for (size_t step = 999; step < 3 * len; step *= 5) {
+        struct framer f;
+        struct framer_memory m = {.limit = 2 * MAX};
+        size_t at = 0, seen = 0, taken;
+        framer_init(&f, room, MAX, FRAMER_FRAMES, &m);
+        while (at < len) {
+            int err = framer_push(&f, (struct cspan){in + at, len - at < step ? len - at : step}, &taken);
+            cr_assert(err == 0 || err == NET_ERR_AGAIN);
+            at += taken;
+            struct cspan frames = framer_frames(&f);
+            cr_assert(frames.len <= FRAMER_MAX_BYTES || f.count == 1);
+            cr_assert_eq(memcmp(frames.data, in + seen, frames.len), 0);
+            seen += frames.len;
+            uint8_t *own = framer_release(&f);
+            cr_assert(frames.len <= FRAMER_MAX_BYTES || own == frames.data);
+            if (!own)
+                framer_taken(&f);
+            free(own);
+        }
+        cr_assert_eq(framer_end(&f), 0);
+        cr_assert_eq(seen, len);
+        cr_assert_eq(f.index, COUNT);
+        cr_assert_eq(m.used, 0);
+        framer_deinit(&f);
+    }
+}
+
+/* Lines of text and of JSON, whose text is longer than the event. */
+Test(framer, large_lines)
+{
+    enum { LEN = 100000 };
+    static char line[6 * LEN + 100];
+    struct framer f;
+    struct framer_memory m = {.limit = 1 << 20};
+    size_t taken, len = (size_t)sprintf(line, "{\"data\":\"");
+    for (int i = 0; i < LEN; i++)
+        len += (size_t)sprintf(line + len, "\\u0007");
+    len += (size_t)sprintf(line + len, "\"}\n");
+    framer_init(&f, room, LEN, FRAMER_JSON, &m);
+    cr_assert_eq(framer_push(&f, (struct cspan){(uint8_t *)line, len}, &taken), 0);
+    cr_assert_eq(f.count, 1);
+    cr_assert_eq(framer_frames(&f).len, 4 + LEN);
+    cr_assert_eq(m.used, 4 + LEN, "what the text took is given back");
+    framer_deinit(&f);
+    framer_init(&f, room, LEN - 1, FRAMER_JSON, &m);
+    cr_assert_eq(framer_push(&f, (struct cspan){(uint8_t *)line, len}, &taken), NET_ERR_TOO_LARGE);
+    framer_deinit(&f);
+    memset(line, 'x', LEN);
+    framer_init(&f, room, LEN, FRAMER_LINES, &m);
+    cr_assert_eq(framer_push(&f, (struct cspan){(uint8_t *)line, LEN}, &taken), 0);
+    cr_assert_eq(framer_end(&f), 0);
+    cr_assert_eq(framer_frames(&f).len, 4 + LEN);
+    framer_deinit(&f);
+    cr_assert_eq(m.used, 0);
+}
+
+Test(framer, memory_of_large_events_has_a_limit)
+{
+    static uint8_t in[4 + 500000];
+    struct framer a, b;
+    struct framer_memory m = {.limit = 700000};
+    static uint8_t other[FRAMER_MAX_BYTES];
+    size_t taken;
+    store_le32(in, 500000);
+    framer_init(&a, room, 1 << 20, FRAMER_FRAMES, &m);
+    framer_init(&b, other, 1 << 20, FRAMER_FRAMES, &m);
+    cr_assert_eq(framer_push(&a, (struct cspan){in, sizeof in}, &taken), 0);
+    cr_assert_eq(framer_push(&b, (struct cspan){in, sizeof in}, &taken), NET_ERR_LIMIT);
+    cr_assert_leq(m.used, m.limit);
+    framer_deinit(&b);
+    framer_deinit(&a);
+    cr_assert_eq(m.used, 0);
+}
+
 Test(framer, full_at_the_end)
 {
     struct framer f;
@@ -182,7 +269,7 @@ Test(framer, full_at_the_end)
     uint8_t lines[FRAMER_MAX_EVENTS + 1];
     memset(lines, '\n', FRAMER_MAX_EVENTS);
     lines[FRAMER_MAX_EVENTS] = 'x';
-    framer_init(&f, room, 8, FRAMER_LINES);
+    framer_init(&f, room, 8, FRAMER_LINES, &memory);
     cr_assert_eq(framer_push(&f, (struct cspan){lines, sizeof lines}, &taken), 0);
     cr_assert_eq(taken, sizeof lines);
     cr_assert_eq(framer_end(&f), NET_ERR_AGAIN);

@@ -125,7 +125,8 @@ Test(admin_publish, a_line_above_the_limit)
     publish(TEXT, body, 8116);
     cr_assert_eq(r.status, 413);
     cr_assert_str_eq(r.body,
-                     "{\"error\":{\"code\":\"too_large\",\"message\":\"an event has at most 8108 bytes\",\"event\":2},"
+                     "{\"error\":{\"code\":\"too_large\",\"message\":\"an event has at most 8108 bytes here "
+                     "(limits.event_bytes)\",\"event\":2},"
                      "\"channel\":\"sensors/lidar\",\"events\":2,\"bytes\":2,\"first_seq\":4,\"last_seq\":5}\n");
     expect_taken("\1\0\0\0a\1\0\0\0b", 10);
 }

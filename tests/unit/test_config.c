@@ -68,6 +68,9 @@ Test(config, defaults)
     cr_expect_eq(c.max_streams, 4096);
     cr_expect_eq(c.max_channels, 4096);
     cr_expect_eq(c.max_channels_per_peer, 1024);
+    cr_expect_eq(c.event_bytes, 1 << 20);
+    cr_expect_eq(c.reassembly_peer, 32 << 20);
+    cr_expect_eq(c.reassembly_total, 128 << 20);
     cr_expect_eq(c.channel.log, LOG_DISK);
     cr_expect_eq(c.channel.fsync, FSYNC_NEVER);
     cr_expect_eq(c.channel.fsync_events, 1000);

@@ -14,7 +14,8 @@ struct fake_event {
     uint64_t seq, ts_ns;
     const uint8_t *data; /* the test's */
     size_t len;
-    uint64_t gap_to; /* not 0: a hole from seq to this */
+    uint64_t gap_to;   /* not 0: a hole from seq to this */
+    size_t lost_after; /* not 0: when so many bytes were taken, the log has given it up */
 };
 
 struct node {
@@ -72,6 +73,7 @@ struct node {
     uint64_t origin;
     struct tail_request tail; /* as last opened */
     int tail_open_err, tail_err;
+    size_t piece_bytes; /* of a large event, at most so many come at a time; 0: all */
     unsigned resumes, refused_rows;
 };
 

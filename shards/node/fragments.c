@@ -1,0 +1,237 @@
+#include "shards/node/fragments.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "shards/node/transmit.h"
+
+bool fragments_on(const struct peer *p)
+{
+    return (p->features & FEATURE_FRAGMENT) != 0;
+}
+
+/* ---- sending ---- */
+
+enum { GSO_SEGMENTS = 60 };
+
+/* Fragments of one event in one transmit buffer: all but the last of one size, so that GSO carries them. */
+struct flight {
+    struct cursor *cursor;
+    const struct large_event *event;
+    struct tx_buffer *buffer;
+    size_t len; /* bytes in the buffer */
+    uint32_t packets;
+    uint64_t allowance;
+};
+
+static size_t packet_len(const struct peer *p, uint32_t slice)
+{
+    size_t route = p->relayed ? WIRE_ROUTE : 0;
+    return route + WIRE_OVERHEAD + FRAGMENT_FRAME_HEAD + slice;
+}
+
+/* Fragments take consecutive sequences: when they do not go on, the stream began anew, and so does the event. */
+static void begin(struct cursor *c)
+{
+    c->sent.offset = 0;
+    c->sent.first = c->stream->tx_seq;
+    c->sent.slice = fragment_slice(c->peer->plaintext_path);
+}
+
+static bool goes_on(const struct cursor *c)
+{
+    return c->sent.offset && c->stream->tx_seq == c->sent.first + c->sent.offset / c->sent.slice;
+}
+
+static struct wire_header header_of(const struct cursor *c, uint32_t slice, bool last)
+{
+    const struct stream *st = c->stream;
+    return (struct wire_header){
+        .frag_flags = last ? 0 : FRAGMENT_MORE,
+        .channel_hash = channel_wire_hash(c->view->key.hash),
+        .stream_id = st->id,
+        .sequence = st->tx_seq,
+        .origin_hash = (uint32_t)c->peer->shard->node->identity.ids.origin_hash,
+        .fragment_id = (uint16_t)c->sent.first,
+        .fragment_offset = (uint16_t)(st->tx_seq - c->sent.first),
+        .payload_len = (uint16_t)(FRAGMENT_FRAME_HEAD + slice),
+        .event_count = 1,
+    };
+}
+
+/* Seals the next fragment behind the others. False: no credit, or nothing can be sealed. */
+static bool put_fragment(struct flight *f, uint32_t slice, bool last)
+{
+    struct cursor *c = f->cursor;
+    struct peer *p = c->peer;
+    uint32_t cost = FRAGMENT_FRAME_HEAD + slice + WIRE_OVERHEAD;
+    if (!credit_tx_acquire(&c->stream->tx, cost, p->shard->now))
+        return false;
+    uint8_t *packet = f->buffer->data + f->len, *frame = packet + (p->relayed ? WIRE_ROUTE : 0) + WIRE_HEADER;
+    store_le32(frame, slice);
+    memcpy(frame + FRAGMENT_FRAME_HEAD, f->event->data.data + (c->sent.offset - f->event->offset), slice);
+    struct wire_header h = header_of(c, slice, last);
+    struct sent how = {.stream = c->stream->id, .cost = (uint16_t)cost, .flags = SENT_ELICITING};
+    size_t len = transport_seal(p, &h, &how, packet);
+    if (len == 0) {
+        credit_tx_refund(&c->stream->tx, cost);
+        COUNT(p->shard, drop_send);
+        return false;
+    }
+    c->stream->tx_seq++;
+    c->sent.offset += slice;
+    f->len += len;
+    f->packets++;
+    return true;
+}
+
+/* When the path shrank under an event, IP fragments the rest of it: GSO would refuse that. */
+static bool full(const struct flight *f)
+{
+    const struct peer *p = f->cursor->peer;
+    uint32_t slice = f->cursor->sent.slice;
+    uint32_t most = FRAGMENT_FRAME_HEAD + slice <= p->plaintext_path ? GSO_SEGMENTS : 1;
+    return f->packets == most || f->len + packet_len(p, slice) > f->buffer->size;
+}
+
+/* Fills the buffer as far as there is data, credit and room. */
+static enum fragments_sent fill(struct flight *f)
+{
+    struct cursor *c = f->cursor;
+    const struct large_event *e = f->event;
+    while (!full(f)) {
+        uint32_t rest = e->total - c->sent.offset, here = e->offset + (uint32_t)e->data.len - c->sent.offset;
+        bool last = rest <= c->sent.slice;
+        uint32_t slice = last ? rest : c->sent.slice;
+        if (here < slice)
+            return FRAGMENTS_READ;
+        if (!put_fragment(f, slice, last))
+            return FRAGMENTS_NO_CREDIT;
+        if (last)
+            return FRAGMENTS_ALL;
+        if (f->len >= f->allowance || !transport_may_send(c->peer))
+            break;
+    }
+    return FRAGMENTS_SOME;
+}
+
+static void depart(struct flight *f, bool whole)
+{
+    struct peer *p = f->cursor->peer;
+    struct shard *s = p->shard;
+    if (f->packets == 0) {
+        transmit_release(s, f->buffer);
+        return;
+    }
+    if (whole) {
+        uint64_t wall = io_wall(s->io), ts = f->event->ts_ns;
+        COUNT(s, tx_events);
+        p->tx_events++;
+        histogram_add_many(&s->metrics.delivered, wall > ts ? wall - ts : 0, 1);
+    }
+    COUNT_N(s, tx_fragments, f->packets);
+    size_t segment = f->packets > 1 ? packet_len(p, f->cursor->sent.slice) : 0;
+    transmit_send(s, f->buffer, &p->addr, f->len, segment, f->packets);
+    link_on_sent(&p->link, s->now);
+    f->cursor->moved_at = f->cursor->stream->last_active = s->now;
+}
+
+enum fragments_sent fragments_send(struct cursor *c, const struct large_event *e, uint64_t allowance, uint64_t *spent)
+{
+    if (!goes_on(c))
+        begin(c);
+    if (c->sent.offset < e->offset)
+        return FRAGMENTS_READ;
+    struct flight f = {.cursor = c, .event = e, .buffer = transmit_get(c->peer->shard, true), .allowance = allowance};
+    if (!f.buffer)
+        return FRAGMENTS_NO_BUFFER;
+    enum fragments_sent result = fill(&f);
+    depart(&f, result == FRAGMENTS_ALL);
+    *spent += f.len;
+    if (result == FRAGMENTS_ALL)
+        c->sent.offset = 0;
+    return result;
+}
+
+/* ---- receiving ---- */
+
+bool fragments_carried(const struct peer *p, const struct wire_header *h)
+{
+    return fragments_on(p) && ((h->frag_flags & FRAGMENT_MORE) || h->fragment_offset > 0);
+}
+
+/* Limits are those of the configuration in use. */
+static struct reassembly *reassembly_of(struct peer *p)
+{
+    const struct config *c = p->shard->config;
+    if (!p->reassembly) {
+        p->reassembly = malloc(sizeof *p->reassembly);
+        if (!p->reassembly)
+            return NULL;
+        reassembly_init(p->reassembly, c->event_bytes, c->reassembly_peer, &p->shard->reassembly);
+    }
+    p->reassembly->max_message = c->event_bytes;
+    p->reassembly->own.limit = c->reassembly_peer;
+    p->shard->reassembly.limit = c->reassembly_total;
+    return p->reassembly;
+}
+
+static void count_refused(struct shard *s, int err)
+{
+    if (err == NET_ERR_LIMIT)
+        COUNT(s, drop_reassembly);
+    else if (err == NET_ERR_TOO_LARGE)
+        COUNT(s, drop_event_bytes);
+    else if (err == NET_ERR_EXISTS)
+        COUNT(s, drop_fragment_late);
+    else if (err == NET_ERR_NO_MEMORY)
+        COUNT(s, drop_no_memory);
+    else
+        COUNT(s, drop_fragment);
+}
+
+bool fragments_take(struct peer *p, const struct wire_header *h, struct cspan plaintext, struct fragment_message *out)
+{
+    struct shard *s = p->shard;
+    struct wire_frames walk = wire_frames(plaintext, h->event_count);
+    struct fragment f = {
+        .stream = h->stream_id,
+        .sequence = h->sequence,
+        .id = h->fragment_id,
+        .index = h->fragment_offset,
+        .more = (h->frag_flags & FRAGMENT_MORE) != 0,
+        .reliable = (h->flags & WIRE_RELIABLE) != 0,
+    };
+    *out = (struct fragment_message){NULL, 0};
+    if (h->event_count != 1 || !wire_frames_next(&walk, &f.slice)) {
+        COUNT(s, drop_fragment);
+        return true;
+    }
+    struct reassembly *r = reassembly_of(p);
+    int err = r ? reassembly_add(r, &f, s->now, out) : NET_ERR_NO_MEMORY;
+    if (err)
+        count_refused(s, err);
+    else
+        COUNT(s, rx_fragments);
+    return err != NET_ERR_LIMIT && err != NET_ERR_NO_MEMORY; /* without room, its sender slows down */
+}
+
+uint64_t fragments_deadline(const struct peer *p)
+{
+    return p->reassembly ? reassembly_deadline(p->reassembly) : UINT64_MAX;
+}
+
+void fragments_tick(struct peer *p, uint64_t now)
+{
+    if (p->reassembly)
+        COUNT_N(p->shard, drop_incomplete, reassembly_tick(p->reassembly, now));
+}
+
+void fragments_reset(struct peer *p)
+{
+    if (!p->reassembly)
+        return;
+    COUNT_N(p->shard, drop_incomplete, reassembly_end_all(p->reassembly));
+    free(p->reassembly);
+    p->reassembly = NULL;
+}
