@@ -259,10 +259,10 @@ enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_SUBSCRIBERS };
 struct msg_list_row {
     struct channel_name channel;
     uint64_t origin, first_seq, next_seq, bytes, appended_events, appended_bytes;
-    uint32_t subscribers;
+    uint32_t subscribers, edition;
     int32_t error;
     enum config_log log;
-    bool exists;
+    bool exists, followed;
 };
 
 struct scrape_channel { /* of one log, or several as one */
@@ -273,6 +273,7 @@ struct scrape_channel { /* of one log, or several as one */
 struct msg_scrape_channel {
     struct channel_name channel;
     uint64_t origin, hash;
+    bool followed;
     uint64_t made_at; /* monotonic ns: the oldest logs have a row of their own */
     uint64_t first_seq, next_seq;
     struct scrape_channel sums;
