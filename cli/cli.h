@@ -45,6 +45,7 @@ enum cli_option {
     OPTION_BINARY,
     OPTION_DURABLE,
     OPTION_FROM,
+    OPTION_PEER,
     OPTION_ORIGIN,
     OPTION_START,
     OPTION_FOLLOW,
@@ -184,6 +185,7 @@ int command_channel_ls(const struct cli_args *);
 int command_subscription_ls(const struct cli_args *);
 int command_subscriber_ls(const struct cli_args *);
 int command_session_ls(const struct cli_args *);
+int command_stream_ls(const struct cli_args *);
 int command_shard_ls(const struct cli_args *);
 int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);

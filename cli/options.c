@@ -36,6 +36,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_BINARY] = {"binary", 0, NULL, "input is u32 little-endian length and bytes, again and again"},
     [OPTION_DURABLE] = {"durable", 0, NULL, "succeed only when all is synced to the node's disk"},
     [OPTION_FROM] = {"from", 0, "PEER", "name or node id of the peer"},
+    [OPTION_PEER] = {"peer", 0, "PEER", "only what belongs to this peer: a name or a node id"},
     [OPTION_ORIGIN] = {"origin", 0, "self|PEER", "whose log; may be left out while only one exists"},
     [OPTION_START] = {"start", 0, "WHERE", "earliest, latest or a sequence (earliest)"},
     [OPTION_FOLLOW] = {"follow", 'f', NULL, "go on as events come"},

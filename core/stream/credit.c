@@ -23,6 +23,7 @@ bool credit_tx_acquire(struct credit_tx *c, uint32_t bytes, uint64_t now)
     if (c->window == 0)
         return true;
     if (c->remaining < bytes) {
+        c->refusals++;
         if (c->exhausted_ns == NEVER && outstanding(c) > 0)
             c->exhausted_ns = now;
         return false;
@@ -42,6 +43,7 @@ void credit_tx_refund(struct credit_tx *c, uint32_t bytes)
 
 void credit_tx_grant(struct credit_tx *c, uint64_t total, uint64_t now)
 {
+    c->grants++;
     if (c->window == 0)
         return;
     if (total > c->sent)
@@ -100,6 +102,7 @@ bool credit_rx_due(const struct credit_rx *c, uint64_t now)
 void credit_rx_granted(struct credit_rx *c)
 {
     c->granted = c->consumed;
+    c->grants++;
     c->due_ns = NEVER;
 }
 

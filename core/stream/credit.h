@@ -18,6 +18,8 @@ struct credit_tx {
     uint64_t written_off;   /* taken as lost by credit_tx_recover, and not seen to have arrived since */
     uint64_t last_grant_ns; /* of the last grant that brought anything */
     uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
+    uint64_t refusals;      /* for want of credit */
+    uint64_t grants;        /* received, stale ones included */
 };
 
 /* `window` is what the peer granted from the start (session_params.peer_window). */
@@ -46,6 +48,7 @@ struct credit_rx {
     uint64_t consumed; /* accepted bytes, payload + 80 per packet */
     uint64_t granted;  /* last total sent */
     uint64_t due_ns;   /* when a grant must leave at the latest; UINT64_MAX none */
+    uint64_t grants;   /* sent */
 };
 
 void credit_rx_init(struct credit_rx *, uint32_t window);
