@@ -41,6 +41,30 @@ void credit_tx_refund(struct credit_tx *c, uint32_t bytes)
     c->sent = bytes > c->sent ? 0 : c->sent - bytes;
 }
 
+void credit_tx_lost(struct credit_tx *c, uint32_t bytes)
+{
+    uint64_t lost = outstanding(c);
+    if (c->window == 0 || lost == 0)
+        return;
+    if (lost > bytes)
+        lost = bytes;
+    c->written_off += lost;
+    c->max_consumed += lost;
+    uint64_t remaining = c->remaining + lost;
+    c->remaining = remaining < c->window ? (uint32_t)remaining : c->window;
+    c->exhausted_ns = NEVER;
+}
+
+void credit_tx_found(struct credit_tx *c, uint32_t bytes)
+{
+    uint64_t found = c->written_off < c->remaining ? c->written_off : c->remaining;
+    if (found > bytes)
+        found = bytes;
+    c->written_off -= found;
+    c->max_consumed -= found;
+    c->remaining -= (uint32_t)found;
+}
+
 void credit_tx_grant(struct credit_tx *c, uint64_t total, uint64_t now)
 {
     c->grants++;

@@ -15,7 +15,7 @@ struct credit_tx {
     uint32_t remaining;
     uint64_t sent;          /* admitted minus refunded */
     uint64_t max_consumed;  /* highest total seen, clamped, with what was written off */
-    uint64_t written_off;   /* taken as lost by credit_tx_recover, and not seen to have arrived since */
+    uint64_t written_off;   /* taken as lost, and not seen to have arrived since */
     uint64_t last_grant_ns; /* of the last grant that brought anything */
     uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
     uint64_t refusals;      /* for want of credit */
@@ -32,6 +32,10 @@ static inline bool credit_tx_blocked(const struct credit_tx *c)
     return c->exhausted_ns != UINT64_MAX;
 }
 void credit_tx_refund(struct credit_tx *, uint32_t bytes); /* the packet never left */
+/* X4: a fire-and-forget packet was declared lost: its bytes are written off. It has arrived after all: the opposite, as
+ * far as they were not used since. */
+void credit_tx_lost(struct credit_tx *, uint32_t bytes);
+void credit_tx_found(struct credit_tx *, uint32_t bytes);
 /*
  * streams.md 9.3, clamped. Bytes that were written off never enter the receiver's total, so they are added to it; else
  * each grant after a recovery would take the restored credit away again. A total that leaves no room for so much loss

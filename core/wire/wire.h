@@ -43,6 +43,8 @@ enum { /* subprotocol ids used here; wire.md 7 lists all */
        SUBPROTO_EVENTS = 0x0000,
        SUBPROTO_MEMBERSHIP = 0x0A00,
        SUBPROTO_CREDIT = 0x0B00,
+       SUBPROTO_ACK = 0x0B01,    /* ours, as what follows: extensions X2 */
+       SUBPROTO_STREAM = 0x0B02, /* stream control: resets; without events it only asks to be acknowledged */
 };
 
 /* wire.md 2.1, host byte order. magic and version are constants. */

@@ -269,10 +269,10 @@ void respond_error_object(struct buffer *, const char *code, const char *message
                           const uint64_t *event); /* "error":{…} */
 void respond_continue(struct connection *);
 void respond_until_close(struct connection *); /* reply without a length, then PARKED */
-/* An answer in pieces. A row: write to stream_row(), then stream_commit(); false: no room now, nothing was written. */
+/* An answer in pieces. A row: write to stream_row(), then stream_row_end(); false: no room now, nothing was written. */
 void stream_begin(struct connection *, const char *type);
 struct buffer *stream_row(struct connection *, size_t *mark);
-bool stream_commit(struct connection *, size_t mark);
+bool stream_row_end(struct connection *, size_t mark);
 void stream_end(struct connection *, bool whole); /* whole false: the client shall see that something is missing */
 bool out_empty(const struct connection *);
 void out_send(struct connection *);

@@ -167,7 +167,7 @@ struct buffer *stream_row(struct connection *c, size_t *mark)
     return b;
 }
 
-bool stream_commit(struct connection *c, size_t mark)
+bool stream_row_end(struct connection *c, size_t mark)
 {
     struct buffer *b = filling(c);
     if (!b->failed)

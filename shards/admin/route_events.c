@@ -16,7 +16,7 @@ static struct buffer *row_begin(struct connection *c, size_t *mark)
 
 static bool row_end(struct connection *c, size_t mark)
 {
-    bool fits = stream_commit(c, mark);
+    bool fits = stream_row_end(c, mark);
     c->tailing.paused = !fits;
     if (!fits && mark == 0) {
         /* Larger than an empty half: no event of ours is, but a log may come from elsewhere. Not inside this callback.
@@ -108,7 +108,7 @@ static void say_alive(struct connection *c)
     if (!out_empty(c))
         return;
     buffer_str(stream_row(c, &mark), ": keep-alive\n\n");
-    stream_commit(c, mark);
+    stream_row_end(c, mark);
     out_send(c);
 }
 

@@ -33,6 +33,16 @@
     X(grants_received, "credit_grants_total", "dir=\"received\"", "")                                                  \
     X(credit_written_off, "credit_written_off_bytes_total", "",                                                        \
       "Bytes in flight assumed lost after a silence of the receiver")                                                  \
+    X(acks_sent, "acks_total", "dir=\"sent\"", "Acknowledgements of session packets")                                  \
+    X(acks_received, "acks_total", "dir=\"received\"", "")                                                             \
+    X(packets_lost, "packets_lost_total", "", "Packets sent that were declared lost")                                  \
+    X(packets_spurious, "packets_spurious_total", "", "Of those, the ones that had arrived after all")                 \
+    X(packets_retransmitted, "packets_retransmitted_total", "", "Packets of reliable streams that were sent again")    \
+    X(probes_sent, "probes_total", "", "Packets sent because no acknowledgement came for too long")                    \
+    X(resets_sent, "stream_resets_total", "dir=\"sent\"", "Streams ended before their time")                           \
+    X(resets_received, "stream_resets_total", "dir=\"received\"", "")                                                  \
+    X(rx_duplicates, "rx_duplicates_total", "", "Packets of reliable streams that had arrived before")                 \
+    X(pool_dry, "packet_pool_dry_total", "", "Times a stream waited because limits.unacknowledged was reached")        \
     X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
     X(publish_no_space, "publish_failed_total", "reason=\"no_space\"",                                                 \
       "Batches of events that a publisher was refused, by reason")                                                     \
@@ -82,6 +92,12 @@
     X(drop_say, "drops_total", "reason=\"log_line\"", "")                                                              \
     X(drop_credit, "drops_total", "reason=\"bad_credit\"", "")                                                         \
     X(drop_credit_stream, "drops_total", "reason=\"credit_of_no_stream\"", "")                                         \
+    X(drop_ack_block, "drops_total", "reason=\"bad_acknowledgement\"", "")                                             \
+    X(drop_reset, "drops_total", "reason=\"bad_reset\"", "")                                                           \
+    X(drop_pool, "drops_total", "reason=\"packet_pool_full\"", "")                                                     \
+    X(drop_window, "drops_total", "reason=\"beyond_window\"", "")                                                      \
+    X(drop_stream_closed, "drops_total", "reason=\"stream_over\"", "")                                                 \
+    X(drop_stream_mode, "drops_total", "reason=\"stream_mode\"", "")                                                   \
     X(drop_gate, "drops_total", "reason=\"handshake_gate\"", "")                                                       \
     X(drop_handshake, "drops_total", "reason=\"handshake_invalid\"", "")                                               \
     X(drop_handshake_policy, "drops_total", "reason=\"handshake_policy\"", "")                                         \
@@ -98,6 +114,8 @@
     X(gauge_peers, "peers", "", "Peers that have or had a session here")                                               \
     X(gauge_sessions, "sessions", "", "Sessions, unconfirmed and previous ones included")                              \
     X(gauge_logs, "logs", "", "Logs open")                                                                             \
+    X(gauge_unacknowledged, "unacknowledged_bytes", "",                                                                \
+      "Memory of packets that wait for an acknowledgement, for their turn, or for room")                               \
     X(gauge_logs_no_space, "logs_failing", "error=\"no_space\"", "Logs that refuse appends, by reason")                \
     X(gauge_logs_io_error, "logs_failing", "error=\"io\"", "")                                                         \
     X(gauge_logs_poisoned, "logs_failing", "error=\"poisoned\"", "")

@@ -7,7 +7,7 @@
 
 static uint64_t offered_features(const struct config *c)
 {
-    uint64_t features = FEATURE_SECURE | FEATURE_RELAYED | FEATURE_EPOCHS;
+    uint64_t features = FEATURE_SECURE | FEATURE_ACK | FEATURE_CREDIT | FEATURE_RELAYED | FEATURE_EPOCHS;
     if (c->cipher_aes_gcm && crypto_has_fast_aes())
         features |= FEATURE_AES_GCM;
     return features;

@@ -26,9 +26,8 @@ struct peer *peer_get(struct shard *s, uint64_t node_id)
     p->shard = s;
     p->node_id = node_id;
     link_init(&p->link, &s->link_config, s->node->identity.ids.node_id, node_id, s->now);
-    uint64_t seed;
-    io_random(s->io, &seed, sizeof seed);
-    map_init(&p->streams, seed);
+    streams_init(p);
+    transport_init(p);
     list_init(&p->cursors);
     list_init(&p->subscriptions);
     list_init(&p->grants);
@@ -142,9 +141,12 @@ static void on_promoted(struct peer *p)
     learn_sizes(p, sp->peer_max_datagram);
     if (restarted)
         leave_rosters(p);
+    transport_on_session(p);
     if (restarted || !secure || first) {
         drop_previous(p);
         streams_reset(p);
+    } else if (!transport_acknowledges(p)) {
+        streams_end_reliable(p, NET_ERR_CLOSED); /* it does not offer any more what they need */
     }
     COUNT(p->shard, sessions_confirmed);
     if (!secure)
@@ -231,7 +233,7 @@ bool peer_usable(const struct peer *p)
 
 void peer_wants_tx(struct peer *p)
 {
-    if (!list_linked(&p->tx))
+    if (!list_linked(&p->tx) && !p->pulling)
         list_push_back(&p->shard->tx_peers, &p->tx);
 }
 
@@ -291,7 +293,9 @@ void peer_forget(struct peer *p)
     leave_rosters(p);
     sync_ids(p, before, none);
     membership_free(p);
+    transport_on_session(p);
     streams_free(p);
+    transport_deinit(p);
     link_deinit(&p->link, s->crypto);
     timer_cancel(&s->timers, &p->timer);
     if (list_linked(&p->tx))

@@ -3,20 +3,8 @@
 #define NM_SHARDS_NODE_PEER_H
 
 #include "core/channel/channel.h"
-#include "core/stream/credit.h"
-#include "core/wire/wire.h"
 #include "shards/node/shard.h"
-
-struct stream {
-    uint64_t id;
-    uint64_t tx_seq, rx_next;
-    struct credit_tx tx;
-    struct credit_rx rx;
-    struct subscription *subscription; /* ours, for what arrives; NULL */
-    uint32_t cursors;                  /* that send on it */
-    struct list grant;                 /* in peer->grants while a grant is owed */
-    uint64_t last_active;
-};
+#include "shards/node/stream.h"
 
 struct control_message { /* a membership message waiting to be sent */
     uint16_t len;
@@ -37,11 +25,13 @@ struct peer {
     uint64_t contact;  /* which contact of shard 0 this is */
     uint64_t instance; /* the peer's, of the current state */
     uint64_t features, rtt_ns;
-    uint16_t plaintext_path; /* bytes that fit the path unfragmented */
-    uint16_t plaintext_max;  /* bytes the peer takes */
-    uint32_t rx_window;      /* bytes we granted per stream */
-    struct map streams;      /* id -> struct stream */
-    uint64_t control_seq;    /* of credit packets */
+    uint16_t plaintext_path;    /* bytes that fit the path unfragmented */
+    uint16_t plaintext_max;     /* bytes the peer takes */
+    uint32_t rx_window;         /* bytes we granted per stream */
+    struct map streams;         /* id -> struct stream */
+    struct list closed_streams; /* of those: over, oldest first */
+    struct transport transport;
+    uint64_t control_seq; /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
     struct list tx;     /* in shard->tx_peers while it wants to send */
@@ -50,6 +40,7 @@ struct peer {
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];
     bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
+    bool pulling;
 };
 
 struct peer *peer_find(struct shard *, uint64_t node_id);
@@ -73,18 +64,5 @@ void peer_on_list_subscribers(struct shard *, unsigned from, uint64_t request);
 
 /* pull.c: sends what there is to send, as far as buffers and a fair share go. True: there is more. */
 bool peer_pull(struct peer *);
-
-/* stream.c */
-struct stream *stream_get(struct peer *, uint64_t id); /* creates; NULL: limit or memory */
-void streams_reset(struct peer *);                     /* after a restart of the peer, or a new v0.19 session */
-void streams_free(struct peer *);
-/* Its last cursor, or its subscription, ended and both ends know: that direction begins anew if it is used again. A
- * stream of which nothing is left is freed. */
-void stream_end_tx(struct peer *, struct stream *);
-void stream_end_rx(struct peer *, struct stream *);
-void stream_consumed(struct peer *, struct stream *, uint32_t bytes); /* they may be granted again */
-void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
-uint64_t streams_deadline(const struct peer *);
-void streams_tick(struct peer *, uint64_t now);
 
 #endif

@@ -29,19 +29,20 @@ static void pass_on(struct shard *s, uint64_t session_id, const uint8_t *datagra
         COUNT(s, drop_ring_full);
 }
 
-/* Plain events of a channel we subscribe to: to the hooks and to the owner of the channel's log. */
-static void on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+/* Plain events of a channel we subscribe to: to the hooks and to the owner of the channel's log. False: no room for
+ * them. */
+static bool on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
     struct shard *s = p->shard;
     struct subscription *sub = membership_find(p, h->stream_id);
     if (!sub) {
         COUNT(s, drop_unsubscribed);
-        return;
+        return true;
     }
     struct stream *st = stream_get(p, h->stream_id);
     if (!st) {
         COUNT(s, drop_stream_limit);
-        return;
+        return false;
     }
     if (h->sequence > st->rx_next)
         COUNT_N(s, drop_lost, h->sequence - st->rx_next);
@@ -60,7 +61,7 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
         COUNT(s, drop_frames);
     if (count == 0) {
         stream_consumed(p, st, credit);
-        return;
+        return true;
     }
     COUNT_N(s, rx_events, count);
     p->rx_events += count;
@@ -71,27 +72,86 @@ static void on_events(struct peer *p, const struct wire_header *h, struct cspan 
     }
     struct msg_received m = {p->node_id, sub->hash, h->stream_id, credit, count};
     unsigned owner = log_owner(s->node, sub->hash);
-    if (owner == s->index)
+    if (owner == s->index) {
         log_on_received(s, s->index, &m, frames);
-    else if (!mailbox_try(s, owner, MSG_RECEIVED, 0, 0, &m, sizeof m, frames.data, frames.len))
-        COUNT_N(s, drop_ring_full, count); /* and its credit is not given back: the sender slows down */
+    } else if (!mailbox_try(s, owner, MSG_RECEIVED, 0, 0, &m, sizeof m, frames.data, frames.len)) {
+        COUNT_N(s, drop_ring_full, count); /* not acknowledged, and its credit not given back: the sender slows down */
+        return false;
+    }
+    return true;
+}
+
+packet_handler *receive_handler(uint16_t subprotocol)
+{
+    static const struct {
+        uint16_t subprotocol;
+        packet_handler *handler;
+    } handlers[] = {
+        {SUBPROTO_STREAM, stream_on_control},
+    };
+    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
+        if (handlers[i].subprotocol == subprotocol)
+            return handlers[i].handler;
+    return NULL;
+}
+
+/* True: it has its place, or never will. */
+static bool on_fire_and_forget(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+{
+    switch (h->subprotocol) {
+    case SUBPROTO_EVENTS:
+        return on_events(p, h, plaintext);
+    case SUBPROTO_MEMBERSHIP:
+        membership_on_packet(p, plaintext, h->event_count);
+        return true;
+    case SUBPROTO_CREDIT:
+        stream_on_credit(p, plaintext, h->event_count);
+        return true;
+    case SUBPROTO_STREAM:
+        if (h->event_count == 0 && transport_acknowledges(p))
+            return true; /* a probe */
+        break;
+    }
+    COUNT(p->shard, drop_subprotocol); /* wire.md 14.30, the stricter mode: dropped after authentication */
+    return true;
+}
+
+/* The block counts for the session in use only: what was in flight under another was sent again. */
+static void on_ack_block(struct peer *p, const struct wire_header *h, struct cspan block)
+{
+    if (h->session_id == p->link.current.session.p.rx_id)
+        transport_on_ack(p, block);
+}
+
+/* X2: acknowledgements by themselves, or before what else is in the packet. */
+static void on_acknowledging(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+{
+    struct wire_header rest = *h;
+    struct wire_frames walk = wire_frames(plaintext, h->event_count);
+    struct cspan block;
+    bool alone = h->subprotocol == SUBPROTO_ACK;
+    if (alone || (h->frag_flags & FRAME_ACK)) {
+        if (!wire_frames_next(&walk, &block)) {
+            COUNT(p->shard, drop_ack_block);
+            return;
+        }
+        on_ack_block(p, h, block);
+        plaintext = walk.rest;
+        rest.event_count--;
+        rest.frag_flags &= (uint8_t)~FRAME_ACK;
+    }
+    bool placed = alone || ((h->flags & WIRE_RELIABLE) ? stream_on_packet(p, &rest, plaintext)
+                                                       : on_fire_and_forget(p, &rest, plaintext));
+    if (placed)
+        transport_on_packet(p, h, !alone);
 }
 
 static void dispatch(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
-    switch (h->subprotocol) {
-    case SUBPROTO_EVENTS:
-        on_events(p, h, plaintext);
-        break;
-    case SUBPROTO_MEMBERSHIP:
-        membership_on_packet(p, plaintext, h->event_count);
-        break;
-    case SUBPROTO_CREDIT:
-        stream_on_credit(p, plaintext, h->event_count);
-        break;
-    default: /* wire.md 14.30, the stricter mode: dropped after authentication */
-        COUNT(p->shard, drop_subprotocol);
-    }
+    if (transport_acknowledges(p))
+        on_acknowledging(p, h, plaintext);
+    else
+        (void)on_fire_and_forget(p, h, plaintext);
 }
 
 static void count_open_failure(struct shard *s, int err)
@@ -143,7 +203,9 @@ static void on_packet(struct shard *s, const struct wire_header *h, uint8_t *pac
     }
     COUNT(s, rx_packets);
     peer_on_authenticated(p, session, h, from, routed);
-    if (!heartbeat)
+    if (heartbeat)
+        transport_on_packet(p, h, false);
+    else
         dispatch(p, h, (struct cspan){packet + WIRE_HEADER, h->payload_len});
 }
 

@@ -3,11 +3,15 @@
 #define NM_SHARDS_NODE_RECEIVE_H
 
 #include "shards/node/shard.h"
+#include "shards/node/stream.h"
 
 void receive_start(struct shard *);
 /* A datagram to this node; its bytes are changed in place. `forwarded`: another shard passed it on, so it is not passed
  * on again. */
 void receive_datagram(struct shard *, uint8_t *datagram, size_t len, const struct io_addr *from, bool forwarded);
+
+/* Who deals with the packets of reliable streams that carry it; NULL: nobody. */
+packet_handler *receive_handler(uint16_t subprotocol);
 
 /* relay.c: sends `len` bytes at `offset` of the arrival on to `dest`, from the receive buffer, which is held until
  * then. False: dropped and counted. */

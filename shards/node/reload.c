@@ -64,6 +64,7 @@ static void apply_to_views(struct shard *s)
 void reload_on_config(struct shard *s, const struct config *c)
 {
     shard_set_config(s, c);
+    s->packets.limit = c->max_unacknowledged;
     s->roster.max_channels = c->max_channels;
     s->roster.max_channels_per_peer = c->max_channels_per_peer;
     apply_to_peers(s);

@@ -34,10 +34,12 @@ int shard_create(struct node *n, unsigned index)
     s->face->shard = s;
     for (unsigned i = 0; i < n->shard_count; i++)
         list_init(&s->parked[i]);
-    struct list *lists[] = {&s->peer_list,  &s->tx_peers,     &s->log_list,     &s->grown_logs,
-                            &s->dirty_logs, &s->starved_logs, &s->spare_pending};
+    struct list *lists[] = {&s->peer_list,     &s->tx_peers,        &s->log_list,
+                            &s->grown_logs,    &s->dirty_logs,      &s->starved_logs,
+                            &s->spare_pending, &s->starved_streams, &s->stalled_streams};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
+    packet_pool_init(&s->packets, n->config->max_unacknowledged);
     redex_syncs_init(&s->redex_syncs, SYNCS_IN_FLIGHT);
     return transmit_init(s);
 }
@@ -124,6 +126,7 @@ void shard_destroy(struct shard *s)
             map_deinit(maps[i]);
     }
     mailbox_discard(s);
+    packet_pool_deinit(&s->packets);
     transmit_deinit(s);
     say_deinit(s);
     free(s->parked);
@@ -153,7 +156,8 @@ static uint64_t next_deadline(struct shard *s)
         return 0;
     uint64_t at = timer_wheel_next(&s->timers);
     /* Nobody says when room comes back. */
-    if (!list_empty(&s->tx_blocked) || !list_empty(&s->starved_logs) || s->parked_count)
+    if (!list_empty(&s->tx_blocked) || !list_empty(&s->starved_logs) || !list_empty(&s->stalled_streams) ||
+        s->parked_count)
         at = timer_earlier(at, s->now + BLOCKED_RETRY_NS);
     if (!list_empty(&s->dirty_logs))
         at = timer_earlier(at, s->now + DISK_RETRY_NS);
@@ -169,6 +173,7 @@ static void publish_gauges(struct shard *s)
     counter_set(&s->metrics.gauge_peers, s->peers.count);
     counter_set(&s->metrics.gauge_sessions, s->sessions.count);
     counter_set(&s->metrics.gauge_logs, s->logs.count);
+    counter_set(&s->metrics.gauge_unacknowledged, s->packets.used);
 }
 
 uint64_t shard_turn(struct shard *s)
@@ -190,6 +195,8 @@ uint64_t shard_turn(struct shard *s)
         publishers_retry(s->contacts);
     }
     transmit_retry(s);
+    streams_offer(s);
+    streams_fed(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
     if (redex_flush_all(&s->dirty_logs))

@@ -16,6 +16,7 @@
 #include "shards/node/messages.h"
 #include "shards/node/metrics.h"
 #include "shards/node/node.h"
+#include "shards/node/packets.h"
 #include "shards/node/say.h"
 #include "storage/redex/redex.h"
 
@@ -75,6 +76,8 @@ struct shard {
     uint8_t *tx_memory;
     struct list tx_large, tx_small, tx_blocked;
     uint32_t tx_in_flight;
+    struct packet_pool packets;
+    struct list starved_streams, stalled_streams; /* that wait for a packet of the pool; for their handler */
 
     struct map logs; /* log_map_key -> struct log */
     struct list log_list, grown_logs, dirty_logs, starved_logs;

@@ -1,36 +1,85 @@
-/* The streams of a peer: sequences and credit in both directions. streams.md 3, 9; extensions X0 WINDOW, X4. */
+/* The streams of a peer: made, found, ended. streams.md 3 and 4, extensions X1. */
 #include <stdlib.h>
 
 #include "shards/node/view.h"
 
 enum { V019_WINDOW = 65536 };
-static const uint64_t GRANT_DELAY_NS = 1000000; /* X4: at the latest 1 ms after something was consumed */
+static const uint64_t QUARANTINE_NS = UINT64_C(2000000000); /* streams.md 4.3 */
 
-static uint32_t tx_window(const struct peer *p)
+uint32_t stream_tx_window(const struct peer *p)
 {
     const struct session *s = &p->link.current.session;
     return session_secure(s) && s->p.peer_window ? s->p.peer_window : V019_WINDOW;
 }
 
-static uint32_t rx_window(const struct peer *p)
+uint32_t stream_rx_window(const struct peer *p)
 {
     return session_secure(&p->link.current.session) ? p->rx_window : V019_WINDOW;
+}
+
+void streams_init(struct peer *p)
+{
+    uint64_t seed;
+    io_random(p->shard->io, &seed, sizeof seed);
+    map_init(&p->streams, seed);
+    list_init(&p->closed_streams);
+}
+
+void stream_dispose(struct stream *st)
+{
+    stream_release_tx(st);
+    stream_release_rx(st);
+    struct list *lists[] = {&st->grant, &st->closed, &st->starved, &st->stalled};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        if (list_linked(lists[i]))
+            list_remove(lists[i]);
+    free(st);
+}
+
+static void stream_free(struct peer *p, struct stream *st)
+{
+    map_remove(&p->streams, st->id);
+    stream_dispose(st);
+}
+
+void streams_free(struct peer *p)
+{
+    streams_end_reliable(p, NET_ERR_CLOSED);
+    map_each(&p->streams, slot) stream_dispose(slot->value);
+    map_deinit(&p->streams);
+}
+
+/* What the peer may make of the table is bounded at arrival (streams.md 15.8). What is over makes room first; what ends
+ * streams always finds some. */
+static bool has_room(struct peer *p, uint64_t id)
+{
+    struct list *n = list_first(&p->closed_streams);
+    struct stream *oldest = n ? container_of(n, struct stream, closed) : NULL;
+    if (p->streams.count >= p->shard->config->max_streams && oldest && !oldest->delivering && !oldest->reset_owed)
+        stream_free(p, oldest);
+    return p->streams.count < p->shard->config->max_streams || id == SUBPROTO_STREAM;
 }
 
 struct stream *stream_get(struct peer *p, uint64_t id)
 {
     struct stream *st = map_get(&p->streams, id);
-    if (st || !p->link.current.used)
-        return st;
-    if (p->streams.count >= p->shard->config->max_streams)
+    if (st)
+        return st->closed_at ? NULL : st;
+    if (!p->link.current.used || !has_room(p, id))
         return NULL;
     st = calloc(1, sizeof *st);
     if (!st)
         return NULL;
     st->id = id;
-    list_init(&st->grant);
-    credit_tx_init(&st->tx, tx_window(p), p->shard->now);
-    credit_rx_init(&st->rx, rx_window(p));
+    st->peer = p;
+    struct list *lists[] = {&st->grant,  &st->closed, &st->starved,  &st->stalled,
+                            &st->unsent, &st->lost,   &st->in_flight};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        list_init(lists[i]);
+    list_init(&st->sender.flow.link);
+    st->grant_counter = UINT64_MAX;
+    credit_tx_init(&st->tx, stream_tx_window(p), p->shard->now);
+    credit_rx_init(&st->rx, stream_rx_window(p));
     st->last_active = p->shard->now;
     if (map_put(&p->streams, id, st) != NET_OK) {
         free(st);
@@ -39,29 +88,39 @@ struct stream *stream_get(struct peer *p, uint64_t id)
     return st;
 }
 
+struct stream *stream_find(struct peer *p, uint64_t id)
+{
+    struct stream *st = map_get(&p->streams, id);
+    return st && !st->closed_at ? st : NULL;
+}
+
 static void reset_tx(struct peer *p, struct stream *st)
 {
     st->tx_seq = 0;
-    credit_tx_init(&st->tx, tx_window(p), p->shard->now);
+    credit_tx_init(&st->tx, stream_tx_window(p), p->shard->now);
 }
 
 static void reset_rx(struct peer *p, struct stream *st)
 {
     st->rx_next = 0;
-    credit_rx_init(&st->rx, rx_window(p));
+    credit_rx_init(&st->rx, stream_rx_window(p));
     if (list_linked(&st->grant))
         list_remove(&st->grant);
 }
 
-/* The other end starts at sequence 0 and with a full window: so do we, both ways. */
+/* The other end starts at sequence 0 and with a full window: so do we, both ways. Reliable streams end. */
 void streams_reset(struct peer *p)
 {
     map_each(&p->streams, slot)
     {
-        reset_tx(p, slot->value);
-        reset_rx(p, slot->value);
+        struct stream *st = slot->value;
+        if (!st->tx_open)
+            reset_tx(p, st);
+        if (!st->rx_reliable)
+            reset_rx(p, st);
     }
     p->control_seq = 0;
+    streams_end_reliable(p, NET_ERR_CLOSED);
 }
 
 /* Whether the other end forgets the stream too. A v0.19.0 node keeps it as long as the session lives; a peer that we
@@ -71,14 +130,15 @@ static bool may_end(const struct peer *p)
     return p->link.current.used && session_secure(&p->link.current.session) && !p->link.failed;
 }
 
-static void free_unused(struct peer *p, struct stream *st)
+/* Something else goes on under this id: a live cursor, a subscription. */
+static bool shared(const struct stream *st)
 {
-    if (st->cursors || st->subscription)
-        return;
-    if (list_linked(&st->grant))
-        list_remove(&st->grant);
-    map_remove(&p->streams, st->id);
-    free(st);
+    return st->cursors || st->subscription;
+}
+
+static bool unused(const struct stream *st)
+{
+    return !shared(st) && !st->tx_open && (!st->rx_reliable || st->rx_finished);
 }
 
 void stream_end_tx(struct peer *p, struct stream *st)
@@ -86,7 +146,8 @@ void stream_end_tx(struct peer *p, struct stream *st)
     if (--st->cursors || !may_end(p))
         return;
     reset_tx(p, st);
-    free_unused(p, st);
+    if (unused(st))
+        stream_free(p, st);
 }
 
 void stream_end_rx(struct peer *p, struct stream *st)
@@ -95,77 +156,69 @@ void stream_end_rx(struct peer *p, struct stream *st)
     if (!may_end(p))
         return;
     reset_rx(p, st);
-    free_unused(p, st);
+    if (unused(st))
+        stream_free(p, st);
 }
 
-void streams_free(struct peer *p)
+void stream_close(struct peer *p, struct stream *st)
 {
-    map_each(&p->streams, slot) free(slot->value);
-    map_deinit(&p->streams);
-}
-
-void stream_consumed(struct peer *p, struct stream *st, uint32_t bytes)
-{
-    credit_rx_consume(&st->rx, bytes, p->shard->now, GRANT_DELAY_NS);
-    if (st->rx.window && !list_linked(&st->grant)) {
-        list_push_back(&p->grants, &st->grant);
-        peer_schedule(p);
+    stream_release_tx(st);
+    stream_release_rx(st);
+    if (list_linked(&st->grant))
+        list_remove(&st->grant);
+    if (shared(st)) {
+        st->rx_reliable = st->rx_finished = st->finishing = st->finished = st->ended = false;
+        return;
     }
-    if (credit_rx_due(&st->rx, p->shard->now))
-        peer_wants_tx(p);
+    st->closed_at = p->shard->now;
+    list_push_back(&p->closed_streams, &st->closed);
+    peer_schedule(p);
 }
 
-void stream_on_credit(struct peer *p, struct cspan plaintext, uint32_t count)
+void stream_settle(struct peer *p, struct stream *st)
 {
-    struct wire_frames walk = wire_frames(plaintext, count);
-    struct cspan event;
-    while (wire_frames_next(&walk, &event)) {
-        uint64_t id, total;
-        if (credit_decode(event, &id, &total) != NET_OK) {
-            COUNT(p->shard, drop_credit);
+    if (unused(st) && !st->delivering && !st->closed_at)
+        stream_close(p, st);
+}
+
+static uint64_t closed_deadline(const struct peer *p)
+{
+    const struct list *first = p->closed_streams.next;
+    return first == &p->closed_streams ? UINT64_MAX
+                                       : container_of(first, struct stream, closed)->closed_at + QUARANTINE_NS;
+}
+
+static void forget_closed(struct peer *p, uint64_t now)
+{
+    for (struct list *n = p->closed_streams.next; n != &p->closed_streams; n = n->next) {
+        struct stream *st = container_of(n, struct stream, closed);
+        if (st->reset_owed)
+            stream_retry_reset(p, st);
+    }
+    while (closed_deadline(p) <= now) {
+        struct stream *st = container_of(list_first(&p->closed_streams), struct stream, closed);
+        if (st->reset_owed) { /* there is no room for the message yet: another two seconds */
+            list_remove(&st->closed);
+            st->closed_at = now;
+            list_push_back(&p->closed_streams, &st->closed);
             continue;
         }
-        COUNT(p->shard, grants_received);
-        struct stream *st = map_get(&p->streams, id);
-        if (st)
-            credit_tx_grant(&st->tx, total, p->shard->now);
-        else
-            COUNT(p->shard, drop_credit_stream);
+        stream_free(p, st);
     }
-    peer_wants_tx(p);
 }
 
 uint64_t streams_deadline(const struct peer *p)
 {
-    uint64_t at = UINT64_MAX;
     if (!peer_usable(p))
-        return at; /* whatever is due leaves when it answers again */
-    for (const struct list *n = p->grants.next; n != &p->grants; n = n->next) {
-        const struct stream *st = container_of(n, struct stream, grant);
-        if (st->rx.due_ns < at)
-            at = st->rx.due_ns;
-    }
-    for (const struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
-        const struct cursor *c = container_of(n, struct cursor, in_peer);
-        uint64_t recover = c->stream ? credit_tx_deadline(&c->stream->tx, p->rtt_ns) : UINT64_MAX;
-        if (recover < at)
-            at = recover;
-    }
-    return at;
+        return closed_deadline(p); /* whatever else is due leaves when it answers again */
+    return timer_earlier(closed_deadline(p), timer_earlier(transport_deadline(p), stream_credit_deadline(p)));
 }
 
-/* What a quiet receiver never granted is taken as lost (streams.md 13.4); held while the peer does not answer at all.
- */
 void streams_tick(struct peer *p, uint64_t now)
 {
+    forget_closed(p, now);
     if (!peer_usable(p))
         return;
-    for (struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
-        struct cursor *c = container_of(n, struct cursor, in_peer);
-        if (!c->stream)
-            continue;
-        uint64_t before = c->stream->tx.written_off;
-        if (credit_tx_recover(&c->stream->tx, now, p->rtt_ns))
-            COUNT_N(p->shard, credit_written_off, c->stream->tx.written_off - before);
-    }
+    transport_tick(p, now);
+    stream_credit_tick(p, now);
 }

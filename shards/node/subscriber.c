@@ -7,7 +7,7 @@
 #include "shards/node/transmit.h"
 #include "shards/node/view.h"
 
-enum { READ_BATCH = 256, GSO_SEGMENTS = 60, BATCHES_PER_PULL = 4 };
+enum { READ_BATCH = 256, GSO_SEGMENTS = 60 };
 
 /* What a cursor can read right now: a ring of frames or a log on this shard, or events that another shard sent. */
 struct source {
@@ -95,8 +95,9 @@ struct batch {
     size_t offset;  /* of the packet under construction */
     uint16_t limit; /* plaintext bytes of every packet but the last */
     uint32_t packets, events;
-    bool no_credit; /* or the session can seal no more */
-    uint64_t ts_ns; /* of the first event, which is the oldest */
+    uint64_t allowance; /* bytes, as far as packets go */
+    bool no_credit;     /* or the session can seal no more */
+    uint64_t ts_ns;     /* of the first event, which is the oldest */
 };
 
 static size_t route_len(const struct peer *p)
@@ -125,7 +126,8 @@ static bool packet_seal(struct batch *b, size_t plaintext)
         .payload_len = (uint16_t)plaintext,
         .event_count = (uint16_t)b->packer.count,
     };
-    size_t len = transmit_seal(p, link_tx(&p->link), &h, b->buffer->data + b->offset);
+    struct sent how = {.stream = c->stream->id, .cost = (uint16_t)cost, .flags = SENT_ELICITING};
+    size_t len = transport_seal(p, &h, &how, b->buffer->data + b->offset);
     if (len == 0) {
         credit_tx_refund(&c->stream->tx, cost);
         COUNT(p->shard, drop_send);
@@ -177,7 +179,8 @@ static void batch_fill(struct batch *b, struct source *src)
             b->no_credit = true;
             return;
         }
-        if (b->packets >= GSO_SEGMENTS || b->offset + segment_len(b) > b->buffer->size)
+        if (b->packets >= GSO_SEGMENTS || b->offset + segment_len(b) > b->buffer->size || b->offset >= b->allowance ||
+            !transport_may_send(c->peer))
             return;
     }
 }
@@ -207,26 +210,30 @@ static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
     return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_max;
 }
 
-/* Sends from `src` until it is empty, credit is used up (false), or buffers or this turn's share are (true). */
-static bool pump(struct cursor *c, struct source *src)
+/* Sends from `src` until it is empty or credit is used up (idle), or the allowance is. */
+static enum pull_result pump(struct cursor *c, struct source *src, uint64_t allowance, uint64_t *spent)
 {
     struct peer *p = c->peer;
-    for (int batches = 0; source_has(src, c);) {
+    for (*spent = 0; source_has(src, c);) {
         uint32_t len = source_peek(src, c);
         if (len + 4 > p->plaintext_max) {
             COUNT(p->shard, drop_oversize);
             source_skip(src, c);
             continue;
         }
-        struct batch b = {.cursor = c, .limit = choose_limit(c, len), .ts_ns = source_time(src, c)};
-        if (batches++ == BATCHES_PER_PULL || !(b.buffer = transmit_get(p->shard, true)))
-            return true;
+        if (*spent >= allowance || !transport_may_send(p))
+            return PULL_MORE;
+        struct batch b = {
+            .cursor = c, .limit = choose_limit(c, len), .allowance = allowance - *spent, .ts_ns = source_time(src, c)};
+        if (!(b.buffer = transmit_get(p->shard, true)))
+            return PULL_NO_BUFFER;
         batch_fill(&b, src);
         batch_send(&b);
+        *spent += b.offset;
         if (b.no_credit)
-            return false;
+            return PULL_IDLE;
     }
-    return false;
+    return PULL_IDLE;
 }
 
 /* What the log no longer has, or more than max_lag behind its end, is skipped and counted. */
@@ -254,23 +261,30 @@ static bool ready(struct cursor *c)
     return c->stream != NULL;
 }
 
-bool cursor_pull(struct cursor *c)
+void cursor_look(struct cursor *c)
 {
     struct log_view *v = c->view;
-    if (!ready(c))
-        return false;
     if (v->log)
         log_heads(v->log, &v->heads);
+    /* Without credit: a grant, or the time to write off what is missing, wakes the peer. */
+    if (c->next < v->heads.live && !(c->stream && credit_tx_blocked(&c->stream->tx)))
+        sender_wake(c->peer, &c->sender);
+}
+
+static enum pull_result cursor_pull(struct sender *x, uint64_t allowance, uint64_t *spent)
+{
+    struct cursor *c = container_of(x, struct cursor, sender);
+    struct log_view *v = c->view;
+    if (!ready(c))
+        return PULL_IDLE;
     skip_lag(c);
-    if (c->next >= v->heads.live)
-        return false;
-    if (credit_tx_blocked(&c->stream->tx))
-        return false; /* a grant, or the time to write off what is missing, wakes the peer */
+    if (c->next >= v->heads.live || credit_tx_blocked(&c->stream->tx))
+        return PULL_IDLE;
     if (!v->log) {
         if (list_empty(&c->peer->shard->tx_large))
-            return true;
+            return PULL_NO_BUFFER;
         view_read(v, c->next, v->heads.live); /* the owner sends it, and cursor_feed() goes on */
-        return false;
+        return PULL_IDLE;
     }
     struct redex_event buffer[READ_BATCH];
     struct source src = {.end = v->heads.live, .buffer = buffer};
@@ -278,14 +292,18 @@ bool cursor_pull(struct cursor *c)
         src.ring = &v->log->ring;
     else
         src.log = v->log;
-    return pump(c, &src);
+    return pump(c, &src, allowance, spent);
 }
 
-/* False: not all of them, for want of credit or buffers; the rest is asked for again. */
 bool cursor_feed(struct cursor *c, const struct redex_event *events, size_t n)
 {
     struct source src = {.events = events, .count = n};
-    return ready(c) && !pump(c, &src) && src.count == n && src.at == n;
+    uint64_t spent;
+    if (!ready(c))
+        return false;
+    enum pull_result result = pump(c, &src, UINT64_MAX, &spent);
+    schedule_spent(&c->peer->transport.schedule, &c->sender.flow, spent);
+    return result == PULL_IDLE && src.count == n && src.at == n;
 }
 
 void cursor_free(struct cursor *c)
@@ -293,6 +311,7 @@ void cursor_free(struct cursor *c)
     struct log_view *v = c->view;
     list_remove(&c->in_peer);
     list_remove(&c->in_view);
+    sender_sleep(c->peer, &c->sender);
     if (c->stream)
         stream_end_tx(c->peer, c->stream);
     free(c);
@@ -339,6 +358,7 @@ void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
     c->view = v;
     c->next = m->from;
     c->moved_at = s->now;
+    sender_init(&c->sender, 1, false, false, cursor_pull);
     list_push_back(&v->cursors, &c->in_view);
     list_push_back(&p->cursors, &c->in_peer);
     peer_wants_tx(p);

@@ -40,13 +40,14 @@ struct cursor {
     struct peer *peer;
     struct log_view *view;
     struct stream *stream;
+    struct sender sender; /* its turns among what the peer is sent */
     uint64_t next;
     uint64_t moved_at;
 };
 
 void cursor_on_message(struct shard *, bool start, const struct msg_cursor *);
-bool cursor_pull(struct cursor *); /* sends what it may; true: more is there but no buffer */
-/* Events that the owner sent; false: no buffer, the rest is read again. */
+void cursor_look(struct cursor *); /* takes part in the turns if it has something to send */
+/* Events that the owner sent; false: no buffer, or it may not send more now: the rest is read again. */
 bool cursor_feed(struct cursor *, const struct redex_event *events, size_t n);
 void cursor_free(struct cursor *);
 

@@ -1,0 +1,209 @@
+/* The receiving half of a reliable stream: in order, each packet once, as far as who takes it has room. Extensions X2.
+ */
+#include <assert.h>
+
+#include "core/base/err.h"
+#include "core/stream/reset.h"
+#include "shards/node/packets.h"
+#include "shards/node/peer.h"
+#include "shards/node/receive.h"
+
+enum { AHEAD_MAX = 1 << 17 }; /* packets that may wait for one before them */
+
+static void open_rx(struct peer *p, struct stream *st, uint32_t window)
+{
+    uint32_t ahead = window / WIRE_OVERHEAD + 1;
+    st->rx_reliable = true;
+    credit_rx_init(&st->rx, window);
+    ordered_init(&st->arrived, ahead < AHEAD_MAX ? ahead : AHEAD_MAX);
+    st->last_active = p->shard->now;
+}
+
+int stream_expect(struct peer *p, uint64_t id, uint32_t rx_window)
+{
+    if (!transport_acknowledges(p))
+        return NET_ERR_UNREACHABLE;
+    struct stream *st = stream_get(p, id);
+    if (!st)
+        return map_get(&p->streams, id) ? NET_ERR_AGAIN : NET_ERR_LIMIT;
+    if (st->rx_reliable || st->subscription)
+        return NET_ERR_LIMIT;
+    open_rx(p, st, rx_window);
+    return NET_OK;
+}
+
+void stream_release_rx(struct stream *st)
+{
+    struct packet *k;
+    while ((k = ordered_take_any(&st->arrived)))
+        packet_put(&st->peer->shard->packets, k);
+    ordered_deinit(&st->arrived);
+    if (list_linked(&st->stalled))
+        list_remove(&st->stalled);
+}
+
+/* Hands a packet that is next to its handler. False: there is no room downstream. */
+static bool hand_on(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+{
+    packet_handler *handler = receive_handler(h->subprotocol);
+    st->rx_subprotocol = h->subprotocol;
+    st->delivering = true;
+    bool taken = handler(p, st, h, plaintext);
+    st->delivering = false;
+    if (!taken || st->closed_at)
+        return taken;
+    ordered_advance(&st->arrived);
+    st->rx_finished = (h->flags & WIRE_FIN) != 0;
+    return true;
+}
+
+static struct wire_header header_of(const struct stream *st, const struct packet *k)
+{
+    return (struct wire_header){
+        .flags = (uint8_t)(WIRE_RELIABLE | k->flags),
+        .frag_flags = k->frag_flags,
+        .subprotocol = k->subprotocol,
+        .channel_hash = k->channel_hash,
+        .stream_id = st->id,
+        .sequence = k->sequence,
+        .fragment_id = k->fragment_id,
+        .fragment_offset = k->fragment_offset,
+        .payload_len = k->len,
+        .event_count = k->count,
+    };
+}
+
+/* What waited and is next now. */
+static void drain(struct peer *p, struct stream *st)
+{
+    struct packet *k;
+    while (!st->closed_at && !st->rx_finished && (k = ordered_first(&st->arrived))) {
+        struct wire_header h = header_of(st, k);
+        if (!hand_on(p, st, &h, (struct cspan){k->data, k->len})) {
+            if (!list_linked(&st->stalled))
+                list_push_back(&p->shard->stalled_streams, &st->stalled);
+            return;
+        }
+        if (!st->closed_at) /* else it went back with all others */
+            packet_put(&p->shard->packets, k);
+    }
+    stream_settle(p, st);
+}
+
+static bool hold(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+{
+    struct packet *k = packet_get(&p->shard->packets, plaintext.len);
+    if (!k) {
+        COUNT(p->shard, drop_pool);
+        return false;
+    }
+    k->sequence = h->sequence;
+    k->flags = h->flags & WIRE_FIN;
+    k->frag_flags = h->frag_flags;
+    k->subprotocol = h->subprotocol;
+    k->channel_hash = h->channel_hash;
+    k->fragment_id = h->fragment_id;
+    k->fragment_offset = h->fragment_offset;
+    k->len = (uint16_t)plaintext.len;
+    k->count = h->event_count;
+    if (plaintext.len)
+        memcpy(k->data, plaintext.data, plaintext.len);
+    if (ordered_hold(&st->arrived, h->sequence, k) != NET_OK) {
+        packet_put(&p->shard->packets, k);
+        COUNT(p->shard, drop_no_memory);
+        return false;
+    }
+    return true;
+}
+
+/* True: it has its place. */
+static bool place(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+{
+    bool waits = ordered_first(&st->arrived) != NULL; /* the handler had no room for one before */
+    if (h->sequence == st->arrived.next && !waits) {
+        if (hand_on(p, st, h, plaintext)) {
+            if (st->closed_at)
+                return true;
+            st->rx_taken += (uint64_t)h->payload_len + WIRE_OVERHEAD;
+            drain(p, st);
+            return true;
+        }
+        if (!hold(p, st, h, plaintext))
+            return false;
+        if (!list_linked(&st->stalled))
+            list_push_back(&p->shard->stalled_streams, &st->stalled);
+    } else if (!hold(p, st, h, plaintext)) {
+        return false;
+    }
+    st->rx_taken += (uint64_t)h->payload_len + WIRE_OVERHEAD;
+    return true;
+}
+
+/* The stream of a packet that arrived; NULL: it is dealt with, *placed says how. */
+static struct stream *stream_of(struct peer *p, const struct wire_header *h, bool *placed)
+{
+    struct shard *s = p->shard;
+    struct stream *st = map_get(&p->streams, h->stream_id);
+    *placed = true;
+    if (st && (st->closed_at || st->rx_finished)) {
+        COUNT(s, drop_stream_closed);
+        return NULL;
+    }
+    if (!receive_handler(h->subprotocol)) {
+        COUNT(s, drop_subprotocol);
+        stream_refuse(p, h->stream_id, RESET_UNKNOWN);
+        return NULL;
+    }
+    if (!st && !(st = stream_get(p, h->stream_id))) {
+        COUNT(s, drop_stream_limit);
+        stream_refuse(p, h->stream_id, RESET_LIMIT);
+        return NULL;
+    }
+    if (!st->rx_reliable && (st->subscription || st->rx_next)) {
+        COUNT(s, drop_stream_mode);
+        stream_refuse(p, h->stream_id, RESET_MODE);
+        return NULL;
+    }
+    if (!st->rx_reliable)
+        open_rx(p, st, stream_rx_window(p));
+    return st;
+}
+
+bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan plaintext)
+{
+    struct shard *s = p->shard;
+    bool placed;
+    struct stream *st = stream_of(p, h, &placed);
+    if (!st)
+        return placed;
+    st->last_active = s->now;
+    switch (ordered_place(&st->arrived, h->sequence)) {
+    case ORDERED_DUPLICATE:
+        COUNT(s, rx_duplicates);
+        ack_hurry(&p->transport.acks, s->now);
+        return true;
+    case ORDERED_BEYOND:
+        COUNT(s, drop_window);
+        return false;
+    case ORDERED_NEXT:
+    case ORDERED_LATER:
+        break;
+    }
+    if (st->rx_taken + h->payload_len + WIRE_OVERHEAD - st->rx.consumed > st->rx.window) {
+        COUNT(s, drop_window); /* nobody within its credit sends so much */
+        return false;
+    }
+    return place(p, st, h, plaintext);
+}
+
+void streams_offer(struct shard *s)
+{
+    struct list again, *n;
+    list_init(&again);
+    while ((n = list_pop(&s->stalled_streams)))
+        list_push_back(&again, n);
+    while ((n = list_pop(&again))) {
+        struct stream *st = container_of(n, struct stream, stalled);
+        drain(st->peer, st);
+    }
+}
