@@ -29,8 +29,8 @@ int command_stream_ls(const struct cli_args *args)
     char target[TARGET_MAX] = "/v1/streams";
     int code = cli_has(args, OPTION_PEER) ? client_param(target, "peer", args->value[OPTION_PEER]) : CLI_OK;
     return code == CLI_OK ? client_list(args, target,
-                                        "peer_name|peer id channel tx_seq rx_seq tx_window tx_credit_remaining "
-                                        "backpressure_events idle_ms")
+                                        "peer_name|peer id channel tx_reliable rx_reliable tx_seq rx_seq tx_window "
+                                        "tx_credit_remaining idle_ms")
                           : code;
 }
 

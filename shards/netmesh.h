@@ -35,9 +35,9 @@ struct netmesh_events {
 };
 
 /*
- * Streams: numbered flows of events between this node and one peer, of either direction, beside its channels. Nothing is
- * stored. Ids are the application's, the same at both ends. A reliable stream brings every event once and in order, for
- * as long as both nodes keep running, or says that it broke; a fire-and-forget stream brings what arrives. A stream
+ * Streams: numbered flows of events between this node and one peer, of either direction, beside its channels. Nothing
+ * is stored. Ids are the application's, the same at both ends. A reliable stream brings every event once and in order,
+ * for as long as both nodes keep running, or says that it broke; a fire-and-forget stream brings what arrives. A stream
  * belongs to the shard where its peer is at home (on_peer tells): all calls are made there.
  */
 enum netmesh_stream_mode { NETMESH_FIRE_AND_FORGET, NETMESH_RELIABLE };
@@ -82,13 +82,15 @@ struct netmesh_hooks { /* each may be NULL */
     /* Once a turn of the loop. true: call again without sleeping. */
     bool (*on_turn)(void *ctx, struct netmesh_shard *);
     /* On the shard where the peer is at home, which never changes while the node knows it: it can be sent to, or no
-     * longer. A stream lives through a break; when the peer has restarted, its streams end first. */
+     * longer. A stream lives through a break. A peer that restarted is told of again, and its streams end first. */
     void (*on_peer)(void *ctx, struct netmesh_shard *, uint64_t peer, bool connected);
     /* false: no room for them now. Of a reliable stream they are offered again in later turns, and the peer gets no
      * new credit meanwhile; of another they are dropped and counted. Without this hook this node takes no streams. */
     bool (*on_stream)(void *ctx, struct netmesh_shard *, const struct netmesh_stream_events *);
-    /* A reliable stream opened here is over, and its handle worth nothing: 0, closed and all of it has arrived;
-     * NETMESH_CLOSED, the peer restarted or gave it up, and what was not acknowledged may not have arrived. */
+    /* A stream opened here is over, and its handle worth nothing: 0, closed, and all of it has arrived
+     * (fire-and-forget: left); NETMESH_CLOSED, the peer restarted or gave it up, and what is not known to have arrived
+     * may not have, or nothing moved on a fire-and-forget stream for limits.stream_idle. Not told of one that was
+     * reset. */
     void (*on_stream_end)(void *ctx, struct netmesh_shard *, const struct netmesh_stream *, int err);
 };
 
@@ -128,15 +130,15 @@ NETMESH_API int netmesh_stream_open(struct netmesh_shard *, uint64_t peer, uint6
                                     const struct netmesh_stream_options *options, struct netmesh_stream *out);
 /* Sends the events, as many to a packet as fit. *sent (may be NULL) says how many were taken, also when it fails: go on
  * behind them. NETMESH_AGAIN is backpressure: no credit or no memory for the rest, now. NETMESH_CLOSED: the stream is
- * not open, or another one has its id. NETMESH_UNREACHABLE: no session with the peer now. No events: nothing is sent, 0.
- * An event larger than the peer takes, or bytes that are no frames: an error, and nothing is sent. */
+ * not open, or another one has its id. NETMESH_UNREACHABLE: no session with the peer now. No events: nothing is sent,
+ * 0. An event larger than the peer takes, or bytes that are no frames: an error, and nothing is sent. */
 NETMESH_API int netmesh_stream_send(struct netmesh_shard *, const struct netmesh_stream *, const uint8_t *frames,
                                     size_t len, uint32_t count, uint32_t *sent);
-/* Ends the sending half. What was taken by a reliable stream still arrives, and then the peer hears that it is finished;
- * a fire-and-forget stream is just forgotten. Closing what is not open is fine: 0. NETMESH_NOT_FOUND as for open. */
+/* Ends the sending half. What was taken still goes out, and then the peer hears that it is finished (v0.19.0 has no
+ * word for it). Closing what is not open is fine: 0. NETMESH_NOT_FOUND as for open. */
 NETMESH_API int netmesh_stream_close(struct netmesh_shard *, const struct netmesh_stream *);
-/* Gives up a reliable stream, both halves: nothing of it is sent any more, and the peer hears that it broke. 0, or
- * NETMESH_CLOSED, NETMESH_NOT_FOUND. */
+/* Gives up a stream, both halves: nothing of it is sent any more, and the peer of a reliable one hears that it broke.
+ * 0, or NETMESH_CLOSED, NETMESH_NOT_FOUND. */
 NETMESH_API int netmesh_stream_reset(struct netmesh_shard *, const struct netmesh_stream *);
 
 /* A send that goes on by itself: tries at once, and after backpressure again 5, 10, 20 ... 200 ms later, each time with
@@ -159,7 +161,7 @@ NETMESH_API void netmesh_stream_retry_cancel(struct netmesh_retry *); /* `done` 
 /* Of one stream, both directions. Bytes are those of credit: payload and 80 a packet. */
 struct netmesh_stream_stats {
     uint64_t tx_seq, rx_seq;  /* of the next packet sent; highest that came, 0 also when none did */
-    uint64_t inbound_pending; /* bytes that came and were not taken yet */
+    uint64_t inbound_pending; /* packets that came and wait: for one before them, or for room */
     uint64_t idle_ns;         /* since anything was sent or came */
     bool active;              /* open for sending */
     uint64_t backpressure_events;

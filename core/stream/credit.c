@@ -18,14 +18,19 @@ static uint64_t outstanding(const struct credit_tx *c)
     return c->sent > c->max_consumed ? c->sent - c->max_consumed : 0;
 }
 
+void credit_tx_refuse(struct credit_tx *c, uint64_t now)
+{
+    c->refusals++;
+    if (c->exhausted_ns == NEVER && outstanding(c) > 0)
+        c->exhausted_ns = now;
+}
+
 bool credit_tx_acquire(struct credit_tx *c, uint32_t bytes, uint64_t now)
 {
     if (c->window == 0)
         return true;
     if (c->remaining < bytes) {
-        c->refusals++;
-        if (c->exhausted_ns == NEVER && outstanding(c) > 0)
-            c->exhausted_ns = now;
+        credit_tx_refuse(c, now);
         return false;
     }
     c->remaining -= bytes;

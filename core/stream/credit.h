@@ -24,6 +24,8 @@ struct credit_tx {
 
 /* `window` is what the peer granted from the start (session_params.peer_window). */
 void credit_tx_init(struct credit_tx *, uint32_t window, uint64_t now);
+/* That much was wanted and is not there: backpressure. */
+void credit_tx_refuse(struct credit_tx *, uint64_t now);
 /* False: backpressure; nothing is taken, and no sequence may be. More than the whole window is refused for ever. */
 bool credit_tx_acquire(struct credit_tx *, uint32_t bytes, uint64_t now);
 /* Refused, and nothing came since that could change it: no use in preparing a packet. */

@@ -133,6 +133,8 @@ static void put_stream(struct stream_list *l, const struct stream_row *row)
     put_name(c, "peer_name", row->peer);
     json_id(b, "id", row->id);
     json_str(b, "channel", row->channel.len ? row->channel.text : NULL);
+    json_flag(b, "tx_reliable", row->tx_reliable);
+    json_flag(b, "rx_reliable", row->rx_reliable);
     json_u64(b, "tx_seq", row->tx_seq);
     json_u64(b, "rx_seq", row->rx_seq);
     json_u64(b, "tx_bytes", row->tx_bytes);
@@ -140,6 +142,8 @@ static void put_stream(struct stream_list *l, const struct stream_row *row)
     json_u64(b, "tx_window", row->tx_window);
     json_u64(b, "rx_window", row->rx_window);
     json_u64(b, "tx_credit_remaining", row->tx_credit_remaining);
+    json_u64(b, "inbound_pending", row->inbound_pending);
+    json_u64(b, "retransmitted", row->retransmitted);
     json_u64(b, "written_off_bytes", row->written_off);
     json_u64(b, "backpressure_events", row->backpressure_events);
     json_u64(b, "credit_grants_received", row->credit_grants_received);

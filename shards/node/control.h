@@ -173,8 +173,11 @@ struct stream_row {
     uint64_t tx_seq, rx_seq;                            /* sent next; highest that came, 0 also when nothing did */
     uint64_t tx_bytes, rx_bytes;                        /* sent under credit; taken, and granted anew or soon to be */
     uint32_t tx_window, rx_window, tx_credit_remaining; /* bytes; 0: unlimited */
-    uint64_t written_off;                               /* bytes sent that are taken as lost */
-    uint64_t backpressure_events;                       /* sends refused for want of credit */
+    bool tx_reliable, rx_reliable;
+    uint64_t inbound_pending;     /* packets that came and wait: for one before them, or for room */
+    uint64_t retransmitted;       /* packets */
+    uint64_t written_off;         /* bytes sent that are taken as lost */
+    uint64_t backpressure_events; /* sends refused for want of credit */
     uint64_t credit_grants_received, credit_grants_sent;
     uint64_t idle_ns; /* since anything was sent or came */
     unsigned shard;   /* the peer's home */

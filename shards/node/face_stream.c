@@ -143,7 +143,7 @@ int netmesh_stream_get_stats(struct netmesh_shard *face, uint64_t peer, uint64_t
     if (!st)
         return NET_ERR_NOT_FOUND;
     struct stream_row row;
-    stream_row(st, &row);
+    stream_describe(st, &row);
     *out = (struct netmesh_stream_stats){
         .tx_seq = row.tx_seq,
         .rx_seq = row.rx_seq,

@@ -31,6 +31,7 @@ struct peer {
     struct map streams;         /* id -> struct stream */
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
+    uint64_t idle_round;  /* when idle streams are looked for again */
     uint64_t control_seq; /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
@@ -59,6 +60,7 @@ void peer_control(struct peer *, const struct membership *); /* queues it; dropp
 
 /* peer_list.c: a row for each session, stream (of one peer, or NULL: all), and cursor */
 void peer_on_list_sessions(struct shard *, unsigned from, uint64_t request);
+void stream_describe(const struct stream *, struct stream_row *); /* but the channel */
 void peer_on_list_streams(struct shard *, unsigned from, uint64_t request, const uint64_t *peer);
 void peer_on_list_subscribers(struct shard *, unsigned from, uint64_t request);
 

@@ -43,14 +43,19 @@ void peer_on_list_sessions(struct shard *s, unsigned from, uint64_t request)
     }
 }
 
-static void send_stream(const struct peer *p, const struct stream *st, const struct channel_name *channel, unsigned to,
-                        uint64_t request)
+void stream_describe(const struct stream *st, struct stream_row *row)
 {
-    struct stream_row row = {
-        .peer = p->node_id,
+    const struct shard *s = st->peer->shard;
+    uint64_t rx_next = st->rx_reliable ? st->arrived.next : st->rx_next;
+    *row = (struct stream_row){
+        .peer = st->peer->node_id,
         .id = st->id,
         .tx_seq = st->tx_seq,
-        .rx_seq = st->rx_next ? st->rx_next - 1 : 0,
+        .rx_seq = rx_next ? rx_next - 1 : 0,
+        .tx_reliable = st->tx_open && st->tx_reliable,
+        .rx_reliable = st->rx_reliable,
+        .inbound_pending = st->arrived.held,
+        .retransmitted = st->retransmitted,
         .tx_bytes = st->tx.sent,
         .rx_bytes = st->rx.consumed,
         .tx_window = st->tx.window,
@@ -60,9 +65,16 @@ static void send_stream(const struct peer *p, const struct stream *st, const str
         .backpressure_events = st->tx.refusals,
         .credit_grants_received = st->tx.grants,
         .credit_grants_sent = st->rx.grants,
-        .idle_ns = p->shard->now - st->last_active,
-        .shard = p->shard->index,
+        .idle_ns = s->now - st->last_active,
+        .shard = s->index,
     };
+}
+
+static void send_stream(const struct peer *p, const struct stream *st, const struct channel_name *channel, unsigned to,
+                        uint64_t request)
+{
+    struct stream_row row;
+    stream_describe(st, &row);
     if (channel)
         row.channel = *channel;
     mailbox_send(p->shard, to, MSG_LIST_ROW, LIST_STREAMS, request, &row, sizeof row);
@@ -79,7 +91,7 @@ static void send_streams(const struct peer *p, unsigned to, uint64_t request)
     map_each(&p->streams, slot)
     {
         const struct stream *st = slot->value;
-        if (!st->cursors)
+        if (!st->cursors && !st->closed_at)
             send_stream(p, st, st->subscription ? &st->subscription->channel : NULL, to, request);
     }
 }

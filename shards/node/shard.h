@@ -87,6 +87,7 @@ struct shard {
     struct map owner_publishers; /* log_publish.c: id -> struct owner_publisher */
     struct list spare_pending;
     struct roster roster;
+    uint64_t stream_epoch; /* of the last stream that the application opened */
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;

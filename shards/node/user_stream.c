@@ -2,11 +2,18 @@
 
 #include <stdlib.h>
 
+#include "core/stream/reset.h"
 #include "core/wire/packer.h"
 
 static const struct netmesh_hooks *hooks_of(const struct peer *p)
 {
     return &p->shard->node->options.hooks;
+}
+
+/* Nothing is told any more: the shard is taken down. */
+static bool is_over(const struct shard *s)
+{
+    return s->stopping == STOP_DONE || atomic_load_explicit(&s->abandoned, memory_order_relaxed);
 }
 
 /* ---- sending ---- */
@@ -24,14 +31,15 @@ static void on_ended(struct stream_source *source, struct peer *p, struct stream
     struct user_stream *u = container_of(source, struct user_stream, source);
     struct netmesh_stream handle = {p->node_id, st->id, u->epoch};
     free(u);
-    if (hooks_of(p)->on_stream_end)
+    if (hooks_of(p)->on_stream_end && !is_over(p->shard))
         hooks_of(p)->on_stream_end(hooks_of(p)->ctx, p->shard->face, &handle, why);
 }
 
 static struct user_stream *of(const struct stream *st)
 {
-    return st && st->source && st->source->fill == nothing_to_fill ? container_of(st->source, struct user_stream, source)
-                                                                   : NULL;
+    return st && st->source && st->source->fill == nothing_to_fill
+               ? container_of(st->source, struct user_stream, source)
+               : NULL;
 }
 
 struct user_stream *user_stream_find(struct peer *p, uint64_t id, struct stream **out)
@@ -97,8 +105,9 @@ static size_t choose_room(const struct peer *p, const struct stream *st, struct 
 uint32_t user_stream_send(struct peer *p, struct stream *st, struct cspan frames, uint32_t count, size_t *used)
 {
     size_t room = choose_room(p, st, frames);
-    if (!st->tx_reliable && credit_tx_recover(&st->tx, p->shard->now, p->rtt_ns))
-        COUNT(p->shard, credit_recoveries);
+    uint64_t before = st->tx.written_off;
+    if (!st->tx_reliable && credit_tx_recover(&st->tx, p->shard->now, p->rtt_ns)) /* 13.4 */
+        COUNT_N(p->shard, credit_written_off, st->tx.written_off - before);
     struct packet *packet = stream_packet(p, st, room);
     if (!packet)
         return 0;
@@ -124,7 +133,7 @@ void user_stream_close(struct peer *p, struct stream *st)
 void user_stream_reset(struct peer *p, struct stream *st)
 {
     free(of(st));
-    stream_reset(p, st, RESET_APPLICATION);
+    stream_reset(p, st, RESET_ENDED);
 }
 
 /* ---- receiving ---- */
@@ -194,9 +203,11 @@ bool user_stream_on_packet(struct peer *p, struct stream *st, const struct wire_
     struct netmesh_stream_events e = {.mode = NETMESH_RELIABLE};
     if (!hooks_of(p)->on_stream) {
         COUNT(p->shard, drop_unsubscribed);
-        stream_reset(p, st, NET_ERR_UNSUPPORTED); /* nobody here will ever take it */
+        stream_reset(p, st, RESET_UNKNOWN); /* nobody here will ever take it */
         return true;
     }
+    if (st->ended && is_over(p->shard))
+        return true;
     if (st->ended)
         e.end = NETMESH_STREAM_BROKEN;
     else if (h->flags & WIRE_FIN)
@@ -220,13 +231,18 @@ static bool may_be_forgotten(const struct stream *st)
 
 void user_streams_tick(struct peer *p, uint64_t now)
 {
+    if (now < p->idle_round)
+        return;
+    p->idle_round = now + p->shard->link_config.heartbeat_interval_ns;
     map_each(&p->streams, slot)
     {
         struct stream *st = slot->value;
         if (!may_be_forgotten(st) || now - st->last_active <= p->shard->config->stream_idle_ns)
             continue;
         COUNT(p->shard, streams_idle);
-        free(of(st));
+        struct stream_source *source = st->source;
         stream_close(p, st);
+        if (source)
+            source->ended(source, p, st, NET_ERR_CLOSED);
     }
 }

@@ -1,8 +1,8 @@
 /*
- * Streams beside a model of what they promise (extensions X2.2, X1): a reliable stream brings every event that was taken
- * once and in order, and ends only when it was closed, reset, or one of its nodes lost its state; a fire-and-forget
- * stream brings no event twice. Random operations and faults on two nodes, drawn from a seed, through the calls that
- * an application makes.
+ * Streams beside a model of what they promise (extensions X2.2, X1): a reliable stream brings every event that was
+ * taken once and in order, and ends only when it was closed, reset, or one of its nodes lost its state; a
+ * fire-and-forget stream brings no event twice. Random operations and faults on two nodes, drawn from a seed, through
+ * the calls that an application makes.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -17,7 +17,9 @@ enum { SIDES = 2, IDS = 6, LIVES_MAX = 4096, EVENTS_MAX = 1 << 16, EVENT_MAX = 6
 struct life {
     unsigned sender;
     uint64_t id;
-    bool reliable, closed, reset;
+    bool reliable, closed;
+    bool arrived; /* the sender was told that all of it did */
+    bool reset;                   /* by either side: both directions end */
     uint64_t accepted, delivered; /* events: taken from the application, handed to the other one */
     unsigned sender_age, receiver_age;
     uint8_t *seen; /* fire-and-forget: bit per event */
@@ -109,7 +111,8 @@ static void come_reliable(struct side *s, uint64_t which, uint64_t number)
     if (s->in[l->id] != which) {
         cr_assert_eq(s->in[l->id], 0, "seed %lu: life %lu of stream %lu did not end before %lu began", seed_now,
                      s->in[l->id], l->id, which);
-        cr_assert_eq(l->receiver_age, s->age, "seed %lu: what was sent to one life of a node came to another", seed_now);
+        cr_assert_eq(l->receiver_age, s->age, "seed %lu: what was sent to one life of a node came to another",
+                     seed_now);
         s->in[l->id] = which;
     }
     cr_assert_eq(number, l->delivered, "seed %lu: stream %lu: event %lu came in the place of %lu", seed_now, l->id,
@@ -162,12 +165,12 @@ static void on_stream_end(void *ctx, struct netmesh_shard *shard, const struct n
     uint64_t which = s->out[handle->id].life;
     struct life *l = &lives[which];
     cr_assert(which && s->out[handle->id].handle.epoch == handle->epoch, "seed %lu: an end that was told", seed_now);
+    l->arrived = err == NET_OK;
     if (err == NET_OK)
-        cr_assert(l->closed && l->delivered == l->accepted, "seed %lu: stream %lu: %lu of %lu events were acknowledged",
-                  seed_now, handle->id, l->delivered, l->accepted);
+        cr_assert(l->closed, "seed %lu: stream %lu", seed_now, handle->id);
     else
-        cr_assert(err == NETMESH_CLOSED && l->receiver_age != other(s)->age, "seed %lu: stream %lu: %s", seed_now,
-                  handle->id, net_err_name(err));
+        cr_assert(err == NETMESH_CLOSED && (l->reset || l->receiver_age != other(s)->age), "seed %lu: stream %lu: %s",
+                  seed_now, handle->id, net_err_name(err));
     s->out[handle->id].life = 0;
 }
 
@@ -179,6 +182,8 @@ static struct netmesh_shard *home(struct side *s)
     struct peer *p = mesh_peer(s->m, other(s)->m);
     if (!p)
         return NULL;
+    sim_host_poke(s->m->host, p->shard->index);
+    sim_run_for(mesh.sim, 10 * SIM_US); /* as a hook: right after a turn */
     sim_host_poke(s->m->host, p->shard->index);
     return p->shard->face;
 }
@@ -204,7 +209,7 @@ static void begin(struct side *s, struct netmesh_shard *face, uint64_t id)
     s->out[id].life = life_count;
 }
 
-static void send(struct side *s, struct netmesh_shard *face, uint64_t id)
+static void send_some(struct side *s, struct netmesh_shard *face, uint64_t id)
 {
     static uint8_t frames[64 * (4 + EVENT_MAX)];
     struct life *l = &lives[s->out[id].life];
@@ -218,7 +223,8 @@ static void send(struct side *s, struct netmesh_shard *face, uint64_t id)
         len += 4 + n;
     }
     int err = netmesh_stream_send(face, &s->out[id].handle, frames, len, count, &sent);
-    cr_assert((err == NET_OK && sent == count) || ((err == NETMESH_AGAIN || err == NETMESH_UNREACHABLE) && sent < count),
+    cr_assert((err == NET_OK && sent == count) ||
+                  ((err == NETMESH_AGAIN || err == NETMESH_UNREACHABLE) && sent < count),
               "seed %lu: %s after %u of %u", seed_now, net_err_name(err), sent, count);
     l->accepted += sent;
 }
@@ -231,9 +237,14 @@ static void finish(struct side *s, struct netmesh_shard *face, uint64_t id, bool
               net_err_name(err));
     if (err)
         return;
-    *(reset ? &l->reset : &l->closed) = true;
-    if (reset || !l->reliable)
-        s->out[id].life = 0; /* nothing more is heard of it */
+    if (!reset) {
+        l->closed = true;
+        return;
+    }
+    l->reset = true;
+    s->out[id].life = 0; /* nothing more is heard of it here, in neither direction */
+    s->in[id] = 0;
+    lives[other(s)->out[id].life].reset = true;
 }
 
 static void use_a_stream(struct side *s)
@@ -249,8 +260,7 @@ static void use_a_stream(struct side *s)
     else if (what < 8 && is_reliable(id))
         finish(s, face, id, true);
     else
-        send(s, face, id);
-    home(s);
+        send_some(s, face, id);
 }
 
 static void set_links(bool peace)
@@ -326,10 +336,16 @@ static bool unfinished(void *ctx)
                 continue;
             if (!p || netmesh_stream_get_stats(p->shard->face, p->node_id, id, &stats) != NET_OK)
                 return true;
-            if (l->closed || l->receiver_age != other(s)->age || (l->reliable && l->delivered != l->accepted) ||
-                stats.tx_credit_remaining != stats.tx_window)
+            if (l->closed || l->reset || l->receiver_age != other(s)->age ||
+                (l->reliable && l->delivered != l->accepted) || stats.tx_credit_remaining != stats.tx_window)
                 return true;
         }
+    }
+    for (uint64_t i = 1; i <= life_count; i++) {
+        struct life *l = &lives[i];
+        if (l->reliable && l->arrived && !l->reset && l->delivered != l->accepted &&
+            l->receiver_age == sides[!l->sender].age && l->sender_age == sides[l->sender].age)
+            return true; /* not handed on yet, though nobody lost it */
     }
     return false;
 }
