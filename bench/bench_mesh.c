@@ -65,7 +65,7 @@ static void fill_batch(struct bench *b)
 /* The log of a channel of this node's own, or NULL. */
 static struct log *own_log(struct netmesh_shard *face, const char *channel)
 {
-    return log_find(face->shard, (struct log_key){0, channel_hash(channel, strlen(channel))});
+    return log_find(face->shard, (struct log_key){0, channel_hash(channel, strlen(channel)), 0});
 }
 
 static bool is_subscribed(struct netmesh_shard *face, const char *channel)

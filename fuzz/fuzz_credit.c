@@ -11,13 +11,19 @@ static void step(struct credit_tx *c, unsigned op, uint64_t a, uint64_t total, u
     uint64_t sent = c->sent;
     uint32_t bytes = (uint32_t)a;
     *now += a >> 40; /* less than a month each */
-    switch (op % 3) {
+    switch (op % 5) {
     case 0:
         assert(credit_tx_acquire(c, bytes, *now) == (c->sent != sent || bytes == 0));
         break;
     case 1:
         credit_tx_grant(c, total, *now);
         assert(c->sent == sent);
+        break;
+    case 2:
+        credit_tx_lost(c, bytes);
+        break;
+    case 3:
+        credit_tx_found(c, bytes);
         break;
     default:
         assert(!credit_tx_recover(c, *now, total) || c->remaining == WINDOW);

@@ -4,17 +4,18 @@
 
 #define SECOND UINT64_C(1000000000)
 #define MIN_RTT_WINDOW (10 * SECOND)
+#define WINDOW_NS (SECOND / 10) /* and so long twice: a stall of either host is no change of the path */
 #define PROBE_RTT_NS (SECOND / 5)
 #define INITIAL_WINDOW UINT64_C(32768) /* four of our largest datagrams, or what RFC 9002 7.2 has for two paths */
 #define UNBOUNDED UINT64_MAX
 
 enum {
     MIN_PACKETS = 4,
-    WINDOW_ROUNDS = 5, /* of a half of the maximum filters: they look back 5 to 10 rounds */
+    WINDOW_ROUNDS = 5, /* of a half of the maximum filters: they look back 5 to 10 rounds, */
     FULL_ROUNDS = 3,
     PHASES = 8,
     LOSS_PACKETS = 100, /* how many make a loss rate */
-    LOSS_BOUND = 8      /* one in so many lost is too much */
+    LOSS_BOUND = 5      /* one in so many lost is too much */
 };
 
 /* Gains in percent: 277 is 4 ln 2, the least that doubles delivery each round. One percent less than the path has lets
@@ -34,7 +35,7 @@ static uint64_t most(uint64_t a, uint64_t b)
 
 static uint64_t bandwidth(const struct congestion *c)
 {
-    return most(c->bandwidth[0], c->bandwidth[1]);
+    return most(c->bandwidth.half[0], c->bandwidth.half[1]);
 }
 
 static uint64_t min_cwnd(const struct congestion *c)
@@ -56,14 +57,23 @@ static uint64_t target(const struct congestion *c, uint32_t gain)
     return most((uint64_t)((double)bandwidth(c) * (double)cycle_ns(c) / 1e9 * gain / 100), min_cwnd(c));
 }
 
-void congestion_init(struct congestion *c, uint64_t now)
+/* Nothing was measured yet: the window in a round trip, and room to double it. */
+static uint64_t initial_rate(uint64_t rtt_ns)
+{
+    return INITIAL_WINDOW * GAIN_STARTUP / 100 * SECOND / most(rtt_ns, 1);
+}
+
+void congestion_init(struct congestion *c, uint64_t rtt_ns, uint64_t now)
 {
     *c = (struct congestion){.cwnd = INITIAL_WINDOW,
-                             .bound = UNBOUNDED,
+                             .rate = initial_rate(rtt_ns),
                              .packet = 1472,
+                             .bandwidth.since_ns = now,
                              .min_rtt_ns = now,
                              .phase_ns = now,
-                             .extra_ns = now};
+                             .extra.since_ns = now,
+                             .extra_ns = now,
+                             .bound = UNBOUNDED};
 }
 
 struct delivery_mark congestion_on_sent(struct congestion *c, uint32_t bytes, uint64_t now)
@@ -76,11 +86,11 @@ struct delivery_mark congestion_on_sent(struct congestion *c, uint32_t bytes, ui
 }
 
 void congestion_on_acked(struct congestion *c, const struct delivery_mark *mark, uint64_t sent_ns, uint32_t bytes,
-                         uint64_t now)
+                         uint64_t arrived)
 {
     c->in_flight -= bytes;
     c->acked += bytes;
-    delivery_on_acked(&c->delivery, &c->sample, mark, sent_ns, bytes, now);
+    delivery_on_acked(&c->delivery, &c->sample, mark, sent_ns, bytes, arrived);
 }
 
 void congestion_forget(struct congestion *c, uint32_t bytes)
@@ -100,10 +110,10 @@ void congestion_on_spurious(struct congestion *c, uint32_t bytes)
     c->delivery.delivered += bytes;
 }
 
-void congestion_on_persistent(struct congestion *c, uint64_t now)
+void congestion_on_persistent(struct congestion *c, uint64_t rtt_ns, uint64_t now)
 {
     struct congestion fresh;
-    congestion_init(&fresh, now);
+    congestion_init(&fresh, rtt_ns, now);
     fresh.in_flight = c->in_flight;
     fresh.packet = c->packet;
     fresh.delivery = c->delivery;
@@ -127,23 +137,20 @@ static void update_round(struct congestion *c)
     c->rounds++;
 }
 
-static void filter(uint64_t half[2], uint64_t *since, uint64_t rounds, uint64_t value)
+static void learn(struct congestion *c, struct congestion_most *m, uint64_t value, uint64_t now)
 {
-    if (rounds - *since >= WINDOW_ROUNDS) {
-        half[1] = half[0];
-        half[0] = 0;
-        *since = rounds;
-    }
-    half[0] = most(half[0], value);
+    if (c->rounds - m->round >= WINDOW_ROUNDS && now - m->since_ns >= WINDOW_NS)
+        *m = (struct congestion_most){.half = {0, m->half[0]}, .round = c->rounds, .since_ns = now};
+    m->half[0] = most(m->half[0], value);
 }
 
-static void update_bandwidth(struct congestion *c)
+static void update_bandwidth(struct congestion *c, uint64_t now)
 {
     if (!c->sample.any)
         return;
     uint64_t rate = delivery_rate(&c->delivery, &c->sample, c->min_rtt);
     if (rate && (!c->sample.mark.idle || rate >= bandwidth(c)))
-        filter(c->bandwidth, &c->bandwidth_round, c->rounds, rate);
+        learn(c, &c->bandwidth, rate, now);
 }
 
 /* Acknowledgements come in bundles; what arrived of late beyond bandwidth x time shows how large they are. */
@@ -158,7 +165,7 @@ static void update_extra(struct congestion *c, uint64_t now)
     }
     c->extra_acked += c->acked;
     uint64_t extra = least(c->extra_acked - expected, c->cwnd);
-    filter(c->extra, &c->extra_round, c->rounds, least(extra, bandwidth(c) / 10));
+    learn(c, &c->extra, least(extra, bandwidth(c) / 10), now);
 }
 
 /* STARTUP ends when three rounds brought less than a quarter more. */
@@ -183,8 +190,8 @@ static void update_loss(struct congestion *c)
         return;
     if (c->lost > sent / LOSS_BOUND) {
         c->full = true;
-        c->bound = most(least(c->bound, c->cwnd) * 85 / 100, min_cwnd(c));
-        c->bandwidth[1] = 0;
+        c->bound = most(least(c->bound, c->cwnd) * 85 / 100, target(c, 50));
+        c->bandwidth.half[1] = 0;
     }
     c->lost = 0;
     c->lost_from = c->delivery.delivered;
@@ -249,14 +256,14 @@ static void update_rate(struct congestion *c, const struct rtt *rtt)
     else if (c->mode == CONGESTION_CRUISE)
         gain = cruise_gain[c->phase];
     uint64_t rate = known * gain / 100 * GAIN_MARGIN / 100;
-    if (!c->full) /* too little was sent yet to tell: at least the window in a round trip */
-        rate = most(most(rate, c->rate), INITIAL_WINDOW * SECOND / most(rtt->smoothed, 1));
+    if (!c->full) /* too little was sent yet to tell */
+        rate = most(rate, initial_rate(rtt->smoothed));
     c->rate = most(rate, min_cwnd(c));
 }
 
 static void update_cwnd(struct congestion *c)
 {
-    uint64_t want = target(c, GAIN_CWND) + most(c->extra[0], c->extra[1]);
+    uint64_t want = target(c, GAIN_CWND) + most(c->extra.half[0], c->extra.half[1]);
     if (!c->full)
         c->cwnd += c->cwnd < most(want, 2 * INITIAL_WINDOW) ? c->acked : 0;
     else
@@ -269,7 +276,7 @@ static void update_cwnd(struct congestion *c)
 void congestion_update(struct congestion *c, const struct rtt *rtt, uint64_t rtt_sample, uint64_t now)
 {
     update_round(c);
-    update_bandwidth(c);
+    update_bandwidth(c, now);
     update_extra(c, now);
     update_full(c);
     update_loss(c);

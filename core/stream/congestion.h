@@ -24,10 +24,15 @@ enum congestion_mode {
     CONGESTION_PROBE_RTT /* half of it for a moment: the shortest round trip is seen with an empty queue only */
 };
 
+/* The most of late: since this half of the window began, and in the half before. */
+struct congestion_most {
+    uint64_t half[2], round, since_ns;
+};
+
 struct congestion {
     uint64_t cwnd;      /* bytes that may be in flight */
     uint64_t in_flight; /* bytes sent and neither acknowledged nor lost; fire-and-forget too, so it may exceed cwnd */
-    uint64_t rate;      /* bytes per second for the pacer; 0: not known yet, unlimited */
+    uint64_t rate;      /* bytes per second for the pacer */
     uint32_t packet;    /* the largest datagram so far */
     enum congestion_mode mode;
 
@@ -39,10 +44,9 @@ struct congestion {
     uint64_t rounds;
     bool round_start; /* this block began one */
 
-    uint64_t bandwidth[2]; /* most delivered per second, in the last rounds and in those before */
-    uint64_t bandwidth_round;
-    uint64_t min_rtt, min_rtt_ns; /* shortest lately, and when that was; 0: not measured */
-    uint64_t probe_rtt_end;       /* 0: not in flight little enough yet */
+    struct congestion_most bandwidth; /* delivered per second */
+    uint64_t min_rtt, min_rtt_ns;     /* shortest lately, and when that was; 0: not measured */
+    uint64_t probe_rtt_end;           /* 0: not in flight little enough yet */
 
     uint64_t full_bandwidth; /* STARTUP: what delivery must exceed by a quarter to go on */
     uint32_t full_rounds;    /* rounds in which it did not */
@@ -51,15 +55,15 @@ struct congestion {
     uint32_t phase; /* of CRUISE */
     uint64_t phase_ns;
 
-    uint64_t
-        extra[2]; /* most acknowledged at once beyond the rate, likewise: what cwnd adds for bundled acknowledgements */
-    uint64_t extra_round, extra_ns, extra_acked;
+    struct congestion_most extra; /* acknowledged at once beyond the rate: cwnd allows for bundles */
+    uint64_t extra_ns, extra_acked;
 
     uint64_t lost, lost_from; /* bytes lost since so much was delivered */
     uint64_t bound;           /* bytes in flight that lost too much; UINT64_MAX: none */
 };
 
-void congestion_init(struct congestion *, uint64_t now);
+/* rtt_ns: what is guessed until it is measured. */
+void congestion_init(struct congestion *, uint64_t rtt_ns, uint64_t now);
 
 /* Bytes that reliable traffic may add to what is in flight. */
 static inline uint64_t congestion_room(const struct congestion *c)
@@ -70,14 +74,14 @@ static inline uint64_t congestion_room(const struct congestion *c)
 struct delivery_mark congestion_on_sent(struct congestion *, uint32_t bytes, uint64_t now);
 /* One packet each, then congestion_update once for all that a block said. */
 void congestion_on_acked(struct congestion *, const struct delivery_mark *, uint64_t sent_ns, uint32_t bytes,
-                         uint64_t now);
+                         uint64_t arrived);
 void congestion_on_lost(struct congestion *, uint32_t bytes);
 void congestion_on_spurious(struct congestion *, uint32_t bytes); /* was told as lost, and arrived */
 void congestion_update(struct congestion *, const struct rtt *, uint64_t rtt_sample, uint64_t now); /* sample 0: none */
 /* Leaves the sum without a verdict: drained without having been acknowledged or lost on this path. */
 void congestion_forget(struct congestion *, uint32_t bytes);
 /* RFC 9002 7.6: all was lost for three probe time-outs. The path is a new one. */
-void congestion_on_persistent(struct congestion *, uint64_t now);
+void congestion_on_persistent(struct congestion *, uint64_t rtt_ns, uint64_t now);
 /* Nothing to send although there was room. */
 void congestion_on_idle(struct congestion *);
 

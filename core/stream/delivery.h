@@ -37,11 +37,13 @@ static inline struct delivery_mark delivery_on_sent(struct delivery *d, bool alo
     return (struct delivery_mark){d->delivered, d->delivered_ns, d->first_ns, d->idle_until != 0};
 }
 
+/* arrived: now, less what the peer waited with its acknowledgement, so that bundles do not look like speed. */
 static inline void delivery_on_acked(struct delivery *d, struct delivery_sample *s, const struct delivery_mark *mark,
-                                     uint64_t sent_ns, uint32_t bytes, uint64_t now)
+                                     uint64_t sent_ns, uint32_t bytes, uint64_t arrived)
 {
     d->delivered += bytes;
-    d->delivered_ns = now;
+    if (arrived > d->delivered_ns)
+        d->delivered_ns = arrived;
     if (!s->any || sent_ns >= s->sent_ns)
         *s = (struct delivery_sample){*mark, sent_ns, true};
 }

@@ -22,9 +22,9 @@ void pacer_set_rate(struct pacer *p, uint64_t rate, uint64_t now)
     uint64_t debt = p->ready_ns > now ? p->ready_ns - now : 0, burst = rate ? duration(PACER_MIN_BURST, rate) : 0;
     if (burst < BURST_NS)
         burst = BURST_NS;
-    /* The same bytes at another rate, within the bucket: it is no reason to stop that the rate was better before. */
-    debt = rate ? (debt < p->burst_ns ? debt : p->burst_ns) * p->rate / rate : 0;
-    p->ready_ns = now + (debt < burst ? debt : burst);
+    /* The same bytes at another rate, and the wait bounded: it is no reason to stop that the rate was better before. */
+    debt = rate ? (uint64_t)((double)debt * (double)p->rate / (double)rate) : 0;
+    p->ready_ns = now + (debt < 2 * burst ? debt : 2 * burst);
     p->rate = rate;
     p->burst_ns = burst;
 }

@@ -23,8 +23,19 @@ void recovery_init(struct recovery *r, uint64_t rtt_guess_ns, uint32_t limit, ui
     assert(limit >= MIN_LIMIT && (limit & (limit - 1)) == 0);
     *r = (struct recovery){.limit = limit, .reorder_packets = PACKET_THRESHOLD, .reorder_shift = TIME_SHIFT};
     rtt_init(&r->rtt, rtt_guess_ns);
-    congestion_init(&r->congestion, now);
+    congestion_init(&r->congestion, r->rtt.smoothed, now);
     pacer_init(&r->pacer, now);
+    pacer_set_rate(&r->pacer, r->congestion.rate, now);
+}
+
+void recovery_guess_rtt(struct recovery *r, uint64_t guess_ns, uint64_t now)
+{
+    if (r->rtt.measured || guess_ns == 0)
+        return;
+    assert(r->flying == 0);
+    rtt_init(&r->rtt, guess_ns);
+    congestion_init(&r->congestion, guess_ns, now);
+    pacer_set_rate(&r->pacer, r->congestion.rate, now);
 }
 
 void recovery_deinit(struct recovery *r)
@@ -81,15 +92,21 @@ void recovery_on_idle(struct recovery *r)
     congestion_on_idle(&r->congestion);
 }
 
-/* The entry leaves what is in flight; true copies are for the callbacks, which may not see it change. */
+/* The entry names its content no more. */
+static void release(struct recovery *r, struct sent *entry)
+{
+    r->kept -= (entry->flags & SENT_KEPT) != 0;
+    entry->flags &= (uint8_t)~SENT_KEPT;
+    entry->what = NULL;
+}
+
+/* The entry leaves what is in flight. Returns it as it was, for the callbacks. */
 static struct sent land(struct recovery *r, uint64_t place)
 {
     struct sent *entry = sent_at(r, place), copy = *entry;
     sent_clear(r, r->in_flight, place);
     r->flying--;
-    r->kept -= (entry->flags & SENT_KEPT) != 0;
-    entry->flags &= (uint8_t)~SENT_KEPT;
-    entry->what = NULL;
+    release(r, entry);
     return copy;
 }
 
@@ -125,14 +142,14 @@ static void on_spurious(struct recovery *r, uint64_t place, const struct recover
 }
 
 /* All of one range that were not acknowledged before. True: there were some. */
-static bool on_range(struct recovery *r, struct range range, uint64_t now, const struct recovery_events *events)
+static bool on_range(struct recovery *r, struct range range, uint64_t arrived, const struct recovery_events *events)
 {
     bool any = false;
     uint64_t place = sent_find(r, range.first), end = sent_find(r, range.last + 1);
     while ((place = sent_next(r, r->in_flight, r->lost, place, end)) < end) {
         if (sent_bit(r, r->in_flight, place)) {
             struct sent copy = land(r, place);
-            congestion_on_acked(&r->congestion, &copy.mark, copy.sent_ns, copy.bytes, now);
+            congestion_on_acked(&r->congestion, &copy.mark, copy.sent_ns, copy.bytes, arrived);
             events->acked(events->ctx, &copy);
         } else {
             on_spurious(r, place, events);
@@ -192,7 +209,7 @@ static void detect_lost(struct recovery *r, uint64_t now, const struct recovery_
         declare_lost(r, r->scan, events);
     }
     if (run.persistent)
-        congestion_on_persistent(&r->congestion, now);
+        congestion_on_persistent(&r->congestion, r->rtt.smoothed, now);
 }
 
 /* RFC 9002 5.1: of the largest, if it is acknowledged for the first time. 0: none. */
@@ -215,16 +232,17 @@ int recovery_on_ack(struct recovery *r, const struct ack *ack, uint64_t now, con
     if (r->capacity == 0)
         return NET_OK;
     uint64_t sample = rtt_sample(r, largest, now);
+    uint64_t delay = ack->delay_ns < ACK_MAX_DELAY_NS ? ack->delay_ns : ACK_MAX_DELAY_NS;
     bool any = false;
     for (uint32_t i = ack->count; i-- > 0;)
-        any |= on_range(r, ack->ranges[i], now, events);
+        any |= on_range(r, ack->ranges[i], now > delay ? now - delay : 0, events);
     if (!r->any_acked || largest > r->largest)
         r->largest = largest;
     r->any_acked = true;
     if (!any)
         return NET_OK;
     if (sample)
-        rtt_update(&r->rtt, sample, ack->delay_ns < ACK_MAX_DELAY_NS ? ack->delay_ns : ACK_MAX_DELAY_NS);
+        rtt_update(&r->rtt, sample, delay);
     r->backoff = 0;
     detect_lost(r, now, events);
     congestion_update(&r->congestion, &r->rtt, sample, now);
@@ -282,10 +300,14 @@ void *recovery_probe(struct recovery *r)
         if (!(entry->flags & SENT_KEPT))
             continue;
         void *what = entry->what;
-        entry->flags &= (uint8_t)~SENT_KEPT;
-        entry->what = NULL;
-        entry->cost = 0;
-        r->kept--;
+        if (r->tail - r->head == r->limit) {
+            congestion_forget(&r->congestion, entry->bytes);
+            land(r, place);
+            sent_trim(r, NEVER);
+        } else {
+            release(r, entry);
+            entry->cost = 0;
+        }
         return what;
     }
     return NULL;

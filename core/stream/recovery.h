@@ -74,6 +74,10 @@ void recovery_init(struct recovery *, uint64_t rtt_guess_ns, uint32_t limit, uin
 /* Frees the ring. What it names is the caller's: recovery_abandon() first. */
 void recovery_deinit(struct recovery *);
 
+/* What the handshake of a session took, when nothing better was measured yet: before its first packet. 0: nothing
+ * changes. */
+void recovery_guess_rtt(struct recovery *, uint64_t guess_ns, uint64_t now);
+
 /* Makes room for one more eliciting packet: before it is sealed. NET_ERR_LIMIT: too many unacknowledged; NO_MEMORY. */
 int recovery_reserve(struct recovery *, uint64_t now);
 /*
@@ -106,7 +110,8 @@ uint64_t recovery_deadline(const struct recovery *);
  */
 bool recovery_on_tick(struct recovery *, uint64_t now, const struct recovery_events *);
 /* Takes `what` of the oldest KEPT packet in flight out of its entry, which stays in flight without: it is to be sent
- * again under a new counter. NULL: none. */
+ * again under a new counter. NULL: none. Where the limit is reached, the entry goes too: there is room for the probe.
+ */
 void *recovery_probe(struct recovery *);
 
 /*

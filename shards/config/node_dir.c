@@ -19,7 +19,7 @@
 
 /* What makes a directory a node's: any of these. */
 static const char *const contents[] = {"identity",  "noise.key",  "psk",   "admin.token", "readonly.token",
-                                       "node.yaml", "peers.yaml", "redex", "redex-from"};
+                                       "node.yaml", "peers.yaml", "redex", "redex-from",  "redex-follow"};
 enum { CONTENTS = sizeof contents / sizeof contents[0] };
 
 struct maker {
@@ -198,6 +198,8 @@ static int make_everything(struct maker *m, const struct node_dir_init *init, co
         err = add_dir(m, "redex");
     if (!err)
         err = add_dir(m, "redex-from");
+    if (!err)
+        err = add_dir(m, "redex-follow");
     if (!err)
         err = add_file(m, "node.yaml", yaml);
     if (!err)

@@ -34,7 +34,7 @@ int netmesh_publish(struct netmesh_shard *face, const char *channel, const uint8
     struct log_key key;
     int err = channel_name_parse(channel, strlen(channel), &name) == CHANNEL_NAME_OK ? NET_OK : NET_ERR_INVALID;
     if (!err) {
-        key = (struct log_key){0, channel_hash(name.text, name.len)};
+        key = (struct log_key){0, channel_hash(name.text, name.len), 0};
         err = log_owner(s->node, key.hash) == s->index ? check_events((struct cspan){frames, len}, count)
                                                        : NET_ERR_INVALID;
     }

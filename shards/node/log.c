@@ -47,6 +47,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     list_init(&log->pending);
     list_init(&log->pending_durable);
     list_init(&log->publishers);
+    list_init(&log->unstored);
     list_push_back(&s->log_list, &log->in_shard);
     log->view = view_find(s, key);
     if (log->view)
@@ -57,6 +58,7 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
 static void log_free(struct log *log)
 {
     map_remove(&log->shard->logs, log_map_key(log->key));
+    log_follow_forget(log);
     list_remove(&log->in_shard);
     if (list_linked(&log->growing))
         list_remove(&log->growing);
@@ -121,13 +123,12 @@ void log_mark_grown(struct log *log)
         list_push_back(&log->shard->grown_logs, &log->growing);
 }
 
-/* DIR/redex for our own, DIR/redex-from/NODE_ID for what a peer published. */
-static void log_base(const struct node *n, uint64_t origin, char *out, size_t size)
+void log_directory(const struct node *n, struct log_key key, char *out, size_t size)
 {
-    if (origin == 0)
+    if (key.origin == 0)
         text_format(out, size, "%s/redex", n->dir);
     else
-        text_format(out, size, "%s/redex-from/0x%016" PRIx64, n->dir, origin);
+        text_format(out, size, "%s/redex-%s/0x%016" PRIx64, n->dir, key.edition ? "follow" : "from", key.origin);
 }
 
 static void say_damage(const struct log *log, const char *base, const struct redex_report *r)
@@ -139,15 +140,19 @@ static void say_damage(const struct log *log, const char *base, const struct red
                     r->timestamps_lost ? ", times lost" : "");
 }
 
-static int open_redex(struct log *log)
+static int open_redex(struct log *log, const struct log_begin *begin)
 {
     struct shard *s = log->shard;
     char base[CONFIG_PATH_MAX + 64];
-    log_base(s->node, log->key.origin, base, sizeof base);
+    log_directory(s->node, log->key, base, sizeof base);
     struct redex_options options = {
         .mode = log->kind == LOG_DISK ? REDEX_DISK : REDEX_MEMORY,
         .base = base,
         .name = log->name.text,
+        .number = log->key.edition ? log->key.edition - 1 : 0,
+        .mirror = log->key.edition > 0,
+        .id = begin ? begin->id : NULL,
+        .start = begin ? begin->next_seq : 0,
         .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
         .policy = log_policy(config_channel(s->config, log->name.text)),
         .dirty = &s->dirty_logs,
@@ -164,7 +169,28 @@ static int open_redex(struct log *log)
     return err;
 }
 
+static int open_storage(struct log *log, const struct log_begin *begin)
+{
+    if (log->kind == LOG_NONE)
+        return event_ring_init(&log->ring, log->shard->config->log_none_bytes);
+    int err = open_redex(log, begin);
+    if (err || !log->key.edition)
+        return err;
+    err = log_follow_opened(log);
+    if (err) {
+        redex_abandon(log->redex);
+        log->redex = NULL;
+    }
+    return err;
+}
+
 int log_open(struct shard *s, struct log_key key, const struct channel_name *name, struct log **out)
+{
+    return log_open_at(s, key, name, NULL, out);
+}
+
+int log_open_at(struct shard *s, struct log_key key, const struct channel_name *name, const struct log_begin *begin,
+                struct log **out)
 {
     const struct log *there = log_find(s, key);
     enum config_log kind = there && there->open ? there->kind : config_channel(s->config, name->text)->log;
@@ -178,7 +204,7 @@ int log_open(struct shard *s, struct log_key key, const struct channel_name *nam
         return err;
     if (!log->open) {
         log->kind = kind;
-        err = log->kind == LOG_NONE ? event_ring_init(&log->ring, s->config->log_none_bytes) : open_redex(log);
+        err = open_storage(log, begin);
         log->open = err == NET_OK;
         if (err) {
             log_on_open_error(log, err);
@@ -285,6 +311,7 @@ void log_retry(struct shard *s)
         struct log *log = container_of(n, struct log, starving);
         if (log->kind == LOG_NONE)
             log_append_waiting(log);
+        log_follow_store(log);
         log_return_credit(log);
         if (!log_serve_waiting(log) || (log->kind == LOG_NONE && !list_empty(&log->publishers)))
             log_starve(log);
@@ -321,127 +348,6 @@ void log_tell(struct shard *s)
     }
 }
 
-/* ---- start: every log there is, of the channels this shard owns ---- */
-
-struct scan {
-    struct shard *shard;
-    uint64_t origin;
-    char path[CONFIG_PATH_MAX + 512];
-    size_t base_len; /* of the part that is not the channel's name */
-    struct config_error *error;
-    int err; /* what ended the scan, 0 so far */
-    bool is_log;
-    int depth;
-};
-
-enum { SCAN_GO_ON = 0, SCAN_STOP = 1, SCAN_DEPTH = 128 };
-
-static int scan_directory(struct scan *);
-
-static int scan_failed(struct scan *sc, int err, const char *what, const char *why)
-{
-    sc->err = err;
-    text_format(sc->error->text, sizeof sc->error->text, "%s: %s: %s", sc->path, what, why);
-    return SCAN_STOP;
-}
-
-static int open_found(struct scan *sc)
-{
-    const char *name = sc->path + sc->base_len + 1;
-    struct channel_name channel;
-    if (channel_name_parse(name, strlen(name), &channel) != CHANNEL_NAME_OK)
-        return SCAN_GO_ON; /* a stranger's directory: not ours to touch */
-    uint64_t hash = channel_hash(channel.text, channel.len);
-    if (log_owner(sc->shard->node, hash) != sc->shard->index)
-        return SCAN_GO_ON;
-    if (config_channel(sc->shard->config, channel.text)->log != LOG_DISK)
-        return SCAN_GO_ON; /* the channel is kept elsewhere now; what it has on disk waits for the setting to return */
-    struct log *log;
-    int err = log_open(sc->shard, (struct log_key){sc->origin, hash}, &channel, &log);
-    if (err == NET_ERR_LIMIT)
-        return scan_failed(sc, err, "cannot open the log", "more logs than limits.channels allows");
-    return err ? scan_failed(sc, err, "cannot open the log", net_err_text(err)) : SCAN_GO_ON;
-}
-
-static int on_entry(void *ctx, const struct io_dirent *entry)
-{
-    struct scan *sc = ctx;
-    if (strcmp(entry->name, "manifest") == 0 && entry->is_file)
-        sc->is_log = true;
-    size_t len = strlen(sc->path), more = strlen(entry->name);
-    if (!entry->is_dir || sc->depth >= SCAN_DEPTH || len + 1 + more + 1 > sizeof sc->path)
-        return SCAN_GO_ON;
-    sc->path[len] = '/';
-    memcpy(sc->path + len + 1, entry->name, more + 1);
-    bool is_log = sc->is_log;
-    sc->depth++;
-    int stop = scan_directory(sc);
-    sc->depth--;
-    sc->is_log = is_log;
-    if (!stop)
-        sc->path[len] = '\0';
-    return stop;
-}
-
-/* A channel root is a directory with a manifest; names nest, so its subdirectories may be channels too. */
-static int scan_directory(struct scan *sc)
-{
-    struct io *io = sc->shard->io;
-    sc->is_log = false;
-    int res = io->plain->list(io, sc->path, on_entry, sc);
-    if (res == SCAN_STOP || res == -ENOENT)
-        return res == SCAN_STOP;
-    if (res < 0)
-        return scan_failed(sc, NET_ERR_IO, "cannot list", strerror(-res));
-    return sc->is_log && strlen(sc->path) > sc->base_len ? open_found(sc) : SCAN_GO_ON;
-}
-
-static int scan_base(struct scan *sc, uint64_t origin)
-{
-    sc->origin = origin;
-    log_base(sc->shard->node, origin, sc->path, CONFIG_PATH_MAX);
-    sc->base_len = strlen(sc->path);
-    sc->depth = 0;
-    return scan_directory(sc);
-}
-
-static int on_origin(void *ctx, const struct io_dirent *entry)
-{
-    uint64_t origin;
-    if (!entry->is_dir || strlen(entry->name) != 18 || config_parse_id(entry->name, &origin) != NET_OK || origin == 0)
-        return SCAN_GO_ON;
-    return scan_base(ctx, origin);
-}
-
-static bool any_on_disk(const struct config *c)
-{
-    bool any = c->channel.log == LOG_DISK;
-    for (uint32_t i = 0; i < c->rule_count; i++)
-        any |= c->rules[i].settings.log == LOG_DISK;
-    return any;
-}
-
-int log_open_all(struct shard *s, struct config_error *error)
-{
-    if (!any_on_disk(s->config))
-        return NET_OK;
-    struct scan *sc = calloc(1, sizeof *sc);
-    if (!sc)
-        return NET_ERR_NO_MEMORY;
-    sc->shard = s;
-    sc->error = error;
-    if (scan_base(sc, 0) == SCAN_GO_ON) {
-        char from[CONFIG_PATH_MAX + 16];
-        text_format(from, sizeof from, "%s/redex-from", s->node->dir);
-        int res = s->io->plain->list(s->io, from, on_origin, sc);
-        if (res < 0 && res != -ENOENT)
-            scan_failed(sc, NET_ERR_IO, "cannot list redex-from", strerror(-res));
-    }
-    int err = sc->err;
-    free(sc);
-    return err;
-}
-
 static void on_closed(void *ctx, int err)
 {
     struct log *log = ctx;
@@ -450,7 +356,7 @@ static void on_closed(void *ctx, int err)
         shard_say_about(log->shard, LEVEL_ERROR, (struct say_about){.channel = log->name.text},
                         "closed the log of %s with an error, its last events may be missing: %s",
                         log->key.origin ? "a peer" : "this node", net_err_text(err));
-    if (err && log->key.origin)
+    if (err && log->key.origin && !log->key.edition) /* what is followed is asked for again */
         atomic_store_explicit(&log->shard->node->stop_incomplete, true, memory_order_relaxed);
     log->redex = NULL;
     log->open = false;

@@ -52,13 +52,17 @@ struct log {
     struct log_view *view;      /* this shard's own view, or NULL */
     bool receives;              /* we subscribed: it stays, also while it cannot be opened */
     bool closing;
+    /* log_follow.c, of an edition above 0: */
+    bool refuses;          /* something could not be stored: nor is what follows it, until where to go on is asked */
+    struct list unstored;  /* what found no room yet, in order */
+    size_t unstored_bytes; /* ... bounded by the window of its stream */
     bool name_taken; /* a received log: another name with its hash was subscribed to since, whose events are not its */
 };
 
-uint64_t log_map_key(struct log_key); /* origin and hash mixed, for the maps of logs and views: not unique */
+uint64_t log_map_key(struct log_key); /* its fields mixed, for the maps of logs and views: not unique */
 static inline bool log_key_equal(struct log_key a, struct log_key b)
 {
-    return a.origin == b.origin && a.hash == b.hash;
+    return a.origin == b.origin && a.hash == b.hash && a.edition == b.edition;
 }
 struct log *log_find(struct shard *, struct log_key);
 /* Finds or makes a log, without storage yet. NET_ERR_EXISTS (another name has this hash), NET_ERR_LIMIT,
@@ -67,21 +71,35 @@ int log_touch(struct shard *, struct log_key, const struct channel_name *, struc
 /* The same with storage: also NET_ERR_INVALID (no name for a directory), NET_ERR_STATE (stopping) and the errors of
  * redex_open(). */
 int log_open(struct shard *, struct log_key, const struct channel_name *, struct log **out);
+/* An edition above 0 that begins: a copy of the log of this id, from this sequence on. */
+struct log_begin {
+    const uint8_t *id;
+    uint64_t next_seq;
+};
+/* The same; `begin` makes the log, NULL opens one that is there. Also NET_ERR_EXISTS (on disk), NET_ERR_NOT_FOUND. */
+int log_open_at(struct shard *, struct log_key, const struct channel_name *, const struct log_begin *begin,
+                struct log **out);
+/* Where the logs of an origin are on disk: DIR/redex for our own, DIR/redex-from/NODE_ID for what came live from a
+ * peer, DIR/redex-follow/NODE_ID for what was taken from its logs. There edition 1 is in CHANNEL, edition N in
+ * CHANNEL~(N-1): a log that is followed no longer stays where it is. */
+void log_directory(const struct node *, struct log_key, char *out, size_t size);
 /* Frames of wire.md 6.1. NET_ERR_AGAIN (no room now, log_on_progress() follows), or an error of redex_append(). */
 int log_append(struct log *, struct cspan frames, uint32_t count, uint64_t *first);
 void log_heads(const struct log *, struct log_heads *);
 /* Up to `max` events from *seq on, which moves behind them; their bytes live until the end of the turn. */
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
-void log_mark_grown(struct log *);                       /* its heads changed: log_tell() has something to say */
-void log_tell(struct shard *);                           /* once a turn: heads of grown logs to their watchers */
-void log_starve(struct log *);                           /* something of it waits for room: looked at in every turn */
-void log_retry(struct shard *);                          /* once a turn: the starved logs */
-void log_release(struct log *);                          /* frees it when it has no storage and nobody cares */
-int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
-void log_close_all(struct shard *);                      /* stop_log_closed() for each */
+void log_mark_grown(struct log *);    /* its heads changed: log_tell() has something to say */
+void log_tell(struct shard *);        /* once a turn: heads of grown logs to their watchers */
+void log_starve(struct log *);        /* something of it waits for room: looked at in every turn */
+void log_retry(struct shard *);       /* once a turn: the starved logs */
+void log_release(struct log *);       /* frees it when it has no storage and nobody cares */
+void log_close_all(struct shard *);   /* stop_log_closed() for each */
 void log_abandon_all(struct shard *); /* lets go of logs that are open still; nothing of them is in flight */
 void log_free_all(struct shard *);
+
+/* log_scan.c */
+int log_open_all(struct shard *, struct config_error *); /* what this shard owns below DIR; says what is wrong */
 
 /* log_storage.c: settings, and what is wrong */
 struct redex_policy log_policy(const struct channel_settings *);
@@ -104,6 +122,21 @@ void log_on_peer_gone(struct shard *, uint64_t node_id);
 void log_on_list(struct shard *, unsigned from, uint64_t request, const uint64_t *hash);
 bool log_serve_waiting(struct log *); /* reads that found no room; false: there is still none for some */
 void log_return_credit(struct log *);
+
+/* log_follow.c: logs of what peers publish, taken from the peers' own logs. extensions.md X7 */
+void log_on_follow_open(struct shard *, unsigned from, const struct msg_follow_open *);
+/* The bytes are copied. Credit comes back with MSG_CREDIT (or at once on the same shard) when they are in the log; what
+ * finds no room waits here, within the window of its stream. */
+void log_on_followed(struct shard *, unsigned from, const struct msg_followed *, struct cspan runs,
+                     struct cspan frames);
+/* The log of the highest edition that is open, or NULL: what comes is stored there. */
+struct log *log_followed(struct shard *, uint64_t origin, uint64_t hash);
+/* An edition above 0 was opened; it is freed. NET_ERR_NO_MEMORY. */
+int log_follow_opened(struct log *);
+void log_follow_forget(struct log *);
+void log_follow_store(struct log *); /* what found no room before */
+/* Names a log as extensions.md X7.1 has it: random, kept with it; zeros while the log is not open, and of `none`. */
+void log_id(const struct log *, uint8_t out[LOG_ID_SIZE]);
 
 /* log_publish.c: the owner's side of a publish */
 void log_on_publish_open(struct shard *, const struct msg_publish_open *);

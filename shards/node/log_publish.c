@@ -216,6 +216,7 @@ void log_on_progress(struct log *log)
     answer_stored(log, &log->pending);
     answer_stored(log, &log->pending_durable);
     log_append_waiting(log);
+    log_follow_store(log);
     log_return_credit(log);
     log_mark_grown(log); /* `written` moved */
 }
@@ -241,7 +242,7 @@ void log_on_publish_open(struct shard *s, const struct msg_publish_open *m)
         return;
     }
     struct log *log;
-    int err = log_open(s, (struct log_key){0, channel_hash(m->channel.text, m->channel.len)}, &m->channel, &log);
+    int err = log_open(s, (struct log_key){0, channel_hash(m->channel.text, m->channel.len), 0}, &m->channel, &log);
     if (err == NET_OK && !(op = calloc(1, sizeof *op)))
         err = NET_ERR_NO_MEMORY;
     if (err == NET_OK && (err = map_put(&s->owner_publishers, m->publisher, op)) != NET_OK)

@@ -133,7 +133,7 @@ static const uint64_t OPEN_RETRY_NS = 1000000000;
 
 void log_on_receive_open(struct shard *s, const struct msg_subscribe *m)
 {
-    struct log_key key = {m->node_id, channel_hash(m->channel.text, m->channel.len)};
+    struct log_key key = {m->node_id, channel_hash(m->channel.text, m->channel.len), 0};
     struct log *log;
     int err = log_touch(s, key, &m->channel, &log);
     if (err == NET_OK) {
@@ -189,7 +189,7 @@ static void count_not_stored(struct shard *s, int err, uint32_t events)
 
 void log_on_received(struct shard *s, unsigned from, const struct msg_received *m, struct cspan frames)
 {
-    struct log *log = log_find(s, (struct log_key){m->origin, m->hash});
+    struct log *log = log_find(s, (struct log_key){m->origin, m->hash, 0});
     if (!log || log->name_taken || log->closing) { /* and no credit comes back */
         COUNT_N(s, drop_no_log, m->count);
         return;
@@ -245,7 +245,7 @@ static enum membership_reason subscribe(struct shard *s, unsigned home, const st
     struct log *log;
     if (reason != REASON_NONE)
         return reason;
-    struct log_key key = {0, hash};
+    struct log_key key = {0, hash, 0};
     /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
     if (!log_find(s, key) && s->logs.count >= (s->config->max_channels + 1) / 2)
         return count_refused(s, NET_ERR_LIMIT);
@@ -283,7 +283,7 @@ void log_on_roster(struct shard *s, unsigned from, bool add, const struct msg_su
         roster_remove(&s->roster, &m->channel, m->node_id);
         struct msg_cursor c = {m->node_id, hash, 0, m->channel};
         mailbox_send(s, from, MSG_CURSOR, 0, 0, &c, sizeof c);
-        struct log *log = log_find(s, (struct log_key){0, hash});
+        struct log *log = log_find(s, (struct log_key){0, hash, 0});
         if (log)
             log_release(log);
     }

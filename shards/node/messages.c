@@ -125,6 +125,19 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         log_on_received(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
         break;
     }
+    case MSG_FOLLOW_OPEN: {
+        BODY(struct msg_follow_open, m);
+        log_on_follow_open(s, from, &m);
+        break;
+    }
+    case MSG_FOLLOWED: {
+        BODY(struct msg_followed, m);
+        size_t runs = (size_t)m.runs * TIME_RUN_SIZE;
+        assert(r->len - sizeof m >= runs);
+        const uint8_t *at = r->body + sizeof m;
+        log_on_followed(s, from, &m, (struct cspan){at, runs}, (struct cspan){at + runs, r->len - sizeof m - runs});
+        break;
+    }
     case MSG_ROSTER: {
         BODY(struct msg_subscribe, m);
         log_on_roster(s, from, r->aux == 1, &m);

@@ -22,6 +22,9 @@ enum message_kind {
     MSG_RECEIVE_OPEN, /* home -> channel owner: events of that origin will come */
     MSG_RECEIVED,     /* home -> channel owner: events */
     MSG_CREDIT,       /* channel owner -> home: that many bytes were handed on */
+    MSG_FOLLOW_OPEN,  /* home -> channel owner: a channel of that peer is followed: where does our log of it end? */
+    MSG_FOLLOW_PLACE, /* channel owner -> home: there */
+    MSG_FOLLOWED,     /* home -> channel owner: events of the peer's log, or where it goes on */
     MSG_ROSTER,       /* home -> channel owner: a peer subscribes (aux 1) or unsubscribes (aux 0) */
     MSG_ROSTER_ACK,   /* channel owner -> home: the answer for the peer */
     MSG_CURSOR,       /* channel owner -> home: start (aux 1) or end (aux 0) sending a channel to a peer */
@@ -99,6 +102,47 @@ struct msg_credit {
     uint32_t credit;
 };
 
+enum { LOG_ID_SIZE = 16 };
+
+/*
+ * What is followed (extensions.md X7) is kept in a log of its own. MSG_FOLLOW_OPEN asks where that ends: whoever
+ * follows goes on there. `begin` says what the publisher answered, before the first events of it: the log with this id
+ * goes on at next_seq. A log of ours with that id that ends there or before is kept (with a hole); any other, or one
+ * that reaches further, is set aside, readable, and a new one begins. In any case the answer is MSG_FOLLOW_PLACE.
+ *
+ * Messages of one home arrive in order: a home that discards what was on its way to it and asks anew hears where the
+ * log ends without it, and may go on from there.
+ */
+struct msg_follow_open {
+    uint64_t node_id, token; /* token: repeated in the answer */
+    struct channel_name channel;
+    bool begin;
+    uint8_t log_id[LOG_ID_SIZE]; /* begin: of the publisher's log */
+    uint64_t next_seq;           /* begin */
+};
+
+struct msg_follow_place {
+    uint64_t node_id, hash, token;
+    int32_t err; /* the log cannot be opened: NET_ERR_UNSUPPORTED: this node keeps no log of the channel (log: none) */
+    bool known;  /* there is a log: the two below say which, and the sequence it wants next */
+    uint8_t log_id[LOG_ID_SIZE];
+    uint64_t next_seq;
+};
+
+/*
+ * Events from first_seq on: `runs` time runs, then frames as of wire.md 6.1, as many as the sum of the runs. A run:
+ * count u32 LE, CLOCK_REALTIME ns of the append u64 LE. What our log has is skipped; what is missing before first_seq
+ * is a hole of the publisher's. No events: the log goes on at first_seq.
+ */
+struct msg_followed {
+    uint64_t origin, hash, stream_id;
+    uint8_t log_id[LOG_ID_SIZE]; /* of the log that was begun or asked for: else the events are dropped, counted */
+    uint64_t first_seq;
+    uint32_t credit, count, runs; /* credit: bytes of the stream that come back with MSG_CREDIT when this is stored */
+};
+
+enum { TIME_RUN_SIZE = 12 };
+
 struct msg_cursor {
     uint64_t node_id, hash, from;
     struct channel_name channel;
@@ -107,6 +151,9 @@ struct msg_cursor {
 struct log_key {
     uint64_t origin; /* 0: this node's own log */
     uint64_t hash;
+    /* Of a peer's channel there may be several logs. 0: what came live. 1 and up: what was followed, in the order in
+     * which these logs began; the highest is the one that is followed now, the others are only read. */
+    uint32_t edition;
 };
 
 struct msg_watch {

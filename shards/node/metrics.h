@@ -85,6 +85,7 @@
     X(drop_log_full, "drops_total", "reason=\"log_full\"", "")                                                         \
     X(drop_log_failed, "drops_total", "reason=\"log_failed\"", "")                                                     \
     X(drop_no_log, "drops_total", "reason=\"no_log\"", "")                                                             \
+    X(drop_followed, "drops_total", "reason=\"followed_not_stored\"", "")                                              \
     X(drop_frames, "drops_total", "reason=\"bad_frames\"", "")                                                         \
     X(drop_lost, "drops_total", "reason=\"lost_in_network\"", "")                                                      \
     X(drop_lag, "drops_total", "reason=\"subscriber_lag\"", "")                                                        \

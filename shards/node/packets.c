@@ -34,12 +34,6 @@ void packet_pool_deinit(struct packet_pool *p)
         free(container_of(n, struct slab, link));
 }
 
-bool packet_pool_has_room(const struct packet_pool *p)
-{
-    return !list_empty(&p->empty) || p->taken + SLAB <= p->limit ||
-           (!list_empty(&p->partial[0]) && !list_empty(&p->partial[1]));
-}
-
 static struct slab *slab_of(struct packet *k)
 {
     return (struct slab *)((uintptr_t)k & ~(uintptr_t)(SLAB - 1));
@@ -104,6 +98,7 @@ void packet_put(struct packet_pool *p, struct packet *k)
     struct slab *s = slab_of(k);
     p->used -= BLOCK[s->size];
     s->used--;
+    p->returned = true;
     if (list_linked(&k->link))
         list_remove(&k->link);
     list_push_back(&s->free, &k->link);

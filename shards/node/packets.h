@@ -11,6 +11,7 @@
 struct packet_pool {
     uint64_t limit, taken;        /* bytes: of all slabs at most (limits.unacknowledged), of the slabs there are */
     uint64_t used;                /* bytes of the blocks in use */
+    bool returned;                /* a block came back since somebody cleared this */
     struct list empty;            /* slabs without a block in use */
     struct list partial[2], full; /* by size: with both kinds of blocks; without a free one */
 };
@@ -20,7 +21,6 @@ void packet_pool_deinit(struct packet_pool *); /* every block is back */
 /* A block with at least `room` bytes at data, at most WIRE_MAX_PLAINTEXT; all else is zero. NULL: the limit is reached,
  * or memory. */
 struct packet *packet_get(struct packet_pool *, size_t room);
-bool packet_pool_has_room(const struct packet_pool *); /* a block of either size would be given */
 void packet_put(struct packet_pool *, struct packet *);
 
 #endif

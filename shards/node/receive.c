@@ -1,4 +1,5 @@
 /* The way in: arrivals are split into datagrams, classified (wire.md 1.1), matched to a session, opened, dispatched. */
+#include <assert.h>
 #include <errno.h>
 
 #include "shards/node/contacts.h"
@@ -80,19 +81,23 @@ static bool on_events(struct peer *p, const struct wire_header *h, struct cspan 
     return true;
 }
 
-packet_handler *receive_handler(uint16_t subprotocol)
+void receive_handle(struct shard *s, uint16_t subprotocol, packet_handler *handler)
 {
-    static const struct {
-        uint16_t subprotocol;
-        packet_handler *handler;
-    } handlers[] = {
-        {SUBPROTO_EVENTS, user_stream_on_packet},
-        {SUBPROTO_STREAM, stream_on_control},
-    };
-    for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
-        if (handlers[i].subprotocol == subprotocol)
-            return handlers[i].handler;
+    assert(s->handler_count < RECEIVE_HANDLERS && !receive_handler(s, subprotocol));
+    s->handlers[s->handler_count++] = (struct receive_handler){subprotocol, handler};
+}
+
+packet_handler *receive_handler(const struct shard *s, uint16_t subprotocol)
+{
+    for (uint32_t i = 0; i < s->handler_count; i++)
+        if (s->handlers[i].subprotocol == subprotocol)
+            return s->handlers[i].handler;
     return NULL;
+}
+
+void receive_init(struct shard *s)
+{
+    receive_handle(s, SUBPROTO_STREAM, stream_on_control);
 }
 
 /* True: it has its place, or never will. */

@@ -10,8 +10,10 @@ void receive_start(struct shard *);
  * on again. */
 void receive_datagram(struct shard *, uint8_t *datagram, size_t len, const struct io_addr *from, bool forwarded);
 
-/* Who deals with the packets of reliable streams that carry it; NULL: nobody. */
-packet_handler *receive_handler(uint16_t subprotocol);
+/* Who deals with the packets of reliable streams, by their subprotocol: each once, before the shard runs. */
+void receive_handle(struct shard *, uint16_t subprotocol, packet_handler *);
+packet_handler *receive_handler(const struct shard *, uint16_t subprotocol); /* NULL: nobody */
+void receive_init(struct shard *);                                           /* those of the node itself */
 
 /* relay.c: sends `len` bytes at `offset` of the arrival on to `dest`, from the receive buffer, which is held until
  * then. False: dropped and counted. */

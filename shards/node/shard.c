@@ -39,6 +39,7 @@ int shard_create(struct node *n, unsigned index)
                             &s->spare_pending, &s->starved_streams, &s->stalled_streams};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
+    receive_init(s);
     packet_pool_init(&s->packets, n->config->max_unacknowledged);
     redex_syncs_init(&s->redex_syncs, SYNCS_IN_FLIGHT);
     return transmit_init(s);
@@ -46,7 +47,8 @@ int shard_create(struct node *n, unsigned index)
 
 static void seed_maps(struct shard *s)
 {
-    struct map *maps[] = {&s->sessions, &s->foreign, &s->peers, &s->routes, &s->logs, &s->views, &s->owner_publishers};
+    struct map *maps[] = {&s->sessions, &s->foreign,  &s->peers, &s->routes,
+                          &s->logs,     &s->followed, &s->views, &s->owner_publishers};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
         uint64_t seed;
         io_random(s->io, &seed, sizeof seed);
@@ -120,8 +122,8 @@ void shard_destroy(struct shard *s)
         free_routes(s);
         roster_deinit(&s->roster);
         crypto_deinit(s->crypto);
-        struct map *maps[] = {&s->sessions, &s->foreign, &s->peers,           &s->routes,
-                              &s->logs,     &s->views,   &s->owner_publishers};
+        struct map *maps[] = {&s->sessions, &s->foreign,  &s->peers, &s->routes,
+                              &s->logs,     &s->followed, &s->views, &s->owner_publishers};
         for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
             map_deinit(maps[i]);
     }

@@ -23,6 +23,8 @@
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */
 enum stop_phase { STOP_NONE, STOP_PUBLISHERS, STOP_LOGS, STOP_IO, STOP_DONE };
 
+enum { RECEIVE_HANDLERS = 16 };
+
 struct contacts;
 struct tx_buffer;
 
@@ -63,6 +65,12 @@ struct shard {
     uint32_t parked_count;
     uint64_t rung; /* bit per shard that got records in this turn and may need its doorbell */
 
+    struct receive_handler { /* receive_handle() */
+        uint16_t subprotocol;
+        packet_handler *handler;
+    } handlers[RECEIVE_HANDLERS];
+    uint32_t handler_count;
+
     struct io_op recv;
     bool receiving;
 
@@ -79,7 +87,8 @@ struct shard {
     struct packet_pool packets;
     struct list starved_streams, stalled_streams; /* that wait for a packet of the pool; for their handler */
 
-    struct map logs; /* log_map_key -> struct log */
+    struct map logs;     /* log_map_key -> struct log */
+    struct map followed; /* log_map_key of edition 1 -> struct log of the highest edition that is open */
     struct list log_list, grown_logs, dirty_logs, starved_logs;
     struct redex_syncs redex_syncs;
     struct redex_stats redex_stats;

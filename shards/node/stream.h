@@ -67,6 +67,7 @@ struct stream {
     /* The sending half, where stream_open() opened it. */
     bool tx_open, tx_reliable;
     bool finishing, finished; /* FIN is due; it was committed */
+    uint16_t tx_subprotocol;  /* of what was committed last: FIN goes to the same handler */
     struct sender sender;
     struct stream_source *source;
     struct list unsent, lost; /* struct packet, by sequence */

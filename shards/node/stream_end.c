@@ -10,7 +10,7 @@
 static void tell(struct peer *p, struct stream *st, int why)
 {
     st->ended = true;
-    packet_handler *handler = receive_handler(st->rx_subprotocol);
+    packet_handler *handler = receive_handler(p->shard, st->rx_subprotocol);
     if (st->rx_reliable && !st->rx_finished && handler) {
         struct wire_header h = {.flags = WIRE_RELIABLE,
                                 .subprotocol = st->rx_subprotocol,

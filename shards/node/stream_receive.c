@@ -45,7 +45,7 @@ void stream_release_rx(struct stream *st)
 /* Hands a packet that is next to its handler. False: there is no room downstream. */
 static bool hand_on(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
-    packet_handler *handler = receive_handler(h->subprotocol);
+    packet_handler *handler = receive_handler(p->shard, h->subprotocol);
     st->rx_subprotocol = h->subprotocol;
     st->delivering = true;
     bool taken = handler(p, st, h, plaintext);
@@ -149,7 +149,7 @@ static struct stream *stream_of(struct peer *p, const struct wire_header *h, boo
         COUNT(s, drop_stream_closed);
         return NULL;
     }
-    if (!receive_handler(h->subprotocol)) {
+    if (!receive_handler(s, h->subprotocol)) {
         COUNT(s, drop_subprotocol);
         stream_refuse(p, h->stream_id, RESET_UNKNOWN);
         return NULL;

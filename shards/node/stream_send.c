@@ -80,6 +80,7 @@ void stream_commit(struct peer *p, struct stream *st, struct packet *k)
     assert(credit); /* stream_packet() saw it there */
     k->stream = st;
     k->sequence = st->tx_seq++;
+    st->tx_subprotocol = k->subprotocol;
     st->last_active = p->shard->now;
     list_push_back(&st->unsent, &k->link);
     sender_wake(p, &st->sender);
@@ -175,7 +176,9 @@ void stream_release_tx(struct stream *st)
 void streams_fed(struct shard *s)
 {
     struct list *n;
-    while (packet_pool_has_room(&s->packets) && (n = list_pop(&s->starved_streams))) {
+    bool returned = s->packets.returned;
+    s->packets.returned = false;
+    while (returned && (n = list_pop(&s->starved_streams))) {
         struct stream *st = container_of(n, struct stream, starved);
         stream_wants_tx(st->peer, st);
     }
@@ -204,6 +207,7 @@ static void commit_fin(struct peer *p, struct stream *st)
     if (!k)
         return;
     k->flags = WIRE_FIN;
+    k->subprotocol = st->tx_subprotocol;
     stream_commit(p, st, k);
     st->finished = true;
 }
@@ -322,18 +326,36 @@ static bool send_ping(struct peer *p, struct tx_buffer *b)
     return true;
 }
 
+/* What is known to be lost does more than what may be on its way: it may be all that the others wait for. */
+static struct packet *lost_packet(struct peer *p)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct list *lane = &p->transport.schedule.lanes[i];
+        for (struct list *n = lane->next; n != lane; n = n->next) {
+            struct sender *x = container_of(n, struct sender, flow.link);
+            struct packet *k = x->reliable ? first(&container_of(x, struct stream, sender)->lost) : NULL;
+            if (k)
+                return k;
+        }
+    }
+    return NULL;
+}
+
 bool stream_probe(struct peer *p)
 {
     struct tx_buffer *b = transmit_get(p->shard, true);
     if (!b)
         return false;
     COUNT(p->shard, probes_sent);
-    struct packet *k;
-    while ((k = recovery_probe(&p->transport.recovery)) && !k->stream)
+    struct packet *k = lost_packet(p);
+    while (!k && (k = recovery_probe(&p->transport.recovery)) && !k->stream) {
         packet_put(&p->shard->packets, k);
+        k = NULL;
+    }
     if (!k)
         return send_ping(p, b);
-    size_t len = seal(p, k, SENT_PROBE, b->data);
+    bool room = recovery_reserve(&p->transport.recovery, p->shard->now) == NET_OK;
+    size_t len = room ? seal(p, k, SENT_PROBE, b->data) : 0;
     if (len == 0)
         stream_on_lost(p, k);
     send_batch(p, b, len, 0, len > 0);

@@ -340,7 +340,7 @@ void cursor_on_message(struct shard *s, bool start, const struct msg_cursor *m)
     if (!p || c)
         return; /* gone meanwhile, or it asked again: its place stays */
     struct log_view *v;
-    int err = view_open(s, (struct log_key){0, m->hash}, &m->channel, &v);
+    int err = view_open(s, (struct log_key){0, m->hash, 0}, &m->channel, &v);
     if (err) {
         if (err == NET_ERR_EXISTS)
             COUNT(s, subscribe_name);

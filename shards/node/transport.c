@@ -1,5 +1,7 @@
 #include "shards/node/transport.h"
 
+#include <assert.h>
+
 #include "shards/node/peer.h"
 #include "shards/node/transmit.h"
 
@@ -63,6 +65,7 @@ void transport_on_session(struct peer *p)
     struct transport *t = &p->transport;
     struct recovery_events events = events_of(p);
     recovery_abandon(&t->recovery, p->shard->now, &events);
+    recovery_guess_rtt(&t->recovery, p->rtt_ns, p->shard->now);
     ack_init(&t->acks);
     t->probes = 0;
     uint64_t sent = p->link.current.session.tx_counter; /* heartbeats, while it waited for confirmation */
@@ -113,8 +116,11 @@ size_t transport_seal(struct peer *p, struct wire_header *h, const struct sent *
     struct recovery *r = &p->transport.recovery;
     bool recorded = transport_acknowledges(p);
     struct sent sent = *how;
-    if (recorded && sent.flags && recovery_reserve(r, p->shard->now) != NET_OK)
-        sent.flags = 0; /* too much in flight, or memory: nobody misses it */
+    if (recorded && sent.flags && recovery_reserve(r, p->shard->now) != NET_OK) { /* too much in flight, or memory */
+        if (sent.flags & SENT_KEPT)
+            return 0;
+        sent.flags = 0; /* nobody misses it */
+    }
     size_t len = transmit_seal(p, &p->link.current.session, h, at);
     if (len && recorded) {
         sent.counter = h->counter;

@@ -48,7 +48,8 @@ bool transport_acknowledges(const struct peer *); /* X2 is on */
  * waits too: then both share what congestion control allows, by their turns, and neither starves the other.
  */
 bool transport_may_send(struct peer *);
-/* Seals a packet under the session in use (transmit_seal) and records it; `how` says what it is, see recovery.h. */
+/* Seals a packet under the session in use (transmit_seal) and records it; `how` says what it is, see recovery.h. 0 also
+ * where what is kept cannot be recorded. */
 size_t transport_seal(struct peer *, struct wire_header *, const struct sent *how, uint8_t *at);
 
 void transport_on_packet(struct peer *, const struct wire_header *, bool eliciting); /* it has its place */

@@ -7,7 +7,7 @@
 
 uint64_t log_map_key(struct log_key key)
 {
-    return key.hash ^ (key.origin * UINT64_C(0x9e3779b97f4a7c15));
+    return key.hash ^ (key.origin * UINT64_C(0x9e3779b97f4a7c15)) ^ (key.edition * UINT64_C(0xd6e8feb86659fd93));
 }
 
 static void watch(struct log_view *v, bool on)

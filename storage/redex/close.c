@@ -68,6 +68,7 @@ void redex_abandon(struct redex *r)
 
 void redex_settled(struct redex *r)
 {
+    redex_mirror_step(r);
     redex_compact_on_settled(r);
     if (r->closing)
         close_step(r);

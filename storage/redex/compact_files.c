@@ -77,7 +77,7 @@ static void submit_handle(struct redex_compaction *c, enum io_kind kind, unsigne
 
 static bool quiet(const struct redex *r)
 {
-    return r->writes == 0 && r->syncs == 0;
+    return r->writes == 0 && r->syncs == 0 && !r->reservation.skipping;
 }
 
 static void become_quiet(struct redex_compaction *c)

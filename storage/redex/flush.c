@@ -94,6 +94,7 @@ static void write_turn(struct redex *r)
         return;
     }
     redex_reservation_extend(r);
+    redex_mirror_step(r);
     redex_write_start(r);
 }
 

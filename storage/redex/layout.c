@@ -47,7 +47,7 @@ int redex_layout_sync(struct redex *r, size_t created_from)
 
     memcpy(path.text, r->root, len + 1);
     if (base < created_from)
-        created_from = base + 1; /* names below the base may be as new as the log itself */
+        created_from = base; /* that of the base and those below may be of an open that failed */
     for (size_t i = len;; i--) {
         if (i != 0 && i != len && path.text[i] != '/')
             continue;

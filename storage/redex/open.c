@@ -52,6 +52,7 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->min_dead = o->min_dead ? o->min_dead : DEFAULT_MIN_DEAD;
     r->dat_limit = r->max_bytes + r->max_bytes / 3 < UINT32_MAX ? r->max_bytes + r->max_bytes / 3 : UINT32_MAX;
     r->patient = o->patient;
+    r->mirror = o->mirror;
     r->ascending = true;
     r->policy = o->policy;
     r->retains = retains(&o->policy);
@@ -79,14 +80,17 @@ static struct redex *create(struct io *io, const struct redex_options *o)
 static int set_paths(struct redex *r, const struct redex_options *o)
 {
     struct channel_name name;
-    size_t room = strlen(o->base) + strlen(o->name) + 2;
+    size_t room = strlen(o->base) + strlen(o->name) + sizeof "/~4294967295";
     if (channel_name_parse(o->name, strlen(o->name), &name) != CHANNEL_NAME_OK || !channel_name_storable(&name))
         return NET_ERR_INVALID;
     r->base = strdup(o->base);
     r->root = malloc(room);
     if (!r->base || !r->root)
         return NET_ERR_NO_MEMORY;
-    snprintf(r->root, room, "%s/%s", o->base, o->name);
+    if (o->number)
+        snprintf(r->root, room, "%s/%s~%u", o->base, o->name, o->number);
+    else
+        snprintf(r->root, room, "%s/%s", o->base, o->name);
     return NET_OK;
 }
 
@@ -181,20 +185,62 @@ static void fill_report(const struct redex *r, const struct redex_scan *scan, co
                 len[PART_TS] != scan->records * STAMP_SIZE,
         .timestamps_lost = scan->stamps_lost,
         .migrated = migrated,
-        .unclean = r->next_seq > used,
+        .unclean = !r->mirror && r->next_seq > used,
     };
 }
 
+/* The log's name, of which `known` says that it stands in the channel root. */
+static int open_identity(struct redex *r, const struct redex_options *o, bool *known)
+{
+    int err = redex_identity_read(r, known);
+    if (err != NET_OK)
+        return err;
+    if (r->mirror && *known != !o->id)
+        return *known ? NET_ERR_EXISTS : NET_ERR_NOT_FOUND;
+    if (!*known && o->id)
+        memcpy(r->id, o->id, sizeof r->id);
+    else if (!*known)
+        io_random(r->io, r->id, sizeof r->id);
+    return NET_OK;
+}
+
+static int open_memory(struct redex *r, const struct redex_options *o)
+{
+    if (r->mirror && !o->id)
+        return NET_ERR_NOT_FOUND;
+    if (o->id)
+        memcpy(r->id, o->id, sizeof r->id);
+    else
+        io_random(r->io, r->id, sizeof r->id);
+    if (r->mirror)
+        r->next_seq = r->written_seq = r->synced_seq = o->start;
+    return NET_OK;
+}
+
+/* Where the log goes on. A mirror that is made finds at most what an attempt before left, which has no events. */
+static int settle_next(struct redex *r, const struct redex_options *o, bool named, const struct redex_seq_state *state,
+                       const struct redex_scan *scan)
+{
+    if (r->mirror && !named && scan->records > 0)
+        return NET_ERR_EXISTS;
+    r->next_seq = !r->mirror ? redex_reservation_next(state, scan->last)
+                  : named    ? redex_mirror_next(state, scan->end)
+                             : o->start;
+    return NET_OK;
+}
+
 /* Everything up to the scan only reads and creates; what it found is reserved before anything is cut. */
-static int open_disk(struct redex *r, struct redex_report *report)
+static int open_disk(struct redex *r, const struct redex_options *o, struct redex_report *report)
 {
     struct redex_seq_state state;
     struct redex_scan scan;
     uint64_t len[PARTS] = {0};
     size_t created_from = 0;
-    bool migrated = false, by_manifest = false;
+    bool migrated = false, by_manifest = false, named = false;
 
-    int err = redex_layout_make(r, &created_from);
+    int err = open_identity(r, o, &named);
+    if (err == NET_OK)
+        err = redex_layout_make(r, &created_from);
     if (err == NET_OK)
         err = take_lock(r);
     if (err == NET_OK)
@@ -209,15 +255,21 @@ static int open_disk(struct redex *r, struct redex_report *report)
         return err;
     redex_scan(r, len[PART_IDX], len[PART_DAT], len[PART_TS], io_wall(r->io), &state, &scan);
     scan.unsure = state.known && state.sync_failed && state.same_boot;
-    r->next_seq = redex_reservation_next(&state, scan.last);
+    err = settle_next(r, o, named, &state, &scan);
+    if (err != NET_OK)
+        return err;
     adopt(r, &scan);
     err = sync_names(r, &state, created_from);
-    if (err == NET_OK)
+    if (err == NET_OK && !r->mirror)
         err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK)
         err = redex_repair(r, &scan, len);
+    if (err == NET_OK && r->mirror) /* it says that all there is is synced */
+        err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK && !by_manifest && !scan.moved && !scan.unsure)
         err = redex_manifest_write(r, r->generation);
+    if (err == NET_OK && !named) /* last: what has a name is complete */
+        err = redex_identity_write(r);
     /* The manifest names what we go on with, but does it on stable storage? Its rename may be ours, or of a process
      * that was killed before it came to this. If a power cut took it back once more was written, the old generation
      * would win. */
@@ -249,7 +301,9 @@ int redex_open(struct redex **out, struct io *io, const struct redex_options *op
         return NET_ERR_NO_MEMORY;
     int err = options->mode == REDEX_MEMORY ? reserve_memory(r, nothing) : set_paths(r, options);
     if (err == NET_OK && options->mode == REDEX_DISK)
-        err = open_disk(r, report);
+        err = open_disk(r, options, report);
+    else if (err == NET_OK)
+        err = open_memory(r, options);
     if (err != NET_OK) {
         redex_free(r);
         return err;

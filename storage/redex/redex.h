@@ -62,15 +62,27 @@ struct redex_syncs {
 /* `max` >= 3. It stays where it was initialised. */
 void redex_syncs_init(struct redex_syncs *, unsigned max);
 
+enum { REDEX_ID_SIZE = 16, REDEX_RUN_SIZE = 12 }; /* bytes */
+
 struct redex_options {
     enum redex_mode mode;
     const char *base;   /* directory; the log lives in base/<name>. Created as needed, parents synced */
     const char *name;   /* a storable channel name */
+    uint32_t number;    /* above 0: the log lives in base/<name>~<number>, which no channel can be named */
     uint64_t max_dirty; /* bytes appended but not written before appends get NET_ERR_AGAIN; 0 = 64 MiB */
     uint64_t max_bytes; /* payload bytes retained before appends get NET_ERR_FULL; 0 = 3 GiB, the format's limit */
     uint64_t min_dead;  /* bytes of all files given up before they are written anew; 0 = 1 MiB */
     bool patient;       /* while writes fail, appends are taken all the same, up to max_dirty */
     struct redex_policy policy;
+    /*
+     * A mirror: a copy of another log with that one's sequences and times, and its identity. It reserves no sequences:
+     * after whatever crash it goes on exactly behind the last event it has, so that nothing is missed when the other
+     * log is asked for what follows; redex_append_at() and redex_skip_to() fill it. `id`: begins a new mirror of the
+     * log of this identity, at the sequence `start`. NULL: opens the one that is there.
+     */
+    bool mirror;
+    const uint8_t *id; /* REDEX_ID_SIZE bytes, used during the open only */
+    uint64_t start;
     /* What the logs of a shard have in common. All are required, and outlive the log. */
     struct list *dirty; /* the log links itself here when redex_flush has something to do */
     struct timer_wheel *timers;
@@ -104,8 +116,10 @@ struct redex_event {
 /*
  * Opens (creates, recovers) a log with plain calls. Takes the directory lock: NET_ERR_BUSY when another process has it.
  * NET_ERR_INVALID (name), NET_ERR_IO, NET_ERR_NO_SPACE, NET_ERR_NO_MEMORY, NET_ERR_TOO_LARGE (files beyond the format),
- * NET_ERR_CORRUPT (repair needs a new generation and their numbers are used up). What recovery cuts off or rewrites is
- * kept in the channel root, as idx~1 .. idx~4 and dat~1 .. dat~4, the newest first. `report` may be NULL.
+ * NET_ERR_CORRUPT (repair needs a new generation and their numbers are used up); of a mirror NET_ERR_NOT_FOUND (no
+ * `id`, and none there, or one whose making did not come to its end), NET_ERR_EXISTS (`id`, and there is a log). What
+ * recovery cuts off or rewrites is kept in the channel root, as idx~1 .. idx~4 and dat~1 .. dat~4, the newest first.
+ * `report` may be NULL.
  */
 int redex_open(struct redex **, struct io *, const struct redex_options *, struct redex_report *report);
 
@@ -124,6 +138,23 @@ int redex_append_frames(struct redex *, uint64_t ts_ns, struct cspan frames, uin
 /* One event, with the same errors; inline: its 8 bytes stand in the index record itself. */
 int redex_append(struct redex *, uint64_t ts_ns, struct cspan payload, uint64_t *seq);
 int redex_append_inline(struct redex *, uint64_t ts_ns, const uint8_t payload[8], uint64_t *seq);
+
+/*
+ * A mirror: the events first_seq, first_seq + 1, ... of the other log. Those below redex_next_seq() are passed over;
+ * a first_seq above is a hole of the other log, and is skipped to. `runs`: how many events have the same time, as
+ * REDEX_RUN_SIZE bytes each: count u32 LE, nanoseconds u64 LE; the counts add up to `count`. The errors are those of
+ * redex_append_frames(), and those of redex_skip_to().
+ */
+int redex_append_at(struct redex *, uint64_t first_seq, struct cspan runs, struct cspan frames, uint32_t count);
+/*
+ * A mirror: the other log has nothing below `seq` that this one does not have. NET_OK when it goes on there, or further
+ * already. NET_ERR_AGAIN: once all before is synced and that is noted, which progress tells: ask again then (appends
+ * get NET_ERR_AGAIN meanwhile). NET_ERR_CLOSED, NET_ERR_POISONED.
+ */
+int redex_skip_to(struct redex *, uint64_t seq);
+/* Extensions.md X7.1: names the log, for as long as it exists; one in memory from open to close. A mirror has the
+ * other's. */
+void redex_id(const struct redex *, uint8_t out[REDEX_ID_SIZE]);
 
 uint64_t redex_first_seq(const struct redex *);   /* lowest retained; == next_seq when empty */
 uint64_t redex_next_seq(const struct redex *);    /* visible to readers below this */

@@ -68,6 +68,7 @@ struct redex_reservation {
     unsigned slot;       /* where the next record goes; the other slot holds the newest good one */
     bool busy, clean;    /* an operation is in flight; the file says the stop was clean */
     bool marking_clean;  /* the record in flight is the last one */
+    bool skipping;       /* ... is that of a mirror's hole */
     bool sync_failed;    /* what is in the page cache may not be on the disk: records say so */
     bool say_failed;     /* ... and one has to be written for it */
     uint8_t boot[16];
@@ -105,7 +106,7 @@ struct redex {
     struct redex_file file[PARTS];
     struct redex_policy policy;
     int error; /* what redex_error() says */
-    bool patient;
+    bool patient, mirror;
     bool closing;    /* redex_close() was called */
     bool retains;    /* the policy has a limit */
     bool ascending;  /* each payload begins where the one before ends, or behind: all but in logs that were damaged */
@@ -133,6 +134,8 @@ struct redex {
     struct timer sync_timer; /* of sync_interval_ns */
 
     struct redex_reservation reservation;
+    uint64_t skip_to; /* a mirror: above next_seq while it waits to go on there */
+    uint8_t id[REDEX_ID_SIZE];
 
     struct list link; /* in `dirty` */
     struct list *dirty;
@@ -255,6 +258,21 @@ int redex_reservation_trust(struct redex *);
 void redex_reservation_extend(struct redex *);
 /* Submits the record of a clean stop. */
 void redex_reservation_end(struct redex *);
+
+/* A mirror: submits the record of a hole that ends at skip_to; all before is synced. */
+void redex_reservation_skip(struct redex *);
+
+/* ---- mirror.c, identity.c ---- */
+
+/* Where a mirror goes on whose files hold events up to `end`. */
+uint64_t redex_mirror_next(const struct redex_seq_state *, uint64_t end);
+/* From this sequence on, what an open finds may not have come to the disk as a whole; UINT64_MAX: all has. */
+uint64_t redex_mirror_unsure(const struct redex *, const struct redex_seq_state *);
+/* Goes on with a skip that waits, if it can. */
+void redex_mirror_step(struct redex *);
+/* root/log.id into r->id; *known: it is there. */
+int redex_identity_read(struct redex *, bool *known);
+int redex_identity_write(struct redex *);
 
 /* ---- layout.c, generation.c: directories and manifest. redex.md 1-3, 7.1, 7.2 ---- */
 

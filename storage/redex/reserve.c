@@ -20,6 +20,9 @@
  * it has sequences of its own.
  * - Else (power cut, unknown boot, a slot that cannot be read): what was written may be gone though its sequence was
  * shown, so behind everything that was reserved. The hole is a gap.
+ *
+ * A mirror gives no sequences away, and reserves none (mirror.c): next_seq is where it began or, when the other log has
+ * a hole, goes on behind it; what the files hold below `end` is on stable storage.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -138,7 +141,7 @@ int redex_reservation_begin(struct redex *r, const struct redex_seq_state *state
 {
     r->reservation.start = r->next_seq;
     r->reservation.end = end;
-    r->reservation.pending = add(r->next_seq, REDEX_BLOCK);
+    r->reservation.pending = r->mirror ? UINT64_MAX : add(r->next_seq, REDEX_BLOCK);
     r->reservation.sync_failed = state->sync_failed;
     int err = begin(r);
     /* The other slot too: a damaged one would make a gap at every open, and one that was never written would want
@@ -158,6 +161,12 @@ static struct redex *owner(struct io_op *op)
 }
 
 static void submit(struct redex *r, bool clean, uint64_t next_seq, uint64_t end);
+
+/* The sequence after the last event in the files. */
+static uint64_t end_of(const struct redex *r)
+{
+    return redex_records(r) ? redex_last_seq(r) + 1 : 0;
+}
 
 static void say_failed(struct redex *r)
 {
@@ -181,11 +190,19 @@ void redex_poison(struct redex *r)
 /* Not in force, and the old reservation still is: the next flush tries again, in the same slot. */
 static void failed(struct redex *r, int err)
 {
-    r->reservation.busy = false;
+    r->reservation.busy = r->reservation.skipping = false;
     redex_set_error(r, redex_write_err(-err));
     redex_retry_later(r);
     say_failed(r);
     redex_settled(r);
+}
+
+/* The record is in force: the log goes on behind the hole. All before is synced, and nothing is in flight. */
+static void skipped(struct redex *r)
+{
+    r->reservation.start = r->skip_to;
+    r->reservation.end = end_of(r);
+    r->next_seq = r->written_seq = r->synced_seq = r->flush_seq = r->triggered_seq = r->skip_to;
 }
 
 static void on_synced(struct io_op *op, int32_t res)
@@ -201,10 +218,13 @@ static void on_synced(struct io_op *op, int32_t res)
         s->slot = (s->slot + 1) % SLOTS;
         s->reserved = s->pending;
         s->clean = s->marking_clean;
+        if (s->skipping)
+            skipped(r);
         if (redex_unwritten_bytes(r) == 0)
             redex_set_error(r, NET_OK);
         say_failed(r);
     }
+    s->skipping = false;
     redex_settled(r);
 }
 
@@ -267,5 +287,12 @@ void redex_reservation_end(struct redex *r)
 {
     struct redex_reservation *s = &r->reservation;
     s->pending = s->reserved;
-    submit(r, true, r->next_seq, redex_records(r) ? redex_last_seq(r) + 1 : 0);
+    submit(r, true, r->next_seq, end_of(r));
+}
+
+void redex_reservation_skip(struct redex *r)
+{
+    r->reservation.pending = r->reservation.reserved;
+    r->reservation.skipping = true;
+    submit(r, false, r->skip_to, end_of(r));
 }

@@ -23,6 +23,7 @@ struct walk {
     uint64_t last_kept; /* valid if out->kept > 0 */
     uint64_t previous;  /* seq of the record before, or the one its place implies */
     uint64_t budget;    /* bytes that may still be hashed */
+    uint64_t unsure;    /* redex_mirror_unsure() */
 };
 
 static bool one_bit(uint64_t a, uint64_t b)
@@ -197,7 +198,16 @@ static void keep(struct walk *w, struct record rec, size_t stamps)
     }
 }
 
-static void scan_record(struct walk *w, size_t stamps)
+/* A mirror ends where a crash has left something out: it comes again, with all that follows. */
+static bool is_end(const struct walk *w, bool whole, size_t stamps)
+{
+    uint64_t due = w->out->kept ? w->previous + 1 : 0;
+    return due >= w->unsure && w->unsure != UINT64_MAX &&
+           !(whole && w->at < stamps && load_le64(w->ts + w->at * STAMP_SIZE) != 0);
+}
+
+/* False: the log ends before this record. */
+static bool scan_record(struct walk *w, size_t stamps)
 {
     struct record rec = record_at(w, w->at);
     enum verdict payload = record_is_inline(rec) ? settle_inline(w, &rec) : settle_heap(w, &rec);
@@ -205,9 +215,11 @@ static void scan_record(struct walk *w, size_t stamps)
 
     /* Only the first record can have sequence 0: here a hole before it has taken the word, which no checksum covers. */
     bool ascends = w->out->kept ? seq > w->last_kept : w->at == 0 || seq > 0;
+    if (is_end(w, payload != LOST && ascends, stamps))
+        return false;
     if (payload == LOST || !ascends) {
         drop(w, rec, seq);
-        return;
+        return true;
     }
     if (payload == REPAIRED || seq != rec.seq) {
         w->out->repaired++;
@@ -215,6 +227,7 @@ static void scan_record(struct walk *w, size_t stamps)
     }
     rec.seq = seq;
     keep(w, rec, stamps);
+    return true;
 }
 
 /* A record that was cut off by a crash may have been an event somebody saw: its sequence is not used again. */
@@ -300,13 +313,15 @@ void redex_scan(struct redex *r, uint64_t idx_len, uint64_t dat_len, uint64_t ts
         .dat_len = dat_len,
         .records = (size_t)(idx_len / RECORD_SIZE),
         .budget = dat_len * 16 + 4096,
+        .unsure = redex_mirror_unsure(r, state),
     };
     size_t stamps = (size_t)(ts_len / STAMP_SIZE), last_used = 0;
 
     *out = (struct redex_scan){.records = w.records};
     for (w.at = 0; w.at < w.records; w.at++) {
         size_t before = out->kept;
-        scan_record(&w, stamps);
+        if (!scan_record(&w, stamps))
+            break;
         if (out->kept > before)
             last_used = w.at + 1;
     }

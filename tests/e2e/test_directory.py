@@ -37,12 +37,12 @@ class Init(mesh.MeshCase):
         info = json.loads(self.init(node).stdout)
         os.umask(old)
         self.assertEqual(stat.S_IMODE(node.stat().st_mode), 0o700)
-        self.assertEqual({path.name for path in node.iterdir()}, {"node.yaml", *SECRETS, "redex", "redex-from"})
+        self.assertEqual({path.name for path in node.iterdir()}, {"node.yaml", *SECRETS, "redex", "redex-from", "redex-follow"})
         for name in SECRETS:
             self.assertEqual(stat.S_IMODE((node / name).stat().st_mode), 0o600, name)
             self.assertRegex((node / name).read_text(), r"\A[0-9a-f]{64}\n\Z", name)
         self.assertEqual(len({(node / name).read_text() for name in SECRETS}), len(SECRETS), "each drawn for itself")
-        for name in ("redex", "redex-from"):
+        for name in ("redex", "redex-from", "redex-follow"):
             self.assertTrue((node / name).is_dir())
         self.assertRegex(info["node_id"], r"\A0x[0-9a-f]{16}\Z")
         self.assertRegex(info["entity_id"], r"\A[0-9a-f]{64}\Z")

@@ -36,7 +36,7 @@ class Start(mesh.MeshCase):
         a.terminate()
         self.assertLessEqual({path.name for path in a.dir.iterdir()},
                              {"node.yaml", "identity", "noise.key", "psk", "admin.token", "readonly.token", "peers.yaml",
-                              "redex", "redex-from", "lock"})
+                              "redex", "redex-from", "redex-follow", "lock"})
 
     def test_second_node_in_one_directory(self):
         a = self.node("a")

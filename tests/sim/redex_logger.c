@@ -100,11 +100,12 @@ static void check_recovered(struct logger *l, const struct redex_report *report)
     /* What is there is what was appended under that sequence. What is gone nobody saw, or the log goes on behind it, or
      * it was given up. What was synced is there, and unless the power failed, what was written. */
     uint64_t safe = m->cut || m->written < m->synced ? m->synced : m->written;
-    check_events(l, m->clean ? UINT64_MAX : safe, report->timestamps_lost ? 0 : m->cut ? safe : UINT64_MAX);
+    bool any_stamps = report->timestamps_lost || m->half_opened;
+    check_events(l, m->clean ? UINT64_MAX : safe, any_stamps ? 0 : m->cut ? safe : UINT64_MAX);
     check_retention(l);
     check(l, !redex_over_limit(l->log));
     check(l, !m->clean || next == m->next_seq);
-    m->clean = m->cut = false;
+    m->clean = m->cut = m->half_opened = false;
 }
 
 static void note_progress(struct logger *l)
@@ -169,6 +170,7 @@ static void *logger_create(void *ctx, struct io *const *ios, unsigned shards)
     if (l->open_err) {
         check(l, l->tolerant);
         l->model.clean = false; /* it may have come as far as to say that it runs */
+        l->model.half_opened = true;
         return NULL;
     }
     check_recovered(l, &report);

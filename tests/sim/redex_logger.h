@@ -27,6 +27,7 @@ struct model {
     uint64_t given_up;        /* first sequence when retention was checked last: another policy may have held before */
     bool clean;               /* the last process stopped in order */
     bool cut;                 /* the power failed since */
+    bool half_opened;         /* an open failed since, which may have replaced stamps that were lost */
 };
 
 struct logger {

@@ -173,7 +173,7 @@ Test(sim_drops, events_for_a_log_that_is_poisoned)
     sim_run_for(mesh.sim, SIM_S);
     struct sim_fault fault = {.kinds = 1u << IO_FDATASYNC, .error = EIO, .times = 1};
     sim_disk_fault(b->host, &fault);
-    struct log *log = log_find(node_shard(b->node, 0), (struct log_key){a->node_id, channel_hash("x", 1)});
+    struct log *log = log_find(node_shard(b->node, 0), (struct log_key){a->node_id, channel_hash("x", 1), 0});
     redex_want_sync(log->redex, 3);
     sim_run_for(mesh.sim, SIM_S);
     cr_assert_eq(redex_error(log->redex), NET_ERR_POISONED);

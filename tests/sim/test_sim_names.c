@@ -167,7 +167,7 @@ Test(sim_names, keys_that_are_mixed_to_the_same_number_are_told_apart)
     mesh_start(a);
     struct shard *s = node_shard(a->node, 0);
     struct channel_name name = {.len = 1, .text = "x"};
-    struct log_key key = {0, 77}, same = {5, 77 ^ log_map_key((struct log_key){5, 0})};
+    struct log_key key = {0, 77, 0}, same = {5, 77 ^ log_map_key((struct log_key){5, 0, 0}), 0};
     cr_assert_eq(log_map_key(key), log_map_key(same));
     struct log *log;
     cr_assert_eq(log_open(s, key, &name, &log), NET_OK);

@@ -4,6 +4,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/shard.h"
+#include "shards/node/transport.h"
 #include "tests/sim/scripted.h"
 
 static const char CHANNEL[] = "sensors/lidar";
@@ -45,7 +46,7 @@ static void settle(void)
 struct watch {
     uint64_t ids[64], next[64]; /* the counter each direction of a session comes to next, by session id */
     size_t id_count;
-    unsigned heartbeats, events, grants, messages, batches;
+    unsigned heartbeats, events, grants, messages, batches, acks;
     unsigned handshakes[2]; /* direct, routed */
     uint64_t origins[2];    /* of the two nodes */
     bool compat;
@@ -106,6 +107,9 @@ static void check_session_packet(struct watch *w, const struct wire_header *h, s
     } else if (h->subprotocol == SUBPROTO_MEMBERSHIP) {
         w->messages++;
         cr_assert_eq(h->stream_id, SUBPROTO_MEMBERSHIP);
+    } else if (h->subprotocol == SUBPROTO_ACK && !w->compat) {
+        w->acks++;
+        cr_assert(h->stream_id == UINT64_MAX && h->sequence == 0 && h->event_count == 1, "extensions X2");
     } else {
         cr_assert_eq(h->subprotocol, 0);
     }
@@ -119,7 +123,9 @@ static bool watch_datagram(void *ctx, const struct io_addr *from, const struct i
     bool routed = wire_classify((struct cspan){d.data, d.len}) == WIRE_CLASS_ROUTED;
     struct cspan packet = {d.data + (routed ? WIRE_ROUTE : 0), d.len - (routed ? WIRE_ROUTE : 0)};
     cr_assert_eq(wire_header_decode(packet, &h), NET_OK);
-    cr_assert(h.priority == 0 && h.hop_ttl == 0 && h.hop_count == 0 && h.frag_flags == 0);
+    cr_assert(h.priority == 0 && h.hop_ttl == 0 && h.hop_count == 0);
+    bool acknowledges = !w->compat && h.subprotocol == SUBPROTO_CREDIT; /* X2.3, beside grants */
+    cr_assert_eq(h.frag_flags & ~(acknowledges ? FRAME_ACK : 0), 0);
     cr_assert(h.subnet_id == 0 && h.fragment_id == 0 && h.fragment_offset == 0);
     if (h.flags & WIRE_HANDSHAKE)
         check_handshake(w, &h, routed, packet.len);
@@ -152,6 +158,7 @@ static void watch_a_pair(bool compat)
     cr_assert_eq(mesh_publish(b, CHANNEL, 2, 0, 3000, false, 60 * SIM_S).err, NET_OK);
     sim_run_for(mesh.sim, 12 * SIM_S);
     cr_assert(w.heartbeats > 2 && w.events > 20 && w.batches > 10 && w.grants > 1 && w.messages >= 4);
+    cr_assert_eq(w.acks > 0, !compat);
     cr_assert(w.handshakes[0] == 0 && w.handshakes[1] >= 2, "the routed frame, to a neighbour too (X0)");
     if (!compat)
         cr_assert_eq(MESH_COUNT(a, passed_on) + MESH_COUNT(b, passed_on), 0, "RECEIVE_ID steers to the peer's shard");
@@ -379,7 +386,7 @@ Test(sim_wire, offers_follow_the_configuration)
         node->config.window = aes ? 1 << 30 : 100000;
         mesh_start(node);
         scripted_connect(&peer);
-        uint64_t on = FEATURE_SECURE | FEATURE_RELAYED | FEATURE_EPOCHS;
+        uint64_t on = FEATURE_SECURE | FEATURE_ACK | FEATURE_CREDIT | FEATURE_RELAYED | FEATURE_EPOCHS;
         cr_assert_eq(peer.session.p.features, aes && crypto_has_fast_aes() ? on | FEATURE_AES_GCM : on);
         cr_assert_eq(peer.session.p.peer_window, aes ? 1 << 20 : 100000);
         cr_assert_eq(peer.session.p.peer_max_datagram, 8210);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "shards/reactor/reactor_internal.h"
+#include "tests/support/splitmix.h"
 
 static struct io_posix *self(struct io *io)
 {
@@ -158,9 +159,17 @@ static void plain_boot_id(struct io *io, uint8_t out[16])
     memcpy(out, self(io)->boot, 16);
 }
 
+/* Bytes that never repeat in a test, the same in every run. */
+static void posix_random(struct io *io, void *out, size_t len)
+{
+    struct io_posix *p = container_of(io, struct io_posix, io);
+    for (uint8_t *at = out; len > 0; len--)
+        *at++ = (uint8_t)splitmix(&p->random);
+}
+
 void io_posix_init(struct io_posix *p)
 {
-    static const struct io_ops ops = {.submit = posix_submit};
+    static const struct io_ops ops = {.submit = posix_submit, .random = posix_random};
     *p = (struct io_posix){
         .io = {.ops = &ops,
                .plain = &p->plain,

@@ -28,6 +28,7 @@ struct io_posix {
     uint32_t name_kinds;
     bool sync_for_real;
     uint8_t boot[16];
+    uint64_t random; /* seed of what io_random() gives */
 };
 
 void io_posix_init(struct io_posix *);

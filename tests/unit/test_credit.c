@@ -253,3 +253,35 @@ Test(credit, message_bytes)
     }
     json_object_put(root);
 }
+
+/* X4: the bytes of lost fire-and-forget packets come back, and go again when one had arrived after all. */
+Test(credit, lost_bytes_come_back_once)
+{
+    struct credit_tx c;
+    credit_tx_init(&c, 1000, 0);
+    cr_assert(credit_tx_acquire(&c, 600, 0) && credit_tx_acquire(&c, 400, 0) && !credit_tx_acquire(&c, 1, 0));
+    credit_tx_lost(&c, 600);
+    cr_assert_eq(c.remaining, 600);
+    cr_assert(!credit_tx_blocked(&c));
+    credit_tx_grant(&c, 400, 0); /* all that arrived */
+    cr_assert(c.remaining == 1000 && c.max_consumed == 1000);
+    credit_tx_lost(&c, 600);
+    cr_assert(c.remaining == 1000 && c.written_off == 600, "nothing is outstanding");
+}
+
+Test(credit, found_bytes_are_taken_back)
+{
+    struct credit_tx c;
+    credit_tx_init(&c, 1000, 0);
+    cr_assert(credit_tx_acquire(&c, 600, 0) && credit_tx_acquire(&c, 400, 0));
+    credit_tx_lost(&c, 600);
+    credit_tx_found(&c, 600);
+    cr_assert(c.remaining == 0 && c.written_off == 0 && c.max_consumed == 0);
+    credit_tx_grant(&c, 1000, 0);
+    cr_assert_eq(c.remaining, 1000);
+    cr_assert(credit_tx_acquire(&c, 500, 0));
+    credit_tx_lost(&c, 500);
+    cr_assert(credit_tx_acquire(&c, 800, 0)); /* used meanwhile */
+    credit_tx_found(&c, 500);
+    cr_assert(c.remaining == 0 && c.remaining + (c.sent - c.max_consumed) == 1000);
+}

@@ -28,7 +28,7 @@ struct run {
 static bool publish_turn(void *ctx, struct netmesh_shard *face)
 {
     struct run *run = ctx;
-    struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(CHANNEL, strlen(CHANNEL))});
+    struct log *log = log_find(face->shard, (struct log_key){0, channel_hash(CHANNEL, strlen(CHANNEL)), 0});
     if (atomic_load(&run->stop) || !log || !log->view || list_empty(&log->view->cursors))
         return false; /* nobody subscribed yet */
     struct cursor *c = container_of(list_first(&log->view->cursors), struct cursor, in_view);

@@ -93,6 +93,7 @@ Test(node_dir, holds_what_the_issue_lists)
     }
     cr_expect(stat(path("n/redex"), &st) == 0 && S_ISDIR(st.st_mode));
     cr_expect(stat(path("n/redex-from"), &st) == 0 && S_ISDIR(st.st_mode));
+    cr_expect(stat(path("n/redex-follow"), &st) == 0 && S_ISDIR(st.st_mode));
     cr_expect_eq(entries(path("n")), 8);
     cr_expect_eq(config_load(path("n"), NULL, 0, &c, &e), NET_OK, "%s", e.text);
     cr_expect_eq(node_dir_load_secrets(path("n"), &s, &e), NET_OK, "%s", e.text);
