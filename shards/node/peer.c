@@ -312,6 +312,7 @@ void peer_forget(struct peer *p)
     leave_rosters(p);
     sync_ids(p, before, none);
     membership_free(p);
+    p->leaving = true; /* whoever hears of the end of a stream opens no other */
     transport_on_session(p);
     streams_free(p);
     append_producer_free(p);

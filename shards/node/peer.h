@@ -48,7 +48,7 @@ struct peer {
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];
     bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
-    bool pulling;
+    bool pulling, leaving; /* peer_pull(), peer_forget() */
 };
 
 struct peer *peer_find(struct shard *, uint64_t node_id);

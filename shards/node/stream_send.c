@@ -15,7 +15,7 @@ int stream_open(struct peer *p, uint64_t id, enum stream_mode mode, uint32_t tx_
                 struct stream **out)
 {
     bool reliable = mode == STREAM_RELIABLE;
-    if (!p->link.current.used || (reliable && !transport_acknowledges(p)))
+    if (!p->link.current.used || p->leaving || (reliable && !transport_acknowledges(p)))
         return NET_ERR_UNREACHABLE;
     struct stream *st = stream_get(p, id);
     if (!st)
