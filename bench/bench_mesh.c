@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/measure.h"
+#include "shards/node/receive.h"
 #include "shards/node/view.h"
 #include "tests/support/node_pair.h"
 
@@ -20,6 +21,7 @@ enum {
     BATCHES = 4,  /* a turn; of a durable publisher, under way */
     LEAD = 65536, /* events the publisher may be ahead of the subscriber */
     PING_BYTES = 64,
+    RELIABLE = 0x7f01, /* the subprotocol, and stream, of events that are sent without a log */
 };
 static const char FORTH[] = "bench/forth", BACK[] = "bench/back";
 
@@ -32,8 +34,8 @@ struct shared { /* between the two processes */
 
 struct bench {
     enum role role;
-    bool latency, spin, durable;
-    const char *mode; /* of RedEX: off, on, durable */
+    bool latency, spin, durable, reliable, logs;
+    const char *mode; /* of RedEX: off, on, durable; reliable: a reliable stream in its place */
     uint32_t size;
     double seconds, rate;
     uint32_t rounds, round;
@@ -43,6 +45,7 @@ struct bench {
     uint8_t *batch;
     size_t batch_len;
     uint32_t batch_count;
+    struct stream_source source;
     uint64_t sent_at;
     uint32_t *samples;
 };
@@ -116,6 +119,57 @@ static void count_events(void *ctx, struct netmesh_shard *face, const struct net
                           memory_order_relaxed);
 }
 
+/* ---- throughput of a reliable stream ---- */
+
+static bool fill_packet(struct stream_source *source, struct peer *p, struct stream *st)
+{
+    const struct bench *b = container_of(source, struct bench, source);
+    if (atomic_load_explicit(&b->shared->stop, memory_order_relaxed))
+        return false;
+    struct packet *k = stream_packet(p, st, p->plaintext_path);
+    if (!k)
+        return false;
+    k->subprotocol = RELIABLE;
+    k->count = (uint16_t)(k->room / (b->size + 4) < b->batch_count ? k->room / (b->size + 4) : b->batch_count);
+    k->len = (uint16_t)(k->count * (b->size + 4));
+    memcpy(k->data, b->batch, k->len);
+    stream_commit(p, st, k);
+    return true;
+}
+
+static bool open_turn(void *ctx, struct netmesh_shard *face)
+{
+    struct bench *b = ctx;
+    struct list *n = list_first(&face->shard->peer_list);
+    struct peer *p = n ? container_of(n, struct peer, in_shard) : NULL;
+    struct stream *st;
+    if (!p || b->source.fill || stream_open(p, RELIABLE, STREAM_RELIABLE, 0, 1, &st) != 0)
+        return false;
+    b->source.fill = fill_packet;
+    st->source = &b->source;
+    stream_wants_tx(p, st);
+    return false;
+}
+
+static bool take_packet(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+{
+    struct shared *s = ((struct bench *)p->shard->node->options.hooks.ctx)->shared;
+    struct wire_frames walk = wire_frames(plaintext, h->event_count);
+    struct cspan event;
+    uint64_t received = atomic_load_explicit(&s->received, memory_order_relaxed);
+    while (wire_frames_next(&walk, &event))
+        received++;
+    atomic_store_explicit(&s->received, received, memory_order_relaxed);
+    stream_consumed(p, st, h->payload_len + (uint32_t)WIRE_OVERHEAD);
+    return true;
+}
+
+static void take_packets(void *ctx, struct netmesh_shard *face, unsigned index)
+{
+    (void)ctx, (void)index;
+    receive_handle(face->shard, RELIABLE, take_packet);
+}
+
 /* ---- latency ---- */
 
 static void ping(struct bench *b, struct netmesh_shard *face)
@@ -180,11 +234,14 @@ static int run_node(struct bench *b, const char *dir)
 {
     char error[1024];
     const char *overrides[] = {"shards.count=1", b->spin ? "shards.spin=1s" : "shards.spin=0s",
-                               strcmp(b->mode, "off") == 0 ? "channels.log=none" : "channels.log=disk"};
+                               b->logs ? "channels.log=disk" : "channels.log=none"};
     struct netmesh_hooks hooks = {.ctx = b};
     if (b->latency) {
         hooks.on_events = on_ping;
         hooks.on_turn = b->role == SENDER ? ping_turn : pong_turn;
+    } else if (b->reliable) {
+        hooks.on_turn = b->role == SENDER ? open_turn : NULL;
+        hooks.on_start = b->role == RECEIVER ? take_packets : NULL;
     } else if (b->role == SENDER) {
         hooks.on_turn = send_turn;
     } else {
@@ -246,12 +303,13 @@ static void print_throughput(const struct bench *b)
 }
 
 static const char help[] =
-    "usage: bench_mesh throughput SIZE off|on|durable [SECONDS]\n"
+    "usage: bench_mesh throughput SIZE off|on|durable|reliable [SECONDS]\n"
     "       bench_mesh latency block|spin [ROUNDS]\n"
     "\n"
     "Two nodes of one shard each, over loopback: encrypted events of SIZE bytes per second from one to the other with\n"
-    "RedEX off, on, or synced before the next batches (3 seconds), or the round trip of 64 bytes between shards that\n"
-    "sleep or spin (20000 rounds). Prints one line of JSON.\n";
+    "RedEX off, on, or synced before the next batches, or on a reliable stream without RedEX (3 seconds), or the "
+    "round\n"
+    "trip of 64 bytes between shards that sleep or spin (20000 rounds). Prints one line of JSON.\n";
 
 static void refuse(void)
 {
@@ -275,9 +333,11 @@ static void parse(struct bench *b, int argc, char **argv)
     b->size = b->latency ? PING_BYTES : (uint32_t)strtoul(argv[2], NULL, 10);
     b->mode = b->latency ? "off" : argv[3];
     b->durable = strcmp(b->mode, "durable") == 0;
+    b->reliable = strcmp(b->mode, "reliable") == 0;
+    b->logs = b->durable || strcmp(b->mode, "on") == 0;
     b->seconds = !b->latency && argc > 4 ? strtod(argv[4], NULL) : 3;
     b->rounds = b->latency && argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 20000;
-    if (b->size > WIRE_MAX_EVENT || (strcmp(b->mode, "off") && strcmp(b->mode, "on") && !b->durable))
+    if (b->size > WIRE_MAX_EVENT || (!b->logs && !b->reliable && strcmp(b->mode, "off")))
         refuse();
 }
 

@@ -46,6 +46,7 @@ enum cli_option {
     OPTION_DURABLE,
     OPTION_FROM,
     OPTION_ORIGIN,
+    OPTION_LOG,
     OPTION_START,
     OPTION_FOLLOW,
     OPTION_COUNT,

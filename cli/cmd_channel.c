@@ -7,7 +7,7 @@
 int command_channel_ls(const struct cli_args *args)
 {
     return client_list(args, "/v1/channels",
-                       "channel origin_name|origin log first_seq next_seq bytes subscribers error?");
+                       "channel origin_name|origin source edition? log first_seq next_seq bytes subscribers error?");
 }
 
 int command_subscription_ls(const struct cli_args *args)

@@ -40,6 +40,8 @@ static int make_target(const struct cli_args *args, char target[TARGET_MAX])
         code = client_param(target, "follow", "true");
     if (code == CLI_OK && cli_has(args, OPTION_ORIGIN))
         code = client_param(target, "origin", args->value[OPTION_ORIGIN]);
+    if (code == CLI_OK && cli_has(args, OPTION_LOG))
+        code = client_param(target, "log", args->value[OPTION_LOG]);
     if (code == CLI_OK && cli_has(args, OPTION_RAW))
         code = client_param(target, "format", "binary");
     return code;

@@ -80,16 +80,27 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint b subscribe logs/app --from alpha\n"},
     {"unsubscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_unsubscribe, "end a subscription", "",
      "  net-mesh --endpoint b unsubscribe logs/app --from alpha\n"},
-    {"tail", "CHANNEL [--origin self|PEER] [--start earliest|latest|SEQ] [--follow] [--count N] [--raw]", 1, 1,
-     BIT(OPTION_ORIGIN) | BIT(OPTION_START) | BIT(OPTION_FOLLOW) | BIT(OPTION_COUNT) | BIT(OPTION_RAW), command_tail,
-     "show the events of a channel's log",
+    {"tail",
+     "CHANNEL [--origin self|PEER] [--log followed|live|N] [--start earliest|latest|SEQ] [--follow] [--count N] "
+     "[--raw]",
+     1, 1,
+     BIT(OPTION_ORIGIN) | BIT(OPTION_LOG) | BIT(OPTION_START) | BIT(OPTION_FOLLOW) | BIT(OPTION_COUNT) |
+         BIT(OPTION_RAW),
+     command_tail, "show the events of a channel's log",
      "From the start given to the end of the log, or on and on with --follow, which also waits for a channel that is "
      "not there\n"
-     "yet. Ctrl-C ends it with exit 0.\n",
+     "yet. Ctrl-C ends it with exit 0. Of a peer's channel it is the log that is followed if there is one, else what "
+     "came "
+     "live;\n"
+     "`channel ls` shows which there are.\n",
      "  net-mesh --endpoint b tail logs/app --origin alpha --follow\n"
+     "  net-mesh --endpoint b tail logs/app --origin alpha --log live\n"
      "  net-mesh --endpoint b tail logs/app --raw > app.log\n"
      "  net-mesh --endpoint b tail logs/app --start 1000 --count 10 --output json\n"},
-    {"channel ls", "", 0, 0, 0, command_channel_ls, "list the channels of the node and their logs", "",
+    {"channel ls", "", 0, 0, 0, command_channel_ls, "list the channels of the node and their logs",
+     "A channel has a log for each source: own, what a peer published live, what is followed of a peer's log, and what "
+     "was\n"
+     "followed earlier; `tail --log` takes the edition of the last two.\n",
      "  net-mesh --endpoint a channel ls\n"},
     {"subscription ls", "", 0, 0, 0, command_subscription_ls, "list what the node subscribes to",
      "Active is a subscription that the peer has agreed to in the session there is now.\n",

@@ -82,9 +82,11 @@ static void tick(struct model *m, const struct recovery_events *events)
 {
     if (!recovery_on_tick(&m->r, m->now, events))
         return;
-    bool full = m->r.tail - m->r.head == LIMIT;
+    bool full = m->r.tail - m->r.head == LIMIT, any = m->r.kept > 0;
     enum fate *probe = recovery_probe(&m->r);
-    assert(probe && *probe == KEPT);
+    assert(any ? probe && *probe == KEPT : !probe);
+    if (!probe)
+        return;
     *probe = full ? GONE : FLYING;
     if (full)
         m->in_flight -= m->bytes[probe - m->fate];

@@ -168,9 +168,13 @@ static bool take_peer(struct top_look *look, struct json_object *object)
     return !id || add_row(&look->tables[TOP_PEERS], id, object);
 }
 
-static void channel_id(const char *channel, const char *origin, char id[ID_MAX])
+/* A channel has logs by origin, and by edition of what was followed. */
+static void channel_id(const char *channel, const char *origin, double edition, char id[ID_MAX])
 {
-    snprintf(id, ID_MAX, "%s\n%s", channel, origin);
+    if (isnan(edition))
+        snprintf(id, ID_MAX, "%s\n%s", channel, origin);
+    else
+        snprintf(id, ID_MAX, "%s\n%s\n%.0f", channel, origin, edition);
 }
 
 static bool take_channel(struct top_look *look, struct json_object *object)
@@ -179,7 +183,7 @@ static bool take_channel(struct top_look *look, struct json_object *object)
     char id[ID_MAX];
     if (!channel || !origin)
         return true;
-    channel_id(channel, origin, id);
+    channel_id(channel, origin, number_of(object, "edition"), id);
     return add_row(&look->tables[TOP_CHANNELS], id, object);
 }
 
@@ -211,7 +215,7 @@ static bool take_subscriber(struct top_look *look, struct json_object *object)
     char id[ID_MAX];
     if (!peer || !channel || isnan(lag))
         return true;
-    channel_id(channel, "self", id);
+    channel_id(channel, "self", NAN, id);
     struct top_row *row = top_table_find(&look->tables[TOP_PEERS], peer);
     if (row)
         top_cell_add(&row->cells[TOP_PEER_LAG], lag);

@@ -48,7 +48,7 @@ static const struct top_column channel_columns[] = {
     [TOP_CHANNEL_LAG] = {"lag", "LAG", TOP_EXACT, TOP_AS_IS, NULL, NULL},
     {"error", "ERROR", TOP_TEXT, TOP_AS_IS, "error", NULL},
     {"bytes", "STORED", TOP_BYTES, TOP_AS_IS, "bytes", NULL},
-    {"log", "LOG", TOP_TEXT, TOP_AS_IS, "log", NULL},
+    {"source", "SOURCE", TOP_TEXT, TOP_AS_IS, "source", NULL},
 };
 
 static const struct top_column drop_columns[] = {

@@ -7,6 +7,7 @@
 #define WINDOW_NS (SECOND / 10) /* and so long twice: a stall of either host is no change of the path */
 #define PROBE_RTT_NS (SECOND / 5)
 #define INITIAL_WINDOW UINT64_C(32768) /* four of our largest datagrams, or what RFC 9002 7.2 has for two paths */
+#define UNKNOWN_RTT_NS (SECOND / 100)  /* kInitialRtt is for timers: it would stop a LAN for a third of a second */
 #define UNBOUNDED UINT64_MAX
 
 enum {
@@ -60,7 +61,7 @@ static uint64_t target(const struct congestion *c, uint32_t gain)
 /* Nothing was measured yet: the window in a round trip, and room to double it. */
 static uint64_t initial_rate(uint64_t rtt_ns)
 {
-    return INITIAL_WINDOW * GAIN_STARTUP / 100 * SECOND / most(rtt_ns, 1);
+    return INITIAL_WINDOW * GAIN_STARTUP / 100 * SECOND / (rtt_ns ? rtt_ns : UNKNOWN_RTT_NS);
 }
 
 void congestion_init(struct congestion *c, uint64_t rtt_ns, uint64_t now)

@@ -62,7 +62,7 @@ struct congestion {
     uint64_t bound;           /* bytes in flight that lost too much; UINT64_MAX: none */
 };
 
-/* rtt_ns: what is guessed until it is measured. */
+/* rtt_ns: what is guessed until it is measured; 0: unknown. */
 void congestion_init(struct congestion *, uint64_t rtt_ns, uint64_t now);
 
 /* Bytes that reliable traffic may add to what is in flight. */

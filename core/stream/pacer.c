@@ -2,6 +2,7 @@
 
 #define SECOND UINT64_C(1000000000)
 #define BURST_NS UINT64_C(2000000)
+#define BATCH_NS UINT64_C(1000000)
 
 static uint64_t duration(uint64_t bytes, uint64_t rate)
 {
@@ -31,7 +32,7 @@ void pacer_set_rate(struct pacer *p, uint64_t rate, uint64_t now)
 
 bool pacer_allow(const struct pacer *p, uint64_t now)
 {
-    return now >= pacer_deadline(p);
+    return p->rate == 0 || p->ready_ns <= now + p->burst_ns;
 }
 
 void pacer_spend(struct pacer *p, uint32_t bytes, uint64_t now)
@@ -43,5 +44,5 @@ void pacer_spend(struct pacer *p, uint32_t bytes, uint64_t now)
 
 uint64_t pacer_deadline(const struct pacer *p)
 {
-    return p->rate && p->ready_ns > p->burst_ns ? p->ready_ns - p->burst_ns : 0;
+    return p->rate && p->ready_ns > p->burst_ns ? p->ready_ns - p->burst_ns + BATCH_NS : 0;
 }

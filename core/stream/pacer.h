@@ -27,7 +27,7 @@ void pacer_set_rate(struct pacer *, uint64_t bytes_per_second, uint64_t now);
 bool pacer_allow(const struct pacer *, uint64_t now);
 /* It left. */
 void pacer_spend(struct pacer *, uint32_t bytes, uint64_t now);
-/* When pacer_allow turns true; in the past if it is. */
+/* When to ask again, after pacer_allow said no: a millisecond after it turns true, so that packets leave in batches. */
 uint64_t pacer_deadline(const struct pacer *);
 
 #endif

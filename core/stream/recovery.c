@@ -23,7 +23,7 @@ void recovery_init(struct recovery *r, uint64_t rtt_guess_ns, uint32_t limit, ui
     assert(limit >= MIN_LIMIT && (limit & (limit - 1)) == 0);
     *r = (struct recovery){.limit = limit, .reorder_packets = PACKET_THRESHOLD, .reorder_shift = TIME_SHIFT};
     rtt_init(&r->rtt, rtt_guess_ns);
-    congestion_init(&r->congestion, r->rtt.smoothed, now);
+    congestion_init(&r->congestion, rtt_guess_ns, now);
     pacer_init(&r->pacer, now);
     pacer_set_rate(&r->pacer, r->congestion.rate, now);
 }
@@ -122,8 +122,6 @@ static void declare_lost(struct recovery *r, uint64_t place, const struct recove
  * the blocks before. */
 static void adapt(struct recovery *r, uint64_t counter)
 {
-    if (!r->any_acked || r->largest < counter) /* a pause, no reordering */
-        return;
     uint64_t distance = r->largest - counter + 1;
     if (distance > r->reorder_packets)
         r->reorder_packets = distance < MAX_THRESHOLD ? (uint32_t)distance : MAX_THRESHOLD;
@@ -262,21 +260,6 @@ uint64_t recovery_deadline(const struct recovery *r)
     return r->last_eliciting_ns + (wait < most ? wait : most);
 }
 
-/* There is nothing to probe with for what is not kept: for so long unanswered it is gone, and no verdict on the path.
- */
-static void drain(struct recovery *r, uint64_t now, const struct recovery_events *events)
-{
-    uint64_t pto = rtt_pto(&r->rtt, ACK_MAX_DELAY_NS);
-    for (uint64_t place = r->scan; (place = sent_next(r, r->in_flight, NULL, place, r->tail)) < r->tail; place++) {
-        if (sent_at(r, place)->sent_ns + pto > now)
-            break;
-        if (sent_at(r, place)->flags & SENT_KEPT)
-            continue;
-        congestion_forget(&r->congestion, sent_at(r, place)->bytes);
-        declare_lost(r, place, events);
-    }
-}
-
 bool recovery_on_tick(struct recovery *r, uint64_t now, const struct recovery_events *events)
 {
     if (now < recovery_deadline(r))
@@ -285,9 +268,6 @@ bool recovery_on_tick(struct recovery *r, uint64_t now, const struct recovery_ev
         detect_lost(r, now, events);
         return false;
     }
-    drain(r, now, events);
-    if (r->kept == 0)
-        return false;
     r->backoff++;
     r->probes++;
     return true;

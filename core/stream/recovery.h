@@ -105,8 +105,8 @@ int recovery_on_ack(struct recovery *, const struct ack *, uint64_t now, const s
 uint64_t recovery_deadline(const struct recovery *);
 /*
  * Declares lost what the time threshold says. True: a probe time-out expired: send one or two eliciting packets with
- * SENT_PROBE now, whatever congestion control and pacer say, first what recovery_probe() returns, then anything. What
- * was in flight for so long without being KEPT is reported lost instead of probed for.
+ * SENT_PROBE now, whatever congestion control and pacer say, first what recovery_probe() returns, then anything.
+ * Nothing is lost because of silence alone: the answer to a probe tells.
  */
 bool recovery_on_tick(struct recovery *, uint64_t now, const struct recovery_events *);
 /* Takes `what` of the oldest KEPT packet in flight out of its entry, which stays in flight without: it is to be sent

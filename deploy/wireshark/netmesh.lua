@@ -18,12 +18,15 @@ local subprotocols = {
     [0x0000] = "events", [0x0400] = "causal events", [0x0401] = "state snapshots", [0x0500] = "daemon migration",
     [0x0600] = "negotiation", [0x0700] = "continuity", [0x0701] = "fork announcement", [0x0702] = "continuity proof",
     [0x0800] = "partition", [0x0801] = "reconcile", [0x0900] = "replica group", [0x0A00] = "membership",
-    [0x0B00] = "credit", [0x0C00] = "capabilities", [0x0D00] = "NAT reflex", [0x0D01] = "NAT rendezvous",
+    [0x0B00] = "credit", [0x0B01] = "acknowledgement", [0x0B02] = "stream control", [0x0C00] = "capabilities", [0x0D00] = "NAT reflex", [0x0D01] = "NAT rendezvous",
     [0x0E00] = "RedEX replication", [0x0F00] = "MeshDB" }
 local healths = { [0] = "healthy", [1] = "degraded", [2] = "unhealthy", [3] = "unknown" }
 local membership_types = { [0] = "Subscribe", [1] = "Unsubscribe", [2] = "Ack" }
 local reasons = { [0] = "none", [1] = "unauthorized", [2] = "unknown channel", [3] = "rate limited",
     [4] = "too many channels" }
+
+local reset_codes = { [0] = "ended", [1] = "unknown subprotocol", [2] = "limit", [3] = "id in use" }
+local FRAME_ACK = 2 -- of the fragmentation flags: the first event frame is an acknowledgement
 
 local f = {
     kind = ProtoField.string("netmesh.kind", "Kind"),
@@ -68,6 +71,11 @@ local f = {
     event_text = ProtoField.string("netmesh.event.text", "Text"),
     credit_stream = ProtoField.uint64("netmesh.credit.stream_id", "Stream id", base.HEX),
     credit_total = ProtoField.uint64("netmesh.credit.total", "Total consumed"),
+    ack_largest = ProtoField.uint64("netmesh.ack.largest", "Largest packet counter"),
+    ack_delay = ProtoField.uint32("netmesh.ack.delay_us", "Delay (us)"),
+    ack_range = ProtoField.string("netmesh.ack.range", "Range"),
+    reset_stream = ProtoField.uint64("netmesh.reset.stream_id", "Stream id", base.HEX),
+    reset_code = ProtoField.uint32("netmesh.reset.code", "Code", base.DEC, reset_codes),
     member_type = ProtoField.uint8("netmesh.membership.type", "Type", base.DEC, membership_types),
     member_nonce = ProtoField.uint64("netmesh.membership.nonce", "Nonce", base.HEX),
     member_channel = ProtoField.string("netmesh.membership.channel", "Channel"),
@@ -225,14 +233,38 @@ local function show_credit(tree, range)
     return "grant"
 end
 
+-- core/stream/ack.h: the largest, then how many below it and pairs of gap and length, each less one.
+local function show_ack(tree, range)
+    if range:len() < 20 or range:len() ~= 20 + 8 * range(12, 2):le_uint() then return nil end
+    tree:add_le(f.ack_largest, range(0, 8))
+    tree:add_le(f.ack_delay, range(8, 4))
+    local last = range(0, 8):le_uint64()
+    local first = last - range(16, 4):le_uint()
+    tree:add(f.ack_range, range(16, 4), tostring(first) .. " to " .. tostring(last))
+    for at = 20, range:len() - 8, 8 do
+        last = first - range(at, 4):le_uint() - 2
+        first = last - range(at + 4, 4):le_uint()
+        tree:add(f.ack_range, range(at, 8), tostring(first) .. " to " .. tostring(last))
+    end
+    return "acknowledges up to " .. tostring(range(0, 8):le_uint64())
+end
+
+local function show_reset(tree, range)
+    if range:len() ~= 16 then return nil end
+    tree:add_le(f.reset_stream, range(0, 8))
+    tree:add_le(f.reset_code, range(8, 4))
+    return "reset"
+end
+
 local function show_event(tree, range)
     if not range:raw():find("[^\t\r\n\32-\126]") then tree:add(f.event_text, range) end
 end
 
-local shows = { [0x0000] = show_event, [0x0A00] = show_membership, [0x0B00] = show_credit }
+local shows = { [0x0000] = show_event, [0x0A00] = show_membership, [0x0B00] = show_credit,
+    [0x0B01] = show_ack, [0x0B02] = show_reset }
 
 -- wire.md 6.1: u32 length and bytes, `count` times; what does not fit ends it.
-local function show_frames(tree, text, count, subprotocol)
+local function show_frames(tree, text, count, subprotocol, ack_first)
     local at, says = 0, nil
     for i = 1, count do
         local left = text:len() - at
@@ -244,7 +276,7 @@ local function show_frames(tree, text, count, subprotocol)
         local item = len > 0 and tree:add(f.event, text(at + 4, len)) or tree:add(f.event_len, text(at, 4), 0)
         if len > 0 then
             item:add_le(f.event_len, text(at, 4))
-            local show = shows[subprotocol]
+            local show = i == 1 and ack_first and show_ack or shows[subprotocol]
             local said = show and show(item, text(at + 4, len))
             says = says or said
         end
@@ -328,7 +360,8 @@ local function show_data(tree, packet, text_len, heartbeat)
         tree:add(f.to, packet(24, 8), session.to):set_generated()
         if text_len > 0 then
             local opened = ByteArray.new(plain, true):tvb("Decrypted net-mesh packet")
-            says = show_frames(tree:add(opened(), "Events"), opened(), count, subprotocol)
+            says = show_frames(tree:add(opened(), "Events"), opened(), count, subprotocol,
+                math.floor(packet(7, 1):uint() / FRAME_ACK) % 2 == 1)
         end
     else
         tree:add_proto_expert_info(session and expert_auth or expert_encrypted)

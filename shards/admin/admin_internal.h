@@ -129,7 +129,8 @@ enum row_format { ROWS_NDJSON, ROWS_BINARY, ROWS_SSE };
 struct tailing {
     struct tail tail;
     struct tail_request request;
-    struct origin_lookup lookup;
+    struct log_choice choice;
+    struct log_lookup lookup;
     char origin[20]; /* "self" or an id, as rows show it */
     enum row_format format;
     uint64_t alive_at; /* when to say so next */

@@ -35,7 +35,7 @@ struct media {
     const char *about;
 };
 
-enum { ROUTE_PARAMS = 5, ROUTE_MEDIA = 4 };
+enum { ROUTE_PARAMS = 6, ROUTE_MEDIA = 4 };
 
 struct route {
     enum http_method method;

@@ -96,7 +96,7 @@ static void cancel(struct connection *c)
     if (t->open)
         node_tail_cancel(c->admin->node, &t->tail);
     if (t->looking)
-        node_find_origins_cancel(c->admin->node, &t->lookup);
+        node_find_log_cancel(c->admin->node, &t->lookup);
     t->open = t->looking = false;
 }
 
@@ -157,16 +157,17 @@ static void open_tail(struct connection *c)
     }
 }
 
-static void on_origins(struct origin_lookup *l, int count, bool self, uint64_t origin)
+static void on_log(struct log_lookup *l, int origins, bool self, uint64_t origin, uint32_t edition)
 {
     struct connection *c = container_of(l, struct connection, tailing.lookup);
     c->tailing.looking = false;
-    if (count == 1) {
+    if (origins == 1) {
         set_origin(c, self, origin);
+        c->tailing.request.edition = edition;
         open_tail(c);
-    } else if (count > 1 && !c->streaming) {
+    } else if (origins > 1 && !c->streaming) {
         respond_error(c, NET_ERR_INVALID, "several logs have that name: say origin=self or origin=PEER");
-    } else if (count > 1) {
+    } else if (origins > 1) {
         end(c, NET_ERR_INVALID);
     } else if (!c->tailing.request.follow) {
         end(c, NET_ERR_NOT_FOUND);
@@ -180,9 +181,9 @@ static void on_origins(struct origin_lookup *l, int count, bool self, uint64_t o
 static void look(struct connection *c)
 {
     struct tailing *t = &c->tailing;
-    t->lookup = (struct origin_lookup){.done = on_origins};
+    t->lookup = (struct log_lookup){.done = on_log};
     t->looking = true;
-    node_find_origins(c->admin->node, &c->request.channel, &t->lookup);
+    node_find_log(c->admin->node, &c->request.channel, &t->choice, &t->lookup);
 }
 
 void events_on_wait(struct connection *c)
@@ -252,27 +253,55 @@ static enum row_format take_format(const struct connection *c)
     return strcmp(format, "sse") == 0 ? ROWS_SSE : strcmp(format, "binary") == 0 ? ROWS_BINARY : ROWS_NDJSON;
 }
 
-static bool take_origin(struct connection *c, const char *origin)
+static bool take_origin(struct connection *c)
 {
+    const char *origin = route_param(c, "origin");
+    struct log_choice *choice = &c->tailing.choice;
+    choice->any_origin = !origin;
     if (!origin)
         return true;
-    bool self = strcmp(origin, "self") == 0;
-    if (!self && !route_param_peer(c, origin, true))
+    choice->self = strcmp(origin, "self") == 0;
+    if (!choice->self && !route_param_peer(c, origin, true))
         return false;
-    set_origin(c, self, c->request.peer);
+    choice->origin = choice->self ? 0 : c->request.peer;
+    set_origin(c, choice->self, choice->origin);
     return true;
+}
+
+static bool take_log(struct connection *c)
+{
+    const char *log = route_param(c, "log");
+    struct log_choice *choice = &c->tailing.choice;
+    uint64_t edition = 0;
+    if (!log)
+        choice->kind = LOG_ANY_KIND;
+    else if (strcmp(log, "live") == 0)
+        choice->kind = LOG_LIVE;
+    else if (strcmp(log, "followed") == 0)
+        choice->kind = LOG_FOLLOWED;
+    else if (config_parse_number(log, &edition) == NET_OK && edition >= 1 && edition <= UINT32_MAX)
+        choice->kind = LOG_EDITION;
+    else
+        respond_error(c, NET_ERR_INVALID, "log must be live, followed or the number of an edition");
+    choice->edition = (uint32_t)edition;
+    return !log || choice->kind != LOG_ANY_KIND;
+}
+
+/* There is at most one such log, known without asking: it may also be waited for. */
+static bool is_certain(const struct log_choice *choice)
+{
+    return !choice->any_origin && (choice->kind == LOG_LIVE || (choice->self && choice->kind == LOG_ANY_KIND));
 }
 
 void events_get(struct connection *c)
 {
-    const char *origin = route_param(c, "origin");
     struct tailing *t = &c->tailing;
     *t = (struct tailing){.request = {.channel = c->request.channel, .counted = route_param(c, "limit") != NULL}};
     t->format = take_format(c);
     t->request.follow = route_param_flag(c, "follow");
     t->request.count = c->request.head_only ? 0 : route_param_u64(c, "limit", 0);
     take_start(c);
-    if (!take_last_event_id(c) || !take_origin(c, origin))
+    if (!take_last_event_id(c) || !take_origin(c) || !take_log(c))
         return;
     if (c->request.head_only)
         t->request.counted = true; /* and none: whether there is such a log shows all the same */
@@ -281,7 +310,7 @@ void events_get(struct connection *c)
         return;
     }
     c->exchange = &events_exchange;
-    if (origin)
+    if (is_certain(&t->choice))
         open_tail(c);
     else
         look(c);

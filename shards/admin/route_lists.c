@@ -51,6 +51,11 @@ static void put_channel(struct channel_list *l, const struct channel_row *row)
         json_id(b, "origin", row->origin);
         put_name(c, "origin_name", row->origin);
     }
+    json_str(b, "source", row->self ? "own" : !row->edition ? "live" : row->followed ? "followed" : "earlier");
+    if (row->edition)
+        json_u64(b, "edition", row->edition);
+    else
+        json_null(b, "edition");
     json_str(b, "log", logs[row->log]);
     json_u64(b, "first_seq", row->first_seq);
     json_u64(b, "next_seq", row->next_seq);

@@ -37,6 +37,7 @@
 static const struct schema error_code = {.kind = SCHEMA_ERROR_CODE};
 static const struct schema base64 = {.kind = SCHEMA_BASE64};
 static const struct schema log_kind = ENUM("disk", "memory", "none");
+static const struct schema log_source = ENUM("own", "live", "followed", "earlier");
 static const struct schema compat = ENUM("v0.19");
 static const struct schema mode = ENUM("direct", "routed");
 static const struct schema cipher = ENUM("aes-256-gcm", "chacha20-poly1305");
@@ -163,8 +164,12 @@ const struct schema schema_sessions = ARRAY(&session, NULL);
 
 static const struct schema channel = OBJECT(
     "channel", NULL, FIELD("channel", &schema_text), FIELD("origin", &schema_text, .about = "\"self\" or a node id"),
-    FIELD("origin_name", &schema_text, .nullable = true), FIELD("log", &log_kind), FIELD("first_seq", &schema_u64),
-    FIELD("next_seq", &schema_u64), FIELD("bytes", &schema_u64, .about = "retained"),
+    FIELD("origin_name", &schema_text, .nullable = true),
+    FIELD("source", &log_source,
+          .about = "published here, received live, taken from the origin's log, or so before another log began"),
+    FIELD("edition", &schema_u64, .about = "of what was followed, from 1; null: of no follow", .nullable = true),
+    FIELD("log", &log_kind), FIELD("first_seq", &schema_u64), FIELD("next_seq", &schema_u64),
+    FIELD("bytes", &schema_u64, .about = "retained"),
     FIELD("appended_events", &schema_u64, .about = "published here, or received and stored, since the start"),
     FIELD("appended_bytes", &schema_u64, .about = "of these events"), FIELD("subscribers", &schema_u64),
     FIELD("error", &error_code, .about = "why the log takes nothing now", .nullable = true));

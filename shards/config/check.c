@@ -77,10 +77,11 @@ static bool has_retention(const struct channel_settings *s)
 static void check_channel(const struct check *k, const struct channel_settings *s, const char *prefix,
                           const int32_t lines[CHANNEL_SETTINGS])
 {
-    enum { LOG, FSYNC, FSYNC_N, FSYNC_TIME, KEEP_EVENTS, KEEP_BYTES, KEEP_AGE, MAX_LAG };
+    enum { LOG, FSYNC, FSYNC_N, FSYNC_TIME, KEEP_EVENTS, KEEP_BYTES, KEEP_AGE, MAX_LAG, APPEND };
     static const char *const names[] = {
-        "log",           "fsync",  "fsync_events", "fsync_interval", "retention_events", "retention_bytes",
-        "retention_age", "max_lag"};
+        "log",           "fsync",   "fsync_events", "fsync_interval", "retention_events", "retention_bytes",
+        "retention_age", "max_lag", "append"};
+    _Static_assert(APPEND + 1 == CHANNEL_SETTINGS, "a name for each");
     const uint64_t limit[] = {s->retention_events, s->retention_bytes, s->retention_age_ns};
     char keys[CHANNEL_SETTINGS][CONFIG_KEY_PATH];
     for (size_t i = 0; i < CHANNEL_SETTINGS; i++)

@@ -36,8 +36,9 @@ struct channel_settings {
     uint64_t retention_bytes;   /* channels.retention_bytes: none = 0; payload and 20 an event */
     uint64_t retention_age_ns;  /* channels.retention_age: none = 0 */
     uint64_t max_lag;           /* channels.max_lag: 0 = what the log retains, else events */
+    bool append;                /* channels.append: true */
 };
-enum { CHANNEL_SETTINGS = 8 };
+enum { CHANNEL_SETTINGS = 9 };
 /* channels.prefixes.PREFIX, resolved: what a rule does not say is what channels.* says. */
 struct channel_rule {
     char prefix[256];
@@ -98,6 +99,8 @@ struct config {
     uint32_t
         log_none_bytes; /* channels.none_bytes: 2MiB, power of two from 512KiB: what a channel with log none keeps */
     uint64_t ack_timeout_ns;     /* channels.ack_timeout: 5s */
+    uint32_t max_producers;      /* channels.producers: 4096, of one channel */
+    uint64_t producer_age_ns;    /* channels.producer_age: 24h; none = 0 */
     uint64_t publish_timeout_ns; /* channels.publish_timeout: 30s: how long a publish waits for room */
 
     uint32_t metrics_channels, metrics_peers; /* metrics.channels, metrics.peers: 200, 0..65536 rows in /metrics */

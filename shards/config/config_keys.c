@@ -160,18 +160,28 @@ const struct config_key config_keys[] = {
     {"channels.max_lag", KEY_NUMBER, "0", CHANNEL(max_lag), RANGE(0, INT64_MAX),
      .live = AT_ONCE,
      .doc = "A subscriber further behind than so many events skips ahead; 0 is as far as the log reaches."},
+    {"channels.append", KEY_BOOL, "true", CHANNEL(append),
+     .live = AT_ONCE,
+     .doc = "Whether peers may append to this node's channels (publish --to)."},
     {"channels.prefixes", KEY_RULES, "",
      .live = AT_ONCE ", but for log",
      .doc = "Settings of the channels below a prefix, where they differ from those above. The longest prefix that is the\n"
             "channel's name or ends before a slash of it has the word: sensors is sensors and sensors/x, not sensors2.\n"
-            "Each takes log, fsync, fsync_events, fsync_interval, retention_events, retention_bytes, retention_age and\n"
-            "max_lag. An example:\n"
+            "Each takes log, fsync, fsync_events, fsync_interval, retention_events, retention_bytes, retention_age,\n"
+            "max_lag and append. An example:\n"
             "  prefixes:\n"
             "    sensors: {retention_age: 1h, fsync: each}\n"
             "    \"logs/debug\": {log: none}"},
     {"channels.none_bytes", KEY_SIZE, "2MiB", FIELD(log_none_bytes), RANGE(512 * KIB, 1 * GIB), .power_of_two = true,
      .live = NEW_LOGS,
      .doc = "What a channel keeps at most with log: none, in bytes."},
+    {"channels.producers", KEY_NUMBER, "4096", FIELD(max_producers), RANGE(1, 1000000),
+     .live = AT_ONCE,
+     .doc = "Producers (publish --to) that a channel remembers; for another one, that which appended longest ago is\n"
+            "forgotten, and what it sends then is refused."},
+    {"channels.producer_age", KEY_DURATION, "24h", FIELD(producer_age_ns), RANGE(1 * S, 36500 * DAY), .zero = "none",
+     .live = AT_ONCE,
+     .doc = "A producer is forgotten so long after its last append; none: when there is need."},
     {"channels.ack_timeout", KEY_DURATION, "5s", FIELD(ack_timeout_ns), RANGE(10 * MS, HOUR),
      .live = AT_ONCE,
      .doc = "How long a subscribe request waits for the peer's answer."},

@@ -122,6 +122,10 @@ struct channel_row {
     const char *channel;
     bool self;       /* origin: this node, or the peer below */
     uint64_t origin; /* node id */
+    /* Of a peer's channel there may be several logs. 0: this node's own, or what came live. 1 and up: what was
+     * followed, in the order in which these logs began; `followed`: the last of them, which goes on. */
+    uint32_t edition;
+    bool followed;
     enum config_log log;
     uint64_t first_seq, next_seq, bytes;
     uint64_t appended_events, appended_bytes; /* since the node started */
@@ -195,6 +199,11 @@ struct publisher {
         uint32_t id, in_flight;
         int trouble; /* what the answer waits for; 0: nothing in particular */
         bool durable, finished, want_writable;
+        /* at a peer: */
+        uint64_t peer, sequence; /* 0: here; of the next append */
+        uint8_t producer[16];
+        unsigned home;       /* the peer's shard */
+        uint32_t unanswered; /* appends */
     } node;
 };
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
@@ -206,6 +215,18 @@ int node_publish_put(struct node *, struct publisher *, struct cspan frames, uin
 /* The same of one frame that is larger than a call of that takes, in memory of malloc() that is the node's when 0 is
  * returned. */
 int node_publish_give(struct node *, struct publisher *, uint8_t *frame, size_t len);
+/*
+ * The same into the log of a peer (extensions.md X8): answered by the peer when it is stored there, appended once
+ * however often it has to be sent. The events of a put become one append, or several of at most node_max_append() bytes
+ * of frames, with the producer's sequences from `sequence` on. Who goes on with them after an answer that never came
+ * gives the same id, sequence and events again; a put of no event, allowed here, makes the producer known to the peer.
+ * An id that is NULL is drawn, for this publisher. Also NET_ERR_UNREACHABLE (not connected), NET_ERR_UNSUPPORTED (a
+ * peer without acknowledged append); later, `done`: NET_ERR_REPLAY (forgotten there), NET_ERR_STATE (an append before
+ * is missing), NET_ERR_EXISTS (other events had this sequence), NET_ERR_POLICY.
+ */
+int node_publish_open_to(struct node *, struct publisher *, const struct channel_name *, bool durable, uint64_t peer,
+                         const uint8_t producer[16], uint64_t sequence);
+uint32_t node_max_append(const struct node *);
 void node_publish_finish(struct node *, struct publisher *);
 void node_publish_cancel(struct node *, struct publisher *); /* client gone; what was accepted stays */
 /* Bytes of the largest event that channel takes; *key is what bounds it in node.yaml. */
@@ -243,8 +264,9 @@ struct tail {
 };
 struct tail_request {
     struct channel_name channel;
-    bool self;       /* origin self, else `origin` */
-    uint64_t origin; /* node id */
+    bool self;        /* origin self, else `origin` */
+    uint64_t origin;  /* node id */
+    uint32_t edition; /* channel_row.edition */
     enum tail_start start;
     uint64_t seq;
     bool follow; /* also: wait for a log that does not exist yet */
@@ -255,19 +277,35 @@ struct tail_request {
 int node_tail_open(struct node *, struct tail *, const struct tail_request *);
 void node_tail_resume(struct node *, struct tail *);
 void node_tail_cancel(struct node *, struct tail *); /* no callback afterwards */
-/* Which origins have a log of that channel: 0 none, 1 one (filled), 2 several. Answers later. */
-struct origin_lookup {
-    void (*done)(struct origin_lookup *, int count, bool self, uint64_t origin);
+/* Which log of a channel is meant. */
+enum log_kind {
+    LOG_ANY_KIND, /* what is followed if something is, else what came live; this node's own */
+    LOG_LIVE,     /* what came live; this node's own */
+    LOG_FOLLOWED, /* what is followed now */
+    LOG_EDITION   /* what was followed: `edition` */
+};
+struct log_choice {
+    bool any_origin; /* else the one below */
+    bool self;
+    uint64_t origin;
+    enum log_kind kind;
+    uint32_t edition;
+};
+/* The logs of a channel that are meant: of no origin (0), of one (1: which), of several (2). Answers later. */
+struct log_lookup {
+    void (*done)(struct log_lookup *, int origins, bool self, uint64_t origin, uint32_t edition);
     struct {
         struct channel_list list;
         struct channel_name channel;
-        uint32_t found;
+        struct log_choice choice;
+        int found;
         bool self;
         uint64_t origin;
+        uint32_t edition;
     } node;
 };
-void node_find_origins(struct node *, const struct channel_name *, struct origin_lookup *);
-void node_find_origins_cancel(struct node *, struct origin_lookup *);
+void node_find_log(struct node *, const struct channel_name *, const struct log_choice *, struct log_lookup *);
+void node_find_log_cancel(struct node *, struct log_lookup *);
 
 /* /metrics: the text of everything that is counted. Counters are read as they stand; what only its shard knows
  * (channels, peers) is asked for, and who has not answered within a second is left out and said to be missing. */

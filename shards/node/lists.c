@@ -56,6 +56,8 @@ static void on_channel(struct listing *base, const void *body)
         .channel = m->channel.text,
         .self = m->origin == 0,
         .origin = m->origin,
+        .edition = m->edition,
+        .followed = m->followed,
         .log = m->log,
         .first_seq = m->first_seq,
         .next_seq = m->next_seq,
@@ -126,28 +128,52 @@ void node_list_subscribers(struct node *node, struct subscriber_list *l)
     start(node, &l->node, LIST_SUBSCRIBERS, NULL);
 }
 
-/* ---- origins ---- */
+/* ---- which log ---- */
+
+static bool is_meant(const struct log_choice *c, const struct channel_row *row)
+{
+    if (!c->any_origin && (row->self != c->self || (!row->self && row->origin != c->origin)))
+        return false;
+    switch (c->kind) {
+    case LOG_LIVE:
+        return row->edition == 0;
+    case LOG_FOLLOWED:
+        return row->followed;
+    case LOG_EDITION:
+        return row->edition == c->edition;
+    default:
+        return row->edition == 0 || row->followed;
+    }
+}
 
 static void on_lookup_row(struct channel_list *l, const struct channel_row *row)
 {
-    struct origin_lookup *k = container_of(l, struct origin_lookup, node.list);
-    if (!row->exists || strcmp(row->channel, k->node.channel.text) != 0)
+    struct log_lookup *k = container_of(l, struct log_lookup, node.list);
+    if (!row->exists || strcmp(row->channel, k->node.channel.text) != 0 || !is_meant(&k->node.choice, row))
         return;
-    k->node.found++;
+    if (k->node.found && (k->node.self != row->self || k->node.origin != row->origin)) {
+        k->node.found = 2;
+        return;
+    }
+    if (k->node.found == 0 || row->followed)
+        k->node.edition = row->edition;
+    k->node.found = k->node.found ? k->node.found : 1;
     k->node.self = row->self;
     k->node.origin = row->origin;
 }
 
 static void on_lookup_done(struct channel_list *l)
 {
-    struct origin_lookup *k = container_of(l, struct origin_lookup, node.list);
-    k->done(k, k->node.found > 2 ? 2 : (int)k->node.found, k->node.self, k->node.origin);
+    struct log_lookup *k = container_of(l, struct log_lookup, node.list);
+    k->done(k, k->node.found, k->node.self, k->node.origin, k->node.edition);
 }
 
-void node_find_origins(struct node *node, const struct channel_name *channel, struct origin_lookup *k)
+void node_find_log(struct node *node, const struct channel_name *channel, const struct log_choice *choice,
+                   struct log_lookup *k)
 {
+    memset(&k->node, 0, sizeof k->node);
     k->node.channel = *channel;
-    k->node.found = 0;
+    k->node.choice = *choice;
     k->node.list.row = on_lookup_row;
     k->node.list.done = on_lookup_done;
     uint64_t hash =
@@ -155,7 +181,7 @@ void node_find_origins(struct node *node, const struct channel_name *channel, st
     list_channels(node, &k->node.list, &hash);
 }
 
-void node_find_origins_cancel(struct node *node, struct origin_lookup *k)
+void node_find_log_cancel(struct node *node, struct log_lookup *k)
 {
     node_list_cancel(node, &k->node.list.node);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
+#include "shards/node/append.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/say.h"
 #include "shards/node/view.h"
@@ -21,7 +22,6 @@ static void on_redex_progress(void *ctx, struct redex *redex)
     struct log *log = ctx;
     (void)redex;
     log->shard->now = io_now(log->shard->io); /* completions come before the turn */
-    log_on_error(log, redex_error(log->redex));
     log_on_compaction(log);
     log_on_progress(log);
 }
@@ -48,6 +48,9 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     list_init(&log->pending_durable);
     list_init(&log->publishers);
     list_init(&log->unstored);
+    list_init(&log->appends);
+    list_init(&log->appends_durable);
+    list_init(&log->appends_waiting);
     list_push_back(&s->log_list, &log->in_shard);
     log->view = view_find(s, key);
     if (log->view)
@@ -67,6 +70,7 @@ static void log_free(struct log *log)
     if (log->view)
         log->view->log = NULL;
     log_set_error(log, NET_OK);
+    append_deinit(log);
     event_ring_deinit(&log->ring);
     free(log->readers);
     free(log);
@@ -85,6 +89,7 @@ void log_abandon_all(struct shard *s)
         struct log *log = container_of(n, struct log, in_shard);
         if (log->open && log->kind != LOG_NONE)
             redex_abandon(log->redex);
+        append_deinit(log);
         log->open = log->open && log->kind == LOG_NONE;
     }
 }
@@ -140,6 +145,27 @@ static void say_damage(const struct log *log, const char *base, const struct red
                     r->timestamps_lost ? ", times lost" : "");
 }
 
+static int open_redex(struct log *log, const struct log_begin *begin);
+
+/* Its producers say which events came only in part, and it says which of their appends came true. */
+static int open_with_producers(struct log *log, const struct log_begin *begin)
+{
+    int err = log->kind == LOG_DISK && log->key.origin == 0 ? append_open(log) : NET_OK;
+    if (!err)
+        err = open_redex(log, begin);
+    if (!err && log->producers) {
+        err = producers_begin(log->producers, log->redex);
+        if (err)
+            redex_abandon(log->redex);
+    }
+    if (err) {
+        producers_free(log->producers);
+        log->producers = NULL;
+        log->redex = NULL;
+    }
+    return err;
+}
+
 static int open_redex(struct log *log, const struct log_begin *begin)
 {
     struct shard *s = log->shard;
@@ -155,6 +181,8 @@ static int open_redex(struct log *log, const struct log_begin *begin)
         .start = begin ? begin->next_seq : 0,
         .patient = log->key.origin != 0, /* what comes from a peer is not sent again; the peer waits for credit */
         .policy = log_policy(config_channel(s->config, log->name.text)),
+        .torn = log->producers ? producers_torn : NULL,
+        .torn_ctx = log->producers,
         .dirty = &s->dirty_logs,
         .timers = &s->timers,
         .syncs = &s->redex_syncs,
@@ -173,7 +201,7 @@ static int open_storage(struct log *log, const struct log_begin *begin)
 {
     if (log->kind == LOG_NONE)
         return event_ring_init(&log->ring, log->shard->config->log_none_bytes);
-    int err = open_redex(log, begin);
+    int err = open_with_producers(log, begin);
     if (err || !log->key.edition)
         return err;
     err = log_follow_opened(log);
@@ -309,11 +337,14 @@ void log_retry(struct shard *s)
         list_push_back(&starved, n);
     while ((n = list_pop(&starved))) {
         struct log *log = container_of(n, struct log, starving);
-        if (log->kind == LOG_NONE)
+        if (log->kind == LOG_NONE) {
             log_append_waiting(log);
+            append_on_progress(log);
+        }
         log_follow_store(log);
         log_return_credit(log);
-        if (!log_serve_waiting(log) || (log->kind == LOG_NONE && !list_empty(&log->publishers)))
+        if (!log_serve_waiting(log) ||
+            (log->kind == LOG_NONE && (!list_empty(&log->publishers) || append_is_waiting(log))))
             log_starve(log);
     }
 }
@@ -364,6 +395,13 @@ static void on_closed(void *ctx, int err)
     stop_log_closed(log->shard);
 }
 
+static void close_redex(void *ctx)
+{
+    struct log *log = ctx;
+    log->producers = NULL;
+    redex_close(log->redex, on_closed, log);
+}
+
 void log_close_all(struct shard *s)
 {
     s->logs_closing = 1; /* this call itself: closes may answer at once */
@@ -372,7 +410,10 @@ void log_close_all(struct shard *s)
         log->closing = true;
         if (log->open && log->kind != LOG_NONE) {
             s->logs_closing++;
-            redex_close(log->redex, on_closed, log);
+            if (log->producers)
+                producers_close(log->producers, close_redex, log);
+            else
+                close_redex(log);
         }
     }
     stop_log_closed(s);

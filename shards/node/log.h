@@ -3,6 +3,7 @@
 #define NM_SHARDS_NODE_LOG_H
 
 #include "shards/node/shard.h"
+#include "storage/producers/producers.h"
 #include "storage/redex/redex.h"
 #include "storage/ring/event_ring.h"
 
@@ -41,6 +42,9 @@ struct log {
     struct log_mark marks[LOG_MARKS];     /* a ring; when it is full, the newest takes what comes */
     uint32_t mark_first, mark_count;
     struct list publishers; /* log_publish.c: those with data that found no room */
+    /* append_owner.c: of peers' producers: not yet answered, in order; found no room */
+    struct producers *producers; /* of our own logs; NULL: nobody asked yet, and there is no file */
+    struct list appends, appends_durable, appends_waiting;
     /* A received log has one peer and one stream: the credit owed to it until the log has room again. */
     uint32_t held_credit;
     unsigned held_home;
@@ -89,6 +93,8 @@ void log_heads(const struct log *, struct log_heads *);
 /* Up to `max` events from *seq on, which moves behind them; their bytes live until the end of the turn. */
 size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *out, size_t max);
 bool log_congested(const struct log *);
+bool log_stored(const struct log *, uint64_t end, bool durable); /* what is below `end`: written, or synced */
+int log_fault(const struct log *);                               /* why that makes no progress; 0: it does */
 void log_mark_grown(struct log *);    /* its heads changed: log_tell() has something to say */
 void log_tell(struct shard *);        /* once a turn: heads of grown logs to their watchers */
 void log_starve(struct log *);        /* something of it waits for room: looked at in every turn */

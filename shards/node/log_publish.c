@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "shards/node/log.h"
+#include "shards/node/append.h"
 #include "shards/node/mailbox.h"
 
 struct pending_publish { /* appended, not yet stored as far as the publisher wants it */
@@ -48,7 +48,7 @@ static void tell_delay(struct shard *s, const struct list *pending, int err)
     }
 }
 
-static bool stored(const struct log *log, uint64_t end, bool durable)
+bool log_stored(const struct log *log, uint64_t end, bool durable)
 {
     if (log->kind != LOG_DISK)
         return true;
@@ -78,8 +78,8 @@ static void answer_stored(struct log *log, struct list *pending)
     struct list *n;
     while ((n = list_first(pending))) {
         struct pending_publish *p = container_of(n, struct pending_publish, link);
-        int err = log->open && log->redex ? redex_error(log->redex) : NET_OK;
-        bool done = stored(log, p->end_seq, p->durable);
+        int err = log_fault(log);
+        bool done = log_stored(log, p->end_seq, p->durable);
         /* A write that failed is tried again; only what can never be stored is answered with the error. */
         if (!done && err != NET_ERR_POISONED && !log->closing) {
             if (err)
@@ -212,11 +212,13 @@ void log_on_progress(struct log *log)
 {
     if (!log->open)
         return;
+    log_on_error(log, log_fault(log));
     count_marks(log);
     answer_stored(log, &log->pending);
     answer_stored(log, &log->pending_durable);
     log_append_waiting(log);
     log_follow_store(log);
+    append_on_progress(log);
     log_return_credit(log);
     log_mark_grown(log); /* `written` moved */
 }

@@ -346,6 +346,8 @@ void log_on_list(struct shard *s, unsigned from, uint64_t request, const uint64_
         struct msg_list_row row = {
             .channel = log->name,
             .origin = log->key.origin,
+            .edition = log->key.edition,
+            .followed = log_followed(s, log->key.origin, log->key.hash) == log,
             .first_seq = heads.first,
             .next_seq = heads.live,
             .bytes = log->open && log->redex ? redex_bytes(log->redex) : 0,

@@ -22,6 +22,8 @@ static void apply_settings(struct log *log, const struct channel_settings *setti
     log->fsync_each = settings->fsync == FSYNC_EACH;
     if (!log->open)
         log->kind = settings->log;
+    if (log->producers)
+        producers_set_limits(log->producers, log->shard->config->max_producers, log->shard->config->producer_age_ns);
     if (log->redex && !log->closing) {
         struct redex_policy policy = log_policy(settings);
         redex_set_policy(log->redex, &policy);
@@ -68,6 +70,12 @@ void log_set_error(struct log *log, int err)
     if (err)
         counter_add(gauge_of(s, err), 1);
     log->error = err;
+}
+
+int log_fault(const struct log *log)
+{
+    int err = log->open && log->redex ? redex_error(log->redex) : NET_OK;
+    return err || !log->producers ? err : producers_error(log->producers);
 }
 
 void log_on_error(struct log *log, int err)

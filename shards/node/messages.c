@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/crypto/crypto.h"
+#include "shards/node/append.h"
 #include "shards/node/contacts.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
@@ -158,6 +159,11 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
         log_on_publish(s, &m, mailbox_tail(r, sizeof m));
         break;
     }
+    case MSG_APPEND: {
+        BODY(struct msg_append, m);
+        append_on_message(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        break;
+    }
     case MSG_LIST: {
         uint64_t hash = 0;
         assert(r->len == 0 || r->len == sizeof hash);
@@ -235,6 +241,21 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     case MSG_ROSTER_ACK: {
         BODY(struct msg_answer, m);
         membership_on_roster_ack(s, &m);
+        break;
+    }
+    case MSG_APPEND_SUBMIT: {
+        BODY(struct msg_append_submit, m);
+        append_on_submit(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        break;
+    }
+    case MSG_APPEND_CANCEL: {
+        BODY(struct msg_append_cancel, m);
+        append_on_cancel(s, &m);
+        break;
+    }
+    case MSG_APPENDED: {
+        BODY(struct msg_appended, m);
+        append_on_appended(s, &m);
         break;
     }
     case MSG_CURSOR: {

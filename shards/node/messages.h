@@ -3,7 +3,7 @@
 #ifndef NM_SHARDS_NODE_MESSAGES_H
 #define NM_SHARDS_NODE_MESSAGES_H
 
-#include "core/channel/channel.h"
+#include "core/channel/append.h"
 #include "core/io/io.h"
 #include "core/session/session.h"
 #include "shards/node/control.h"
@@ -37,6 +37,10 @@ enum message_kind {
     MSG_PUBLISH_OPEN, /* shard 0 -> owner */
     MSG_PUBLISH,      /* shard 0 -> owner: event frames */
     MSG_PUBLISHED,    /* owner -> shard 0: stored (written, or synced), or an error */
+    MSG_APPEND_SUBMIT, /* shard 0 -> home: event frames to be appended at that peer; MSG_PUBLISHED answers */
+    MSG_APPEND_CANCEL, /* shard 0 -> home: a publisher is gone */
+    MSG_APPEND,        /* home -> channel owner: event frames of a peer's producer */
+    MSG_APPENDED,      /* channel owner -> home: the answer for it */
     MSG_LIST, /* shard 0 -> all: aux enum list_kind, arg request, maybe a channel's hash; rows and an end come back */
     MSG_LIST_ROW, /* aux enum list_kind: a struct msg_list_row, session_row or subscriber_row */
     MSG_LIST_END,
@@ -219,15 +223,46 @@ struct msg_published {
     bool delayed; /* no answer yet, because of err: the writing goes on being tried */
 };
 
+enum { NODE_FRAMES_MAX = 60000 }; /* bytes of frames in one message between shards */
+
+struct msg_append_submit { /* followed by frames */
+    uint64_t node_id, sequence;
+    uint32_t publisher, count;
+    uint8_t producer[PRODUCER_ID_SIZE];
+    bool durable;
+    struct channel_name channel;
+};
+
+struct msg_append_cancel {
+    uint64_t node_id;
+    uint32_t publisher;
+};
+
+struct msg_append { /* followed by frames */
+    uint64_t node_id, sequence;
+    uint32_t generation, credit; /* of the peer's stream; bytes that go back with the answer */
+    uint32_t count;
+    uint8_t producer[PRODUCER_ID_SIZE];
+    bool durable;
+    struct channel_name channel;
+};
+
+struct msg_appended {
+    uint64_t node_id;
+    uint32_t generation, credit;
+    bool answered; /* else only the credit goes back */
+    struct append_answer answer;
+};
+
 enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_SUBSCRIBERS };
 
 struct msg_list_row {
     struct channel_name channel;
     uint64_t origin, first_seq, next_seq, bytes, appended_events, appended_bytes;
-    uint32_t subscribers;
+    uint32_t subscribers, edition;
     int32_t error;
     enum config_log log;
-    bool exists;
+    bool exists, followed;
 };
 
 struct scrape_channel { /* of one log, or several as one */
@@ -238,6 +273,7 @@ struct scrape_channel { /* of one log, or several as one */
 struct msg_scrape_channel {
     struct channel_name channel;
     uint64_t origin, hash;
+    bool followed;
     uint64_t made_at; /* monotonic ns: the oldest logs have a row of their own */
     uint64_t first_seq, next_seq;
     struct scrape_channel sums;

@@ -45,6 +45,12 @@
     X(resets_received, "stream_resets_total", "dir=\"received\"", "")                                                  \
     X(rx_duplicates, "rx_duplicates_total", "", "Packets of reliable streams that had arrived before")                 \
     X(pool_dry, "packet_pool_dry_total", "", "Times a stream waited because limits.unacknowledged was reached")        \
+    X(appends_sent, "appends_total", "event=\"sent\"",                                                                 \
+      "Acknowledged appends: asked of peers, asked by peers, known from before, refused to peers")                     \
+    X(appends_received, "appends_total", "event=\"received\"", "")                                                     \
+    X(appends_repeated, "appends_total", "event=\"repeated\"", "")                                                     \
+    X(appends_refused, "appends_total", "event=\"refused\"", "")                                                       \
+    X(append_answers_late, "appends_total", "event=\"answered_late\"", "")                                             \
     X(publish_refused, "publish_refused_total", "", "Appends that found no room and were tried again")                 \
     X(publish_no_space, "publish_failed_total", "reason=\"no_space\"",                                                 \
       "Batches of events that a publisher was refused, by reason")                                                     \
@@ -102,6 +108,8 @@
     X(drop_credit_stream, "drops_total", "reason=\"credit_of_no_stream\"", "")                                         \
     X(drop_ack_block, "drops_total", "reason=\"bad_acknowledgement\"", "")                                             \
     X(drop_reset, "drops_total", "reason=\"bad_reset\"", "")                                                           \
+    X(drop_append, "drops_total", "reason=\"bad_append\"", "")                                                         \
+    X(drop_append_answer, "drops_total", "reason=\"bad_append_answer\"", "")                                           \
     X(drop_pool, "drops_total", "reason=\"packet_pool_full\"", "")                                                     \
     X(drop_window, "drops_total", "reason=\"beyond_window\"", "")                                                      \
     X(drop_stream_closed, "drops_total", "reason=\"stream_over\"", "")                                                 \

@@ -109,6 +109,8 @@ static void put_channel(struct exposition *e, size_t family, const struct scrape
     exposition_no_labels(e);
     exposition_label(e, "channel", row ? row->channel.text : OTHER);
     exposition_label(e, "origin", row ? origin : OTHER);
+    if (row && row->followed)
+        exposition_label(e, "log", "followed");
     exposition_u64(e, value);
 }
 

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "shards/node/append.h"
 #include "shards/node/fragments.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -155,6 +156,8 @@ static void on_promoted(struct peer *p)
         COUNT(p->shard, compat_sessions);
     peer_report(p, PEER_CONNECTED, restarted, false);
     membership_on_session(p);
+    append_producer_on_session(p);
+    append_taker_on_session(p);
     peer_wants_tx(p);
 }
 
@@ -299,6 +302,8 @@ void peer_forget(struct peer *p)
     membership_free(p);
     transport_on_session(p);
     streams_free(p);
+    append_producer_free(p);
+    append_taker_free(p);
     fragments_reset(p);
     transport_deinit(p);
     link_deinit(&p->link, s->crypto);

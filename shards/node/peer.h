@@ -13,6 +13,9 @@ struct control_message { /* a membership message waiting to be sent */
 };
 enum { CONTROL_QUEUE = 32 };
 
+struct append_producer;
+struct append_taker;
+
 struct peer {
     struct shard *shard;
     uint64_t node_id;
@@ -36,8 +39,10 @@ struct peer {
     uint64_t control_seq;          /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
-    struct list tx;     /* in shard->tx_peers while it wants to send */
-    struct timer timer; /* link, grants, credit recovery, subscriptions: whatever is next */
+    struct append_producer *append_producer; /* of our appends at the peer, or NULL */
+    struct append_taker *append_taker;       /* of the peer's appends here, or NULL */
+    struct list tx;                          /* in shard->tx_peers while it wants to send */
+    struct timer timer;                      /* link, grants, credit recovery, subscriptions: whatever is next */
     struct list in_shard;
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];

@@ -6,9 +6,17 @@
 #include "shards/node/mailbox.h"
 
 static const uint64_t WINDOW_BYTES = 1 << 20; /* in flight to the owner, per publisher */
+/* Of one append at a peer: one packet takes it, whatever the channel's name and the way there. */
+enum { APPEND_FRAMES_MAX = WIRE_MAX_EVENT_ROUTED - APPEND_HEAD - CHANNEL_NAME_MAX };
 
 static void tell_owner(struct contacts *cs, struct publisher *p, bool begin)
 {
+    if (p->node.peer) { /* it needs to know only of the end */
+        struct msg_append_cancel cancel = {p->node.peer, p->node.id};
+        if (!begin)
+            mailbox_send(cs->shard, p->node.home, MSG_APPEND_CANCEL, 0, 0, &cancel, sizeof cancel);
+        return;
+    }
     struct msg_publish_open m = {.publisher = p->node.id, .durable = p->node.durable};
     if (begin)
         m.channel = p->node.channel;
@@ -28,6 +36,20 @@ static void finish(struct contacts *cs, struct publisher *p, int err)
     p->done(p, err);
 }
 
+static bool all_answered(const struct publisher *p)
+{
+    return p->node.accepted == p->node.acked && p->node.unanswered == 0;
+}
+
+/* Why nothing came within the time. */
+static int reason_of(struct contacts *cs, const struct publisher *p)
+{
+    const struct contact *c = p->node.peer ? contact_find(cs, p->node.peer) : NULL;
+    if (p->node.peer && (!c || c->state != PEER_CONNECTED))
+        return NET_ERR_UNREACHABLE;
+    return p->node.trouble ? p->node.trouble : NET_ERR_TIMEOUT;
+}
+
 static void arm(struct contacts *cs, struct publisher *p)
 {
     p->node.deadline = cs->shard->now + cs->shard->config->publish_timeout_ns;
@@ -43,10 +65,10 @@ void publishers_on_timer(struct timer *t, uint64_t now)
     for (struct list *n = cs->publisher_list.next, *after; n != &cs->publisher_list; n = after) {
         struct publisher *p = container_of(n, struct publisher, node.link);
         after = n->next;
-        if (p->node.accepted == p->node.acked)
+        if (all_answered(p))
             continue;
         if (now >= p->node.deadline) {
-            int err = p->node.trouble ? p->node.trouble : NET_ERR_TIMEOUT;
+            int err = reason_of(cs, p);
             metrics_publish_failed(cs->shard, err);
             finish(cs, p, err);
             after = cs->publisher_list.next;
@@ -59,15 +81,12 @@ void publishers_on_timer(struct timer *t, uint64_t now)
         timer_arm(&cs->shard->timers, t, next);
 }
 
-static int open_publisher(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable)
+/* p->node says where to, if it is a peer. */
+static int open_publisher(struct contacts *cs, struct publisher *p, const struct channel_name *channel, bool durable)
 {
-    struct contacts *cs = node->shards[0]->contacts;
     if (cs->phase != STOP_NONE)
         return NET_ERR_STATE;
-    if (config_channel(node->config, channel->text)->log == LOG_DISK && !channel_name_storable(channel))
-        return NET_ERR_INVALID;
     p->events = p->bytes = p->first_seq = p->last_seq = 0;
-    memset(&p->node, 0, sizeof p->node);
     p->node.channel = *channel;
     p->node.hash = channel_hash(channel->text, channel->len);
     p->node.durable = durable;
@@ -82,10 +101,82 @@ static int open_publisher(struct node *node, struct publisher *p, const struct c
 
 int node_publish_open(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable)
 {
-    int err = open_publisher(node, p, channel, durable);
+    bool on_disk = config_channel(node->config, channel->text)->log == LOG_DISK;
+    memset(&p->node, 0, sizeof p->node);
+    int err = on_disk && !channel_name_storable(channel)
+                  ? NET_ERR_INVALID
+                  : open_publisher(node->shards[0]->contacts, p, channel, durable);
     if (err)
         metrics_publish_failed(node->shards[0], err);
     return err;
+}
+
+int node_publish_open_to(struct node *node, struct publisher *p, const struct channel_name *channel, bool durable,
+                         uint64_t peer, const uint8_t producer[16], uint64_t sequence)
+{
+    struct contacts *cs = node->shards[0]->contacts;
+    const struct contact *c = contact_find(cs, peer);
+    int err = !c || c->state != PEER_CONNECTED ? NET_ERR_UNREACHABLE
+              : c->features & FEATURE_APPEND   ? NET_OK
+                                               : NET_ERR_UNSUPPORTED;
+    memset(&p->node, 0, sizeof p->node);
+    p->node.peer = peer;
+    p->node.sequence = sequence;
+    if (producer)
+        memcpy(p->node.producer, producer, sizeof p->node.producer);
+    else
+        io_random(cs->shard->io, p->node.producer, sizeof p->node.producer);
+    if (!err) {
+        p->node.home = c->home;
+        err = open_publisher(cs, p, channel, durable);
+    }
+    if (err)
+        metrics_publish_failed(cs->shard, err);
+    return err;
+}
+
+/* ---- putting ---- */
+
+/* As many of the first frames as one append takes; sets how many they are. */
+static size_t cut(struct cspan frames, uint32_t *count)
+{
+    struct wire_frames walk = wire_frames(frames, UINT32_MAX);
+    struct cspan event;
+    size_t len = 0;
+    for (*count = 0; wire_frames_next(&walk, &event) && len + 4 + event.len <= APPEND_FRAMES_MAX; (*count)++)
+        len += 4 + event.len;
+    assert(len > 0 || frames.len == 0);
+    return len;
+}
+
+static void submit(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count)
+{
+    struct msg_append_submit m = {.node_id = p->node.peer,
+                                  .sequence = p->node.sequence++,
+                                  .publisher = p->node.id,
+                                  .count = count,
+                                  .durable = p->node.durable,
+                                  .channel = p->node.channel};
+    memcpy(m.producer, p->node.producer, sizeof m.producer);
+    bool taken = mailbox_try(cs->shard, p->node.home, MSG_APPEND_SUBMIT, 0, 0, &m, sizeof m, frames.data, frames.len);
+    assert(taken); /* put_to() saw the room */
+    p->node.unanswered++;
+}
+
+/* False: no room. */
+static bool put_to(struct contacts *cs, struct publisher *p, struct cspan frames)
+{
+    size_t pieces = 1 + 2 * frames.len / APPEND_FRAMES_MAX; /* two neighbours are longer than that together */
+    if (mailbox_room(cs->shard, p->node.home) < frames.len + pieces * (sizeof(struct msg_append_submit) + 64))
+        return false;
+    do {
+        uint32_t count;
+        size_t len = cut(frames, &count);
+        submit(cs, p, (struct cspan){frames.data, len}, count);
+        frames.data += len;
+        frames.len -= len;
+    } while (frames.len > 0);
+    return true;
 }
 
 /* One large event is let in alone. */
@@ -102,16 +193,21 @@ static bool send_frames(struct shard *s, unsigned owner, const struct msg_publis
                  : mailbox_try(s, owner, MSG_PUBLISH, 0, 0, m, sizeof *m, frames.data, frames.len);
 }
 
+static bool put_here(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
+{
+    struct msg_publish m = {p->node.hash, p->node.id, count};
+    return send_frames(cs->shard, log_owner(cs->shard->node, p->node.hash), &m, frames, given);
+}
+
 static int put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    struct msg_publish m = {p->node.hash, p->node.id, count};
-    unsigned owner = log_owner(node, p->node.hash);
     if (cs->phase != STOP_NONE) {
         metrics_publish_failed(cs->shard, NET_ERR_STATE);
         return NET_ERR_STATE;
     }
-    p->node.want_writable = !has_window(p, frames.len) || !send_frames(cs->shard, owner, &m, frames, given);
+    p->node.want_writable = !has_window(p, frames.len) ||
+                            !(p->node.peer ? put_to(cs, p, frames) : put_here(cs, p, frames, count, given));
     if (p->node.want_writable) {
         arm(cs, p);
         return NET_ERR_AGAIN;
@@ -124,13 +220,15 @@ static int put(struct node *node, struct publisher *p, struct cspan frames, uint
 
 int node_publish_put(struct node *node, struct publisher *p, struct cspan frames, uint32_t count)
 {
-    assert(count > 0 && count <= WIRE_MAX_EVENTS && frames.len <= MAILBOX_COPIED);
+    assert((count > 0 || p->node.peer) && count <= WIRE_MAX_EVENTS && frames.len <= MAILBOX_COPIED);
     return put(node, p, frames, count, NULL);
 }
 
 int node_publish_give(struct node *node, struct publisher *p, uint8_t *frame, size_t len)
 {
     assert(len > MAILBOX_COPIED);
+    if (p->node.peer)
+        return NET_ERR_TOO_LARGE; /* an append goes in one message */
     return put(node, p, (struct cspan){frame, len}, 1, frame);
 }
 
@@ -138,7 +236,7 @@ void node_publish_finish(struct node *node, struct publisher *p)
 {
     p->node.finished = true;
     /* With nothing under way the owner's answer to nothing ends it: the callback never comes from inside a call. */
-    if (p->node.accepted == p->node.acked) {
+    if (all_answered(p)) {
         struct msg_published m = {.publisher = p->node.id};
         mailbox_send(node->shards[0], 0, MSG_PUBLISHED, 0, 0, &m, sizeof m);
     }
@@ -157,6 +255,12 @@ uint32_t node_max_event(const struct node *node, const struct channel_name *chan
     bool none = config_channel(c, channel->text)->log == LOG_NONE && ring < c->event_bytes;
     *key = none ? "channels.none_bytes" : "limits.event_bytes";
     return none ? ring : c->event_bytes;
+}
+
+uint32_t node_max_append(const struct node *node)
+{
+    (void)node;
+    return APPEND_FRAMES_MAX;
 }
 
 static void account(struct publisher *p, const struct msg_published *m)
@@ -179,6 +283,8 @@ void contacts_on_published(struct shard *s, const struct msg_published *m)
         p->node.trouble = m->err;
         return;
     }
+    if (p->node.unanswered)
+        p->node.unanswered--;
     if (m->err) {
         finish(cs, p, m->err);
         return;
@@ -189,7 +295,7 @@ void contacts_on_published(struct shard *s, const struct msg_published *m)
         p->node.in_flight -= (uint32_t)m->bytes + 4 * m->count;
         arm(cs, p);
     }
-    if (p->node.finished && p->node.accepted == p->node.acked) {
+    if (p->node.finished && all_answered(p)) {
         finish(cs, p, NET_OK);
     } else if (p->node.want_writable) {
         p->node.want_writable = false;
@@ -214,7 +320,7 @@ void publishers_end_idle(struct contacts *cs)
     for (struct list *n = cs->publisher_list.next, *next; n != &cs->publisher_list; n = next) {
         struct publisher *p = container_of(n, struct publisher, node.link);
         next = n->next;
-        if (p->node.accepted == p->node.acked && !p->node.finished)
+        if (all_answered(p) && !p->node.finished)
             finish(cs, p, NET_ERR_STATE);
     }
 }

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/channel/append.h"
+#include "shards/node/append.h"
 #include "shards/node/contacts.h"
 #include "shards/node/fragments.h"
 #include "shards/node/log.h"
@@ -131,6 +133,8 @@ packet_handler *receive_handler(const struct shard *s, uint16_t subprotocol)
 void receive_init(struct shard *s)
 {
     receive_handle(s, SUBPROTO_STREAM, stream_on_control);
+    receive_handle(s, SUBPROTO_APPEND, append_on_requests);
+    receive_handle(s, SUBPROTO_APPEND_ANSWER, append_on_answers);
 }
 
 /* True: it has its place, or never will. */

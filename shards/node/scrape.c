@@ -65,7 +65,9 @@ static int by_age(const void *a, const void *b)
         return x->made_at < y->made_at ? -1 : 1;
     if (x->hash != y->hash)
         return x->hash < y->hash ? -1 : 1;
-    return x->origin < y->origin ? -1 : x->origin > y->origin;
+    if (x->origin != y->origin)
+        return x->origin < y->origin ? -1 : 1;
+    return x->followed - y->followed;
 }
 
 /* The oldest keep their rows: who comes later never takes one away. */

@@ -14,6 +14,7 @@ static struct msg_scrape_channel row_of(struct shard *s, const struct log *log)
         .channel = log->name,
         .origin = log->key.origin,
         .hash = log->key.hash,
+        .followed = log->key.edition > 0,
         .made_at = log->made_at,
         .first_seq = heads.first,
         .next_seq = heads.live,
@@ -40,7 +41,9 @@ static void send_channels(struct shard *s, unsigned to, uint64_t request, struct
             own->unwritten_bytes += redex_unwritten_bytes(log->redex);
         if (log->open && log->kind == LOG_NONE)
             own->log_bytes += log->ring.size;
-        if (rows++ < s->config->metrics_channels)
+        bool over =
+            log->key.edition && log_followed(s, log->key.origin, log->key.hash) != log; /* no row: it is still */
+        if (!over && rows++ < s->config->metrics_channels)
             mailbox_send(s, to, MSG_SCRAPE_CHANNEL, 0, request, &row, sizeof row);
         else
             scrape_add(&own->rest, &row.sums);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
+#include "shards/node/append.h"
 #include "shards/node/contacts.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
@@ -34,9 +35,9 @@ int shard_create(struct node *n, unsigned index)
     s->face->shard = s;
     for (unsigned i = 0; i < n->shard_count; i++)
         list_init(&s->parked[i]);
-    struct list *lists[] = {&s->peer_list,     &s->tx_peers,        &s->log_list,
-                            &s->grown_logs,    &s->dirty_logs,      &s->starved_logs,
-                            &s->spare_pending, &s->starved_streams, &s->stalled_streams};
+    struct list *lists[] = {&s->peer_list,       &s->tx_peers,      &s->log_list,       &s->grown_logs,
+                            &s->dirty_logs,      &s->starved_logs,  &s->spare_pending,  &s->starved_streams,
+                            &s->stalled_streams, &s->spare_appends, &s->dirty_producers};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
         list_init(lists[i]);
     receive_init(s);
@@ -118,6 +119,7 @@ void shard_destroy(struct shard *s)
             peer_forget(container_of(list_first(&s->peer_list), struct peer, in_shard));
         log_publishers_free(s);
         log_free_all(s);
+        append_spare_free(s);
         free_views(s);
         free_routes(s);
         roster_deinit(&s->roster);
@@ -201,6 +203,7 @@ uint64_t shard_turn(struct shard *s)
     streams_fed(s);
     if (s->stopping < STOP_LOGS)
         pull_all(s);
+    producers_flush_all(&s->dirty_producers);
     if (redex_flush_all(&s->dirty_logs))
         s->busy = true;
     say_turn(s);

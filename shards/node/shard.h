@@ -98,7 +98,8 @@ struct shard {
     struct redex_stats redex_stats;
     struct map views;            /* log_map_key -> struct log_view */
     struct map owner_publishers; /* log_publish.c: id -> struct owner_publisher */
-    struct list spare_pending;
+    struct list spare_pending, spare_appends;
+    struct list dirty_producers; /* struct producers, of logs: what redex holds back waits for them */
     struct roster roster;
 
     struct contacts *contacts; /* shard 0 only */

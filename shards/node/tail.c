@@ -166,7 +166,7 @@ int node_tail_open(struct node *node, struct tail *t, const struct tail_request 
     struct shard *s = node->shards[0];
     if (s->contacts->phase != STOP_NONE)
         return NET_ERR_STATE;
-    struct log_key key = {r->self ? 0 : r->origin, channel_hash(r->channel.text, r->channel.len), 0};
+    struct log_key key = {r->self ? 0 : r->origin, channel_hash(r->channel.text, r->channel.len), r->edition};
     struct log_view *v;
     int err = view_open(s, key, &r->channel, &v);
     if (err)

@@ -31,15 +31,15 @@ static void close_step(struct redex *r)
     if (r->writes > 0 || r->syncs > 0 || r->reservation.busy || (r->compaction && r->mode == REDEX_DISK))
         return;
     if (r->mode == REDEX_DISK && r->error == NET_OK) {
-        if (redex_unwritten_bytes(r) > 0) {
-            redex_write_start(r);
+        if (redex_write_start(r))
+            return;
+        if (r->synced_seq < r->written_seq) {
+            redex_want_sync(r, r->written_seq);
             return;
         }
-        if (r->synced_seq < r->next_seq) {
-            redex_want_sync(r, r->next_seq);
-            return;
-        }
-        if (!r->reservation.clean) {
+        if (redex_unwritten_bytes(r) > 0) /* held, and whoever does so has not come to an end */
+            redex_set_error(r, NET_ERR_IO);
+        else if (!r->reservation.clean) {
             redex_reservation_end(r);
             return;
         }

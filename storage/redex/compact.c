@@ -117,6 +117,12 @@ static void failed(struct redex *r, int err)
     redex_mark_dirty(r);
 }
 
+/* Retention may have come to what is not written yet. */
+static bool begins_behind_hold(const struct redex *r)
+{
+    return r->mode == REDEX_DISK && redex_front(r).record > redex_end(r).offset[PART_IDX] / RECORD_SIZE;
+}
+
 static void start(struct redex *r)
 {
     if (r->error == NET_ERR_POISONED || r->generation == UINT32_MAX)
@@ -125,7 +131,7 @@ static void start(struct redex *r)
         redex_turn_at(r, r->compact_at);
         return;
     }
-    if (r->sync_places->compactions >= REDEX_COMPACTIONS) {
+    if (r->sync_places->compactions >= REDEX_COMPACTIONS || begins_behind_hold(r)) {
         redex_mark_dirty(r);
         return;
     }

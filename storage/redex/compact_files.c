@@ -85,7 +85,6 @@ static void become_quiet(struct redex_compaction *c)
     c->log->paused = true;
     if (!quiet(c->log))
         return; /* compact_on_settled */
-    c->end_seq = c->log->next_seq;
     compact_set_goals(c, UINT64_MAX);
     compact_go(c, STEP_COPY_REST);
 }

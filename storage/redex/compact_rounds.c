@@ -106,9 +106,11 @@ unsigned compact_on_place(struct redex_sync_request *q)
 
 void compact_set_goals(struct redex_compaction *c, uint64_t more)
 {
+    struct redex_end end = redex_end(c->log);
+    c->end_seq = end.seq;
     for (int i = 0; i < PARTS; i++) {
         struct compact_part *p = &c->part[i];
-        uint64_t left = compact_len(c, (enum redex_part)i) - p->written;
+        uint64_t left = end.offset[i] - p->base - p->written;
         p->goal = p->written + (left > more ? more / RECORD_SIZE * RECORD_SIZE : left);
     }
     c->rounds++;
@@ -117,9 +119,10 @@ void compact_set_goals(struct redex_compaction *c, uint64_t more)
 /* The log appends meanwhile; but its disk is busy with this too, so a few rounds more than there were at first do. */
 static bool another_round(const struct redex_compaction *c)
 {
+    struct redex_end end = redex_end(c->log);
     uint64_t left = 0, all = 0;
     for (int i = 0; i < PARTS; i++) {
-        left += compact_len(c, (enum redex_part)i) - c->part[i].written;
+        left += end.offset[i] - c->part[i].base - c->part[i].written;
         all += c->part[i].written;
     }
     return left > REST_MAX && c->rounds < 16 + 2 * (all / COMPACT_ROUND);

@@ -2,6 +2,7 @@
  * From memory to the page cache: at most one write per file at a time. A write that failed or stopped short is taken up
  * where it ended, so nothing in a file is ever truncated while the log runs.
  */
+#include <assert.h>
 #include <errno.h>
 
 #include "storage/redex/redex_internal.h"
@@ -68,21 +69,58 @@ static void submit_write(struct redex_file *f)
     io_submit(f->log->io, &f->write);
 }
 
-void redex_write_start(struct redex *r)
+void redex_hold(struct redex *r, uint64_t seq)
+{
+    assert(r->mode == REDEX_DISK && (r->hold == UINT64_MAX || seq >= r->hold));
+    r->hold = seq;
+    redex_mark_dirty(r);
+}
+
+void redex_give_up(struct redex *r)
+{
+    redex_poison(r);
+    redex_settled(r);
+}
+
+struct redex_end redex_end(const struct redex *r)
+{
+    struct redex_end end = {r->next_seq, {0}};
+    for (int i = 0; i < PARTS; i++)
+        end.offset[i] = r->file[i].len;
+    if (r->hold >= r->next_seq)
+        return end;
+    const uint8_t *idx = r->file[PART_IDX].memory.base;
+    uint64_t records = redex_records(r), low = redex_search(idx, records, r->hold);
+    end.seq = r->hold;
+    end.offset[PART_IDX] = low * RECORD_SIZE;
+    end.offset[PART_TS] = low * STAMP_SIZE;
+    for (; low < records; low++) { /* payloads of what was appended lie in the order of their records */
+        struct record rec = record_load(idx + low * RECORD_SIZE);
+        if (!record_is_inline(rec)) {
+            end.offset[PART_DAT] = rec.offset;
+            break;
+        }
+    }
+    return end;
+}
+
+bool redex_write_start(struct redex *r)
 {
     if (r->paused || r->writes > 0 || redex_unwritten_bytes(r) == 0)
-        return;
-    r->flush_seq = r->next_seq;
+        return false;
+    struct redex_end end = redex_end(r);
+    r->flush_seq = end.seq;
     r->write_error = NET_OK;
     r->write_at = io_now(r->io);
     for (int i = 0; i < PARTS; i++) {
         struct redex_file *f = &r->file[i];
-        if (f->written == f->len)
+        if (f->written == end.offset[i])
             continue;
-        f->write_end = f->len;
+        f->write_end = end.offset[i];
         r->writes++;
         submit_write(f);
     }
+    return r->writes > 0;
 }
 
 static void write_turn(struct redex *r)

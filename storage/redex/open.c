@@ -54,6 +54,7 @@ static struct redex *create(struct io *io, const struct redex_options *o)
     r->patient = o->patient;
     r->mirror = o->mirror;
     r->ascending = true;
+    r->hold = UINT64_MAX;
     r->policy = o->policy;
     r->retains = retains(&o->policy);
     assert(o->dirty && o->timers && o->syncs && o->stats);
@@ -230,6 +231,17 @@ static int settle_next(struct redex *r, const struct redex_options *o, bool name
 }
 
 /* Everything up to the scan only reads and creates; what it found is reserved before anything is cut. */
+static void leave_out(struct redex *r, const struct redex_options *o, const struct redex_seq_state *state,
+                      struct redex_scan *scan)
+{
+    struct redex_found found = {.idx = r->file[PART_IDX].memory.base, .same_boot = state->known && state->same_boot};
+    struct redex_range range;
+    if (!o->torn || (state->known && state->clean))
+        return;
+    for (found.records = scan->kept; o->torn(o->torn_ctx, &found, &range); found.records = scan->kept)
+        redex_scan_exclude(r, scan, range);
+}
+
 static int open_disk(struct redex *r, const struct redex_options *o, struct redex_report *report)
 {
     struct redex_seq_state state;
@@ -254,6 +266,7 @@ static int open_disk(struct redex *r, const struct redex_options *o, struct rede
     if (err != NET_OK)
         return err;
     redex_scan(r, len[PART_IDX], len[PART_DAT], len[PART_TS], io_wall(r->io), &state, &scan);
+    leave_out(r, o, &state, &scan);
     scan.unsure = state.known && state.sync_failed && state.same_boot;
     err = settle_next(r, o, named, &state, &scan);
     if (err != NET_OK)

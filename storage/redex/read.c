@@ -5,23 +5,33 @@ static uint64_t seq_at(const struct redex *r, uint64_t i)
     return load_le64(r->file[PART_IDX].memory.base + i * RECORD_SIZE);
 }
 
-/* Where the first event at or after `seq` is; behind the last if there is none. */
-static uint64_t position(const struct redex *r, uint64_t seq)
+uint64_t redex_search(const uint8_t *idx, uint64_t records, uint64_t seq)
 {
-    uint64_t low = r->head, high = r->head + r->count;
-    if (r->count == 0 || seq <= seq_at(r, low))
-        return low;
-    uint64_t ahead = seq - seq_at(r, low);
-    if (ahead < r->count && seq_at(r, low + ahead) == seq)
-        return low + ahead; /* no hole before it: the usual case */
+    uint64_t low = 0, high = records;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (seq_at(r, middle) < seq)
+        if (load_le64(idx + middle * RECORD_SIZE) < seq)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
+}
+
+uint64_t redex_found_count(const struct redex_found *found, struct redex_range range)
+{
+    return redex_search(found->idx, found->records, range.end) - redex_search(found->idx, found->records, range.from);
+}
+
+/* Where the first event at or after `seq` is; behind the last if there is none. */
+static uint64_t position(const struct redex *r, uint64_t seq)
+{
+    if (r->count == 0 || seq <= seq_at(r, r->head))
+        return r->head;
+    uint64_t ahead = seq - seq_at(r, r->head);
+    if (ahead < r->count && seq_at(r, r->head + ahead) == seq)
+        return r->head + ahead; /* no hole before it: the usual case */
+    return r->head + redex_search(r->file[PART_IDX].memory.base + r->head * RECORD_SIZE, r->count, seq);
 }
 
 /*

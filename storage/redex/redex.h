@@ -63,6 +63,29 @@ struct redex_syncs {
 void redex_syncs_init(struct redex_syncs *, unsigned max);
 
 enum { REDEX_ID_SIZE = 16, REDEX_RUN_SIZE = 12 }; /* bytes */
+/* Somebody who wants a place: a log, or who keeps a file beside one. */
+struct redex_sync_request {
+    struct list link; /* in redex_syncs.waiting */
+    /* There are places for 3 syncs. Returns how many it submitted. */
+    unsigned (*start)(struct redex_sync_request *);
+};
+/* Calls `start` when it is this one's turn, now or later; once however often it is asked for meanwhile. */
+void redex_syncs_ask(struct redex_syncs *, struct redex_sync_request *);
+/* Counts a sync that has completed after `ns`, and gives its place back; redex_syncs_serve() lets others take it. */
+void redex_sync_counted(struct redex_syncs *, struct redex_stats *, uint64_t ns, int32_t res);
+void redex_syncs_serve(struct redex_syncs *);
+
+/* What an open found in the files of a log, before it changed any of them. */
+struct redex_found {
+    const uint8_t *idx; /* the records of the events that are whole, ascending */
+    size_t records;
+    bool same_boot; /* the machine has not been started since: what was written is there */
+};
+struct redex_range {
+    uint64_t from, end; /* sequences, end excluded */
+};
+/* How many events of the range there are. */
+uint64_t redex_found_count(const struct redex_found *, struct redex_range);
 
 struct redex_options {
     enum redex_mode mode;
@@ -83,6 +106,11 @@ struct redex_options {
     bool mirror;
     const uint8_t *id; /* REDEX_ID_SIZE bytes, used during the open only */
     uint64_t start;
+    /* Of a log that was not closed in order: called by its open, again and again while it returns true, with events
+     * that are left out like damaged ones, because some of those they belong to are missing. Their sequences stay used.
+     * May be NULL. */
+    bool (*torn)(void *ctx, const struct redex_found *, struct redex_range *);
+    void *torn_ctx;
     /* What the logs of a shard have in common. All are required, and outlive the log. */
     struct list *dirty; /* the log links itself here when redex_flush has something to do */
     struct timer_wheel *timers;
@@ -176,6 +204,12 @@ uint64_t redex_damaged(const struct redex *);
 
 /* Bytes of all three files appended but not yet written: what max_dirty bounds. 0 in memory mode. */
 uint64_t redex_unwritten_bytes(const struct redex *);
+
+/* What has this sequence and those behind it is not written, and no log of the same files changes over to new ones,
+ * until it is lifted: UINT64_MAX. It must be set before redex_flush() comes to what it holds, and may be raised. */
+void redex_hold(struct redex *, uint64_t seq);
+/* As after a failed sync: what this log cannot do without is lost. */
+void redex_give_up(struct redex *);
 
 /* A log's turn: applies retention, goes on with a new generation, submits the writes of what was appended unless writes
  * are in flight, and leaves the dirty list. After a failed write the log stays in the list and tries again 100 ms

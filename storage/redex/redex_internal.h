@@ -79,19 +79,6 @@ struct redex_reservation {
     struct io_op op;
 };
 
-/* ---- sync.c: places in struct redex_syncs ---- */
-
-struct redex_sync_request {
-    struct list link; /* in redex_syncs.waiting */
-    /* There are places for PARTS syncs. Returns how many it submitted. */
-    unsigned (*start)(struct redex_sync_request *);
-};
-/* Calls `start` when it is this one's turn, now or later; once however often it is asked for meanwhile. */
-void redex_syncs_ask(struct redex_syncs *, struct redex_sync_request *);
-/* Counts a sync that has completed after `ns`, and gives its place back; redex_syncs_serve() lets others take it. */
-void redex_sync_counted(struct redex_syncs *, struct redex_stats *, uint64_t ns, int32_t res);
-void redex_syncs_serve(struct redex_syncs *);
-
 struct redex_compaction;
 
 struct redex {
@@ -118,7 +105,8 @@ struct redex {
     int compact_error;                   /* why the last one failed */
     struct timer turn_timer;             /* brings the log into the dirty list */
 
-    uint64_t flush_seq;      /* next_seq when the flush in flight was submitted */
+    uint64_t hold;           /* what has this sequence or a higher one is not written yet; UINT64_MAX: all may be */
+    uint64_t flush_seq;      /* the flush in flight covers what is below */
     uint64_t sync_seq;       /* written_seq when the sync in flight was submitted */
     uint64_t want_low, want; /* a sync is wanted of everything below `want`; somebody waits for `want_low` alone */
     uint64_t retry_at;       /* after a failed write: not before this io_now() */
@@ -182,6 +170,8 @@ static inline uint64_t redex_last_seq(const struct redex *r)
 {
     return load_le64(r->file[PART_IDX].memory.base + (redex_records(r) - 1) * RECORD_SIZE);
 }
+/* The first of `records` records with this sequence or a higher one; `records`: none. read.c */
+uint64_t redex_search(const uint8_t *idx, uint64_t records, uint64_t seq);
 /* Lets the log have a flush at this io_now(), if there is none before. */
 static inline void redex_turn_at(struct redex *r, uint64_t at)
 {
@@ -190,8 +180,14 @@ static inline void redex_turn_at(struct redex *r, uint64_t at)
 }
 /* What a write that did not succeed means: `res` <= 0. flush.c */
 int redex_write_err(int32_t res);
-/* Starts to write whatever is not written, in spite of an error. flush.c */
-void redex_write_start(struct redex *);
+/* Up to where the files may be written: to the end, or to the first event that is held. flush.c */
+struct redex_end {
+    uint64_t seq, offset[PARTS];
+};
+struct redex_end redex_end(const struct redex *);
+/* Starts to write whatever is not written and may be, in spite of an error. False: there is nothing, or it must wait.
+ * flush.c */
+bool redex_write_start(struct redex *);
 /* Starts a sync if one is wanted and possible. sync.c */
 void redex_sync_start(struct redex *);
 /* A flush has completed: does the policy want a sync? sync.c */
@@ -328,6 +324,8 @@ struct redex_scan {
 /* `idx_len`, `dat_len`, `ts_len` are the files' lengths, loaded into memory; `now` stamps what has no stamp. */
 void redex_scan(struct redex *, uint64_t idx_len, uint64_t dat_len, uint64_t ts_len, uint64_t now,
                 const struct redex_seq_state *, struct redex_scan *);
+/* Takes a range out of what the scan kept, in memory. */
+void redex_scan_exclude(struct redex *, struct redex_scan *, struct redex_range);
 /* Makes the files what memory is. `len` = lengths found on disk. */
 int redex_repair(struct redex *, const struct redex_scan *, const uint64_t len[PARTS]);
 

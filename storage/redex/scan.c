@@ -329,3 +329,30 @@ void redex_scan(struct redex *r, uint64_t idx_len, uint64_t dat_len, uint64_t ts
     scan_stamps(&w, stamps, last_used, now);
     out->end = out->kept ? (w.last_kept == UINT64_MAX ? UINT64_MAX : w.last_kept + 1) : 0;
 }
+
+/* The sequence after the last that is kept, and the end of the last payload. */
+static void find_ends(const struct redex *r, struct redex_scan *scan)
+{
+    const uint8_t *idx = r->file[PART_IDX].memory.base;
+    scan->end = scan->dat_end = 0;
+    for (size_t i = 0; i < scan->kept; i++) {
+        struct record rec = record_load(idx + i * RECORD_SIZE);
+        scan->end = rec.seq == UINT64_MAX ? rec.seq : rec.seq + 1;
+        if (!record_is_inline(rec) && (uint64_t)rec.offset + rec.len > scan->dat_end)
+            scan->dat_end = (uint64_t)rec.offset + rec.len;
+    }
+}
+
+void redex_scan_exclude(struct redex *r, struct redex_scan *scan, struct redex_range range)
+{
+    uint8_t *idx = r->file[PART_IDX].memory.base, *ts = r->file[PART_TS].memory.base;
+    size_t from = (size_t)redex_search(idx, scan->kept, range.from);
+    size_t end = (size_t)redex_search(idx, scan->kept, range.end), rest = scan->kept - end;
+    memmove(idx + from * RECORD_SIZE, idx + end * RECORD_SIZE, rest * RECORD_SIZE);
+    memmove(ts + from * STAMP_SIZE, ts + end * STAMP_SIZE, rest * STAMP_SIZE);
+    scan->moved = scan->moved || rest > 0;
+    scan->kept -= end - from;
+    if (scan->stamps > from)
+        scan->stamps = from;
+    find_ends(r, scan);
+}

@@ -355,6 +355,119 @@ Test(sim_followed, a_new_log_that_cannot_be_made_leaves_the_old_one)
     check("x", 2, (const uint64_t[]){6}, 1, 7);
 }
 
+/* ---- reading them ---- */
+
+struct found {
+    struct log_lookup lookup;
+    bool done;
+    int origins;
+    bool self;
+    uint64_t origin;
+    uint32_t edition;
+};
+
+static void on_found(struct log_lookup *l, int origins, bool self, uint64_t origin, uint32_t number)
+{
+    struct found *f = container_of(l, struct found, lookup);
+    *f = (struct found){.done = true, .origins = origins, .self = self, .origin = origin, .edition = number};
+}
+
+static struct found find(const char *channel, struct log_choice choice)
+{
+    struct found f = {.lookup = {.done = on_found}};
+    struct channel_name name;
+    cr_assert_eq(channel_name_parse(channel, strlen(channel), &name), CHANNEL_NAME_OK);
+    node_find_log(a->node, &name, &choice, &f.lookup);
+    run(100 * SIM_MS);
+    cr_assert(f.done);
+    return f;
+}
+
+static void expect_edition(const char *channel, struct log_choice choice, uint32_t number)
+{
+    struct found f = find(channel, choice);
+    cr_assert(f.origins == 1 && !f.self && f.origin == PUBLISHER);
+    cr_assert_eq(f.edition, number, "%u", f.edition);
+}
+
+Test(sim_followed, is_read_in_place_of_what_came_live)
+{
+    struct log_choice any = {.any_origin = true}, peer = {.origin = PUBLISHER}, self = {.self = true};
+    struct log *log;
+    mesh_start(a);
+    cr_assert_eq(find("x", any).origins, 0);
+    struct msg_follow_open m = open_of("x");
+    cr_assert_eq(log_open(owner_of("x"), (struct log_key){PUBLISHER, hash_of("x"), 0}, &m.channel, &log), NET_OK);
+    expect_edition("x", any, 0);
+    expect_edition("x", peer, 0);
+    cr_assert_eq(find("x", (struct log_choice){.origin = PUBLISHER, .kind = LOG_FOLLOWED}).origins, 0);
+    begin_at("x", first_id, 0);
+    begin_at("x", second_id, 0);
+    expect_edition("x", any, 2);
+    expect_edition("x", peer, 2);
+    expect_edition("x", (struct log_choice){.origin = PUBLISHER, .kind = LOG_FOLLOWED}, 2);
+    expect_edition("x", (struct log_choice){.origin = PUBLISHER, .kind = LOG_LIVE}, 0);
+    expect_edition("x", (struct log_choice){.origin = PUBLISHER, .kind = LOG_EDITION, .edition = 1}, 1);
+    cr_assert_eq(find("x", (struct log_choice){.origin = PUBLISHER, .kind = LOG_EDITION, .edition = 3}).origins, 0);
+    cr_assert_eq(find("x", self).origins, 0);
+    cr_assert_eq(mesh_publish(a, "x", 1, 0, 1, false, SIM_S).err, NET_OK);
+    cr_assert_eq(find("x", any).origins, 2);
+    cr_assert(find("x", self).self);
+    expect_edition("x", peer, 2);
+}
+
+struct reader {
+    struct tail tail;
+    uint64_t last, events, missing;
+    bool done;
+};
+
+static bool on_event(struct tail *t, const struct tail_event *e)
+{
+    struct reader *r = container_of(t, struct reader, tail);
+    cr_assert(e->data.len == 8 && load_le64(e->data.data) == e->seq && e->ts_ns == 1000 + e->seq);
+    r->last = e->seq;
+    r->events++;
+    return true;
+}
+
+static bool on_gap(struct tail *t, uint64_t from, uint64_t to)
+{
+    container_of(t, struct reader, tail)->missing += to - from + 1;
+    return true;
+}
+
+static void on_done(struct tail *t, int err)
+{
+    struct reader *r = container_of(t, struct reader, tail);
+    cr_assert_eq(err, NET_OK);
+    r->done = true;
+}
+
+Test(sim_followed, a_tail_goes_on_as_it_grows)
+{
+    static const char *const channels[] = {"x", "y", "z", "w"}; /* on both shards */
+    unsigned on_shard[2] = {0};
+    mesh_start(a);
+    for (size_t i = 0; i < sizeof channels / sizeof channels[0]; i++) {
+        struct msg_follow_open m = open_of(channels[i]);
+        struct tail_request request = {.channel = m.channel, .origin = PUBLISHER, .edition = 1, .follow = true};
+        struct reader r = {.tail = {.event = on_event, .gap = on_gap, .done = on_done}};
+        on_shard[owner_of(channels[i])->index]++;
+        begin_at(channels[i], first_id, 5);
+        bring(channels[i], first_id, 5, 3);
+        cr_assert_eq(node_tail_open(a->node, &r.tail, &request), NET_OK);
+        run(SIM_S);
+        cr_assert(r.events == 3 && r.last == 7 && r.missing == 0);
+        bring(channels[i], first_id, 8, 3);
+        bring(channels[i], first_id, 20, 3);
+        run(SIM_S);
+        cr_assert(r.events == 9 && r.last == 22 && r.missing == 9 && !r.done);
+        node_tail_cancel(a->node, &r.tail);
+    }
+    cr_assert(on_shard[0] > 0 && on_shard[1] > 0);
+}
+
 /* The closing node stores no more, and the next start asks for what it missed. */
 Test(sim_followed, what_comes_while_the_logs_close_is_asked_for_again)
 {

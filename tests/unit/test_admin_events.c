@@ -190,6 +190,44 @@ Test(admin_events, origin)
     cr_assert_not_null(strstr(r.body, "say origin="));
 }
 
+/* Of a peer's channel there may be several logs; which is meant is asked for, unless only one can be. */
+Test(admin_events, which_log)
+{
+    static const struct {
+        const char *query;
+        enum log_kind kind;
+        uint32_t edition;
+    } asked[] = {{"", LOG_ANY_KIND, 0},
+                 {"?log=live", LOG_LIVE, 0},
+                 {"?origin=0xdef", LOG_ANY_KIND, 0},
+                 {"?origin=0xdef&log=followed", LOG_FOLLOWED, 0},
+                 {"?origin=0xdef&log=4294967295", LOG_EDITION, UINT32_MAX},
+                 {"?origin=self&log=2", LOG_EDITION, 2}};
+    static const char *const certain[] = {"?origin=self", "?origin=self&log=live", "?origin=0xdef&log=live"};
+    static const char *const wrong[] = {"?log=", "?log=0", "?log=x", "?log=4294967296", "?log=-1"};
+    add(1, "a", 1);
+    w.node.edition = 7;
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        w.node.choice = (struct log_choice){.kind = LOG_ANY_KIND, .edition = 99};
+        get(asked[i].query);
+        cr_assert_eq(r.status, 200);
+        cr_assert_eq(w.node.choice.kind, asked[i].kind, "%s", asked[i].query);
+        cr_assert_eq(w.node.choice.edition, asked[i].edition, "%s", asked[i].query);
+        cr_assert_eq(w.node.tail.edition, 7);
+    }
+    for (size_t i = 0; i < sizeof certain / sizeof certain[0]; i++) {
+        get(certain[i]);
+        cr_assert_eq(w.node.tail.edition, 0, "%s", certain[i]);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        get(wrong[i]);
+        cr_assert_eq(r.status, 400, "%s", wrong[i]);
+    }
+    w.node.origins = 0;
+    get("?origin=0xdef&log=followed");
+    cr_assert_eq(r.status, 404);
+}
+
 Test(admin_events, follow_goes_on)
 {
     add(1, "a", 1);

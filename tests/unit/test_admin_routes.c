@@ -261,15 +261,28 @@ Test(admin_routes, channels)
     w.node.channels[1] =
         (struct channel_row){.channel = "c", .origin = 0xb, .log = LOG_MEMORY, .error = NET_ERR_POISONED};
     w.node.channels[2] = (struct channel_row){.channel = "c", .origin = 0xd, .log = LOG_NONE};
-    w.node.channel_count = 3;
+    w.node.channels[3] = (struct channel_row){.channel = "c", .origin = 0xb, .edition = 1};
+    w.node.channels[4] = (struct channel_row){.channel = "c", .origin = 0xb, .edition = 2, .followed = true};
+    w.node.channel_count = 5;
     get("/v1/channels");
-    expect(200, "[{\"channel\":\"a/b\",\"origin\":\"self\",\"origin_name\":null,\"log\":\"disk\",\"first_seq\":5,"
-                "\"next_seq\":18446744073709551615,\"bytes\":77,\"appended_events\":0,\"appended_bytes\":0,"
+    expect(200, "[{\"channel\":\"a/b\",\"origin\":\"self\",\"origin_name\":null,\"source\":\"own\",\"edition\":null,"
+                "\"log\":\"disk\",\"first_seq\":5,\"next_seq\":18446744073709551615,\"bytes\":77,\"appended_events\":0,"
+                "\"appended_bytes\":0,"
                 "\"subscribers\":2,\"error\":null},"
-                "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\",\"log\":\"memory\","
+                "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\","
+                "\"source\":\"live\",\"edition\":null,\"log\":\"memory\","
                 "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
                 "0,\"error\":\"poisoned\"},"
-                "{\"channel\":\"c\",\"origin\":\"0x000000000000000d\",\"origin_name\":null,\"log\":\"none\","
+                "{\"channel\":\"c\",\"origin\":\"0x000000000000000d\",\"origin_name\":null,"
+                "\"source\":\"live\",\"edition\":null,\"log\":\"none\","
+                "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
+                "0,\"error\":null},"
+                "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\","
+                "\"source\":\"earlier\",\"edition\":1,\"log\":\"disk\","
+                "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
+                "0,\"error\":null},"
+                "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\","
+                "\"source\":\"followed\",\"edition\":2,\"log\":\"disk\","
                 "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
                 "0,\"error\":null}]\n");
 }

@@ -10,6 +10,8 @@
 #include "tests/support/node_pair.h"
 
 enum { SIZE = 100, BATCH = 40, WARM_EVENTS = 20000, EVENTS = 400000 };
+/* The ring of what is in flight (recovery.h) doubles when more is than ever before, from 64 packets to 65536. */
+enum { DOUBLINGS = 10 };
 static const char CHANNEL[] = "alloc/test";
 
 struct node_thread {
@@ -95,7 +97,7 @@ static void count_allocations(const char *log)
     stop(&a);
     stop(&b);
     node_pair_remove(&pair);
-    cr_assert_eq(allocated, 0, "%lu allocations while %d events passed", allocated, EVENTS);
+    cr_assert_leq(allocated, DOUBLINGS, "%lu allocations while %d events passed", allocated, EVENTS);
 }
 
 Test(node_alloc, none_per_event_without_a_log, .timeout = 120)

@@ -94,7 +94,7 @@ Test(node_dir, holds_what_the_issue_lists)
     cr_expect(stat(path("n/redex"), &st) == 0 && S_ISDIR(st.st_mode));
     cr_expect(stat(path("n/redex-from"), &st) == 0 && S_ISDIR(st.st_mode));
     cr_expect(stat(path("n/redex-follow"), &st) == 0 && S_ISDIR(st.st_mode));
-    cr_expect_eq(entries(path("n")), 8);
+    cr_expect_eq(entries(path("n")), 9);
     cr_expect_eq(config_load(path("n"), NULL, 0, &c, &e), NET_OK, "%s", e.text);
     cr_expect_eq(node_dir_load_secrets(path("n"), &s, &e), NET_OK, "%s", e.text);
     cr_expect_eq(strlen(s.tokens.admin), 64);
@@ -126,7 +126,7 @@ Test(node_dir, keys_are_never_replaced)
     cr_expect_str_eq(before, after);
     read_file(path("n/node.yaml"), yaml, sizeof yaml);
     cr_expect_eq(strncmp(yaml, "# net-mesh node configuration", 29), 0);
-    cr_expect_eq(entries(path("n")), 8, "nothing is left beside the files");
+    cr_expect_eq(entries(path("n")), 9, "nothing is left beside the files");
 
     cr_assert_eq(unlink(path("n/psk")), 0);
     cr_expect_eq(create(path("n"), NULL, true, &e), NET_OK);
@@ -147,7 +147,7 @@ Test(node_dir, an_existing_directory_that_is_no_node_is_used)
     struct config_error e;
     cr_assert_eq(mkdir(path("n"), 0700), 0);
     cr_expect_eq(create(path("n"), NULL, true, &e), NET_OK, "%s", e.text);
-    cr_expect_eq(entries(path("n")), 8);
+    cr_expect_eq(entries(path("n")), 9);
 }
 
 Test(node_dir, psk_of_another_node)

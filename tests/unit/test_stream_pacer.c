@@ -55,9 +55,9 @@ Test(pacer, any_size_passes_and_is_paid_for)
     pacer_spend(&p, 100000, SECOND);
     cr_assert(!pacer_allow(&p, SECOND));
     uint64_t deadline = pacer_deadline(&p);
-    cr_assert_eq(deadline, SECOND + (100000 - PACER_MIN_BURST) * MS);
-    cr_assert(!pacer_allow(&p, deadline - 1));
-    cr_assert(pacer_allow(&p, deadline));
+    cr_assert_eq(deadline, SECOND + (100000 - PACER_MIN_BURST) * MS + MS, "a batch, not a packet");
+    cr_assert(!pacer_allow(&p, deadline - MS - 1));
+    cr_assert(pacer_allow(&p, deadline - MS));
 }
 
 Test(pacer, a_new_rate_keeps_what_was_spent)
@@ -66,16 +66,16 @@ Test(pacer, a_new_rate_keeps_what_was_spent)
     pacer_init(&p, SECOND);
     pacer_set_rate(&p, 1000000, SECOND);
     pacer_spend(&p, (uint32_t)PACER_MIN_BURST + 1000, SECOND);
-    cr_assert_eq(pacer_deadline(&p), SECOND + MS);
+    cr_assert_eq(pacer_deadline(&p), SECOND + 2 * MS);
     pacer_set_rate(&p, 2000000, SECOND);
-    cr_assert_eq(pacer_deadline(&p), SECOND + MS / 2);
+    cr_assert_eq(pacer_deadline(&p), SECOND + MS / 2 + MS);
     pacer_set_rate(&p, 1000, SECOND);
-    cr_assert_eq(pacer_deadline(&p), SECOND + 1000 * MS);
+    cr_assert_eq(pacer_deadline(&p), SECOND + 1000 * MS + MS);
     pacer_set_rate(&p, 1000000, SECOND);
     for (int i = 0; i < 1000; i++)
         pacer_spend(&p, 8210, SECOND);
     pacer_set_rate(&p, 1000, SECOND);
-    cr_assert_leq(pacer_deadline(&p), SECOND + PACER_MIN_BURST * MS, "but not for ever");
+    cr_assert_leq(pacer_deadline(&p), SECOND + PACER_MIN_BURST * MS + MS, "but not for ever");
 }
 
 /* Rates change with every acknowledgement: that must not let more through. */

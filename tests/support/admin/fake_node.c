@@ -324,13 +324,14 @@ void node_tail_cancel(struct node *n, struct tail *t)
     unlink_asked(n, &t->node.link);
 }
 
-void node_find_origins(struct node *n, const struct channel_name *c, struct origin_lookup *l)
+void node_find_log(struct node *n, const struct channel_name *c, const struct log_choice *choice, struct log_lookup *l)
 {
     snprintf(n->asked, sizeof n->asked, "find %s", c->text);
+    n->choice = *choice;
     list_push_back(&n->lookups, &l->node.list.node.link);
 }
 
-void node_find_origins_cancel(struct node *n, struct origin_lookup *l)
+void node_find_log_cancel(struct node *n, struct log_lookup *l)
 {
     unlink_asked(n, &l->node.list.node.link);
 }
@@ -406,8 +407,10 @@ static bool answer_lookup(struct node *n)
     struct list *l = list_pop(&n->lookups);
     if (!l)
         return false;
-    struct origin_lookup *lookup = container_of(l, struct origin_lookup, node.list.node.link);
-    lookup->done(lookup, n->origins, n->origin_self, n->origin);
+    struct log_lookup *lookup = container_of(l, struct log_lookup, node.list.node.link);
+    const struct log_choice *c = &n->choice;
+    lookup->done(lookup, n->origins, c->any_origin ? n->origin_self : c->self, c->any_origin ? n->origin : c->origin,
+                 n->edition);
     return true;
 }
 

@@ -71,6 +71,8 @@ struct node {
     int origins; /* how many logs a lookup finds */
     bool origin_self;
     uint64_t origin;
+    uint32_t edition;
+    struct log_choice choice; /* of the last lookup */
     struct tail_request tail; /* as last opened */
     int tail_open_err, tail_err;
     size_t piece_bytes; /* of a large event, at most so many come at a time; 0: all */
