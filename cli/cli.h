@@ -44,6 +44,8 @@ enum cli_option {
     OPTION_MODE,
     OPTION_BINARY,
     OPTION_DURABLE,
+    OPTION_TO,
+    OPTION_PRODUCER,
     OPTION_FROM,
     OPTION_ORIGIN,
     OPTION_LOG,

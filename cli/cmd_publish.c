@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "cli/append.h"
 #include "cli/client.h"
 #include "cli/framing.h"
 #include "cli/output.h"
@@ -258,6 +259,8 @@ static int publish(struct publish *p, const struct cli_args *args)
     int code = client_channel_target(target, args->words[0], "/publish");
     if (code == CLI_OK && cli_has(args, OPTION_DURABLE))
         code = client_param(target, "durable", "true");
+    if (code == CLI_OK && cli_has(args, OPTION_TO))
+        code = client_param(target, "to", args->value[OPTION_TO]);
     if (code == CLI_OK)
         code = name_sources(p, args);
     if (code == CLI_OK)
@@ -272,6 +275,8 @@ static int publish(struct publish *p, const struct cli_args *args)
 
 int command_publish(const struct cli_args *args)
 {
+    if (cli_has(args, OPTION_PRODUCER))
+        return cli_has(args, OPTION_TO) ? append_run(args) : cli_error(CLI_USAGE, "--producer wants --to PEER, too");
     struct publish *p = calloc(1, sizeof *p);
     if (!p)
         return cli_error(CLI_FAILURE, "out of memory");

@@ -66,14 +66,32 @@ const struct cli_command cli_commands[] = {
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
     {"peer rm", "NAME", 1, 1, 0, command_peer_rm, "forget a peer and the subscriptions to it", "",
      "  net-mesh --endpoint a peer rm beta\n"},
-    {"publish", "CHANNEL [FILE...] [--binary] [--durable]", 1, MANY, BIT(OPTION_BINARY) | BIT(OPTION_DURABLE),
-     command_publish, "publish lines or records to a channel",
+    {"publish", "CHANNEL [FILE...] [--binary] [--durable] [--to PEER [--producer FILE]]", 1, MANY,
+     BIT(OPTION_BINARY) | BIT(OPTION_DURABLE) | BIT(OPTION_TO) | BIT(OPTION_PRODUCER), command_publish,
+     "publish lines or records to a channel",
      "Every line of the FILEs, in order, or of stdin (also '-') is an event, without its line feed; an empty line is "
      "an empty\n"
-     "event. An event the node refuses ends the command with exit 1; what went before stays.\n",
+     "event. An event the node refuses ends the command with exit 1; what went before stays.\n"
+     "\n"
+     "With --to the events go into the log of that channel at the peer, which this node must be connected to; the "
+     "sequences\n"
+     "shown are the peer's, and what was sent on the way is sent again, and appended once, through a restart of the "
+     "peer.\n"
+     "With --producer as well, a run that was cut off (killed, a node restarted, a timeout) is taken up by the same "
+     "command\n"
+     "on the same input: what was appended is passed over. FILE is made when it is not there. It holds an id that the "
+     "peer\n"
+     "knows, the number of the next append, and of an unfinished run how many events of its input are appended, and "
+     "how many\n"
+     "were sent without an answer. A run that was finished begins anew; other input than that of an unfinished one is "
+     "refused.\n"
+     "A peer that has forgotten the producer (channels.producers, channels.producer_age) refuses, too: then only a "
+     "look at its\n"
+     "log tells what it has, and another FILE begins anew.\n",
      "  net-mesh --endpoint a publish logs/app app.log\n"
      "  journalctl -f | net-mesh --endpoint a publish logs/journal\n"
-     "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"},
+     "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"
+     "  net-mesh --endpoint a publish orders/new --to beta --durable --producer orders.producer orders.txt\n"},
     {"subscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_subscribe,
      "subscribe the node to a channel of a peer",
      "Returns when the peer has agreed. The node asks again by itself whenever it meets the peer anew.\n",

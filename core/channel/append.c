@@ -1,7 +1,6 @@
 /* APPEND and its answer. extensions.md X8; the bytes are in append.h. */
 #include "core/channel/append.h"
 #include "core/base/err.h"
-#include "core/wire/wire.h"
 
 enum { FLAG_DURABLE = 1 };
 

@@ -28,6 +28,7 @@
 #define NM_CORE_CHANNEL_APPEND_H
 
 #include "core/channel/channel.h"
+#include "core/wire/wire.h"
 
 enum {
     SUBPROTO_APPEND = 0x0A11,
@@ -35,6 +36,9 @@ enum {
     PRODUCER_ID_SIZE = 16,
     APPEND_HEAD = 32,        /* bytes before the name */
     APPEND_ANSWER_SIZE = 48, /* bytes */
+    /* Bytes of frames that one packet takes, whatever the channel's name and the way to the peer: what our nodes put
+     * into one APPEND. */
+    APPEND_FRAMES_MAX = WIRE_MAX_EVENT_ROUTED - APPEND_HEAD - CHANNEL_NAME_MAX,
 };
 
 struct append {

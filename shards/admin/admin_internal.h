@@ -114,6 +114,10 @@ struct request {
 struct publishing {
     struct publisher publisher;
     struct framer framer;
+    uint64_t to; /* a peer's node id; 0: here */
+    bool whole;  /* the body is one append, of the producer's `sequence` */
+    bool put;    /* ... which the node has */
+    uint64_t sequence;
     bool blocked;   /* put said NET_ERR_AGAIN, `writable` has not come */
     bool ended;     /* the body is complete */
     bool finishing; /* node_publish_finish() was called */

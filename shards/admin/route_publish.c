@@ -1,13 +1,15 @@
 /* Publishing: the body is cut into events as it comes and handed to the node as it has room. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "core/base/err.h"
 #include "core/base/text.h"
+#include "core/channel/append.h"
 #include "shards/admin/admin_internal.h"
 
-/* {channel, events, bytes, first_seq, last_seq}, after `error` when there was one. */
+/* {channel, events, bytes, first_seq, last_seq, to?, sequence?}, after `error` when there was one. */
 static void answer(struct connection *c, int err, const char *message, uint64_t refused)
 {
     const struct publisher *p = &c->publishing.publisher;
@@ -25,8 +27,41 @@ static void answer(struct connection *c, int err, const char *message, uint64_t 
         json_null(b, "first_seq");
         json_null(b, "last_seq");
     }
+    if (c->publishing.to)
+        json_id(b, "to", c->publishing.to);
+    if (c->publishing.whole)
+        json_u64(b, "sequence", c->publishing.sequence);
     json_close(b, '}');
     respond_json(c, (unsigned)net_err_http(err));
+}
+
+/* What an error means where a peer was asked; NULL: what its text says. */
+static const char *reason_at_peer(int err)
+{
+    switch (err) {
+    case NET_ERR_REPLAY:
+        return "the peer does not remember this producer, or this sequence of it: whether it was appended is not known";
+    case NET_ERR_STATE:
+        return "the peer has not got the append before this one of the producer";
+    case NET_ERR_EXISTS:
+        return "this sequence of the producer was used for other events";
+    case NET_ERR_POLICY:
+        return "the peer does not let others append to this channel (channels.append)";
+    case NET_ERR_UNREACHABLE:
+        return "the peer is not connected";
+    case NET_ERR_UNSUPPORTED:
+        return "the peer does not know acknowledged append";
+    case NET_ERR_TIMEOUT:
+        return "the peer has not answered; it may have appended";
+    case NET_ERR_LIMIT:
+        return "the peer has no place for another channel (limits.channels) or producer (channels.producers)";
+    case NET_ERR_INVALID:
+        return "this channel cannot have a log at the peer";
+    case NET_ERR_POISONED:
+        return "a sync failed at the peer: whether it appended shows when it was started again";
+    default:
+        return NULL;
+    }
 }
 
 static void on_done(struct publisher *p, int err)
@@ -35,7 +70,7 @@ static void on_done(struct publisher *p, int err)
     struct publishing *pu = &c->publishing;
     framer_deinit(&pu->framer);
     if (err)
-        answer(c, err, NULL, p->events); /* events are written in order: this one was not */
+        answer(c, err, pu->to ? reason_at_peer(err) : NULL, p->events); /* events are written in order: this was not */
     else
         answer(c, pu->err, pu->message, pu->refused);
     connection_run(c);
@@ -76,6 +111,21 @@ static void refuse_event(struct publishing *pu, int err)
     fail(pu, err, message, pu->framer.index);
 }
 
+/* A body that is one append is larger than that. */
+static void refuse_whole(struct connection *c)
+{
+    struct publishing *pu = &c->publishing;
+    text_format(pu->text, sizeof pu->text, "one append has at most %u bytes, 4 for each event included, and %u events",
+                node_max_append(c->admin->node), FRAMER_MAX_EVENTS);
+    fail(pu, NET_ERR_TOO_LARGE, pu->text, pu->framer.index);
+}
+
+/* There is something for the node: whole events, or the whole body. */
+static bool is_due(const struct publishing *pu)
+{
+    return pu->whole ? pu->ended && !pu->put && !pu->err : pu->framer.count > 0;
+}
+
 /* A large event goes as it is, without a copy. */
 static int put(struct connection *c)
 {
@@ -92,19 +142,24 @@ static int put(struct connection *c)
     return err;
 }
 
-/* Hands the whole events to the node. False: it has no room (`writable` will come), or the publish has failed. */
+/* Hands what is due to the node. False: it has no room (`writable` will come), or the publish has failed. */
 static bool hand_over(struct connection *c)
 {
     struct publishing *pu = &c->publishing;
     struct framer *f = &pu->framer;
     if (pu->blocked)
         return false;
-    int err = f->count ? put(c) : 0;
+    if (pu->whole && f->whole > node_max_append(c->admin->node))
+        refuse_whole(c);
+    bool due = is_due(pu);
+    int err = due ? put(c) : 0;
     if (err == NET_ERR_AGAIN) {
         pu->blocked = true;
     } else if (err) {
         fail(pu, err, NULL, f->index - f->count);
         finish(c);
+    } else if (due) {
+        pu->put = true;
     }
     return !err;
 }
@@ -116,11 +171,13 @@ static void advance(struct connection *c)
     struct framer *f = &pu->framer;
     while (!pu->finishing) {
         int err = pu->ended && !pu->err ? framer_end(f) : 0;
-        if (err && err != NET_ERR_AGAIN)
+        if (err == NET_ERR_AGAIN && pu->whole)
+            refuse_whole(c);
+        else if (err && err != NET_ERR_AGAIN)
             refuse_event(pu, err);
         if (!hand_over(c) || (!pu->ended && !pu->err))
             return;
-        if (err != NET_ERR_AGAIN)
+        if (err != NET_ERR_AGAIN || pu->whole)
             finish(c);
     }
 }
@@ -170,21 +227,59 @@ static bool take_type(struct connection *c, enum framer_input *input)
     return false;
 }
 
+static bool take_producer(const char *text, uint8_t out[PRODUCER_ID_SIZE])
+{
+    unsigned byte;
+    if (strlen(text) != 2 * PRODUCER_ID_SIZE || strspn(text, "0123456789abcdef") != 2 * PRODUCER_ID_SIZE)
+        return false;
+    for (size_t i = 0; i < PRODUCER_ID_SIZE; i++) {
+        sscanf(text + 2 * i, "%2x", &byte);
+        out[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+/* False: answered. `producer` is for c->publishing.whole. */
+static bool take_destination(struct connection *c, uint8_t producer[PRODUCER_ID_SIZE])
+{
+    struct publishing *pu = &c->publishing;
+    const char *to = route_param(c, "to"), *id = route_param(c, "producer"), *sequence = route_param(c, "sequence");
+    if ((id && !sequence) || (sequence && !id) || (id && !to)) {
+        respond_error(c, NET_ERR_INVALID, "to, producer and sequence belong together");
+        return false;
+    }
+    if (to && !route_param_peer(c, to, false))
+        return false;
+    if (id && !take_producer(id, producer)) {
+        respond_error(c, NET_ERR_INVALID, "producer is not 32 lower-case hex digits");
+        return false;
+    }
+    pu->to = to ? c->request.peer : 0;
+    pu->whole = id != NULL;
+    pu->sequence = route_param_u64(c, "sequence", 0);
+    return true;
+}
+
 void publish_begin(struct connection *c)
 {
     enum framer_input input;
+    uint8_t producer[PRODUCER_ID_SIZE];
     bool durable = route_param_flag(c, "durable");
     struct publishing *pu = &c->publishing;
-    if (!take_type(c, &input))
-        return;
+    struct node *node = c->admin->node;
     *pu = (struct publishing){.publisher = {.writable = on_writable, .done = on_done}};
-    int err = node_publish_open(c->admin->node, &pu->publisher, &c->request.channel, durable);
+    if (!take_type(c, &input) || !take_destination(c, producer))
+        return;
+    int err = pu->to ? node_publish_open_to(node, &pu->publisher, &c->request.channel, durable, pu->to,
+                                            pu->whole ? producer : NULL, pu->sequence)
+                     : node_publish_open(node, &pu->publisher, &c->request.channel, durable);
     if (err) {
-        respond_error(c, err, NULL);
+        respond_error(c, err, pu->to ? reason_at_peer(err) : NULL);
         return;
     }
     uint32_t max = node_max_event(c->admin->node, &c->request.channel, &pu->limit);
-    framer_init(&pu->framer, c->body, max, input, &c->admin->large_events);
+    uint32_t append = node_max_append(node) - FRAME_HEADER;
+    framer_init(&pu->framer, c->body, pu->to && append < max ? append : max, input, &c->admin->large_events);
     c->exchange = &publish_exchange;
 }
 
@@ -196,7 +291,10 @@ size_t publish_body(struct connection *c, const uint8_t *data, size_t len)
         size_t n;
         int err = framer_push(&pu->framer, (struct cspan){data + taken, len - taken}, &n);
         taken += n;
-        if (err == NET_ERR_AGAIN) {
+        if (pu->whole && (err == NET_ERR_AGAIN || pu->framer.whole > node_max_append(c->admin->node))) {
+            refuse_whole(c);
+            advance(c);
+        } else if (err == NET_ERR_AGAIN) {
             if (!hand_over(c))
                 break;
         } else if (err) {

@@ -54,7 +54,9 @@ const struct schema schema_error =
     FIELD("channel", &schema_text), FIELD("events", &schema_u64, .about = "stored"),                                   \
         FIELD("bytes", &schema_u64, .about = "of these events"),                                                       \
         FIELD("first_seq", &schema_u64, .about = "null: no event", .nullable = true),                                  \
-        FIELD("last_seq", &schema_u64, .about = "null: no event", .nullable = true)
+        FIELD("last_seq", &schema_u64, .about = "null: no event", .nullable = true),                                   \
+        FIELD("to", &schema_id, .about = "the peer whose log has them", .optional = true),                             \
+        FIELD("sequence", &schema_u64, .about = "of the producer", .optional = true)
 static const struct schema refused_event =
     OBJECT(NULL, NULL, FIELD("code", &error_code), FIELD("message", &schema_text),
            FIELD("event", &schema_u64, .about = "index of the event refused, from 0"));

@@ -47,10 +47,10 @@ static struct log *log_create(struct shard *s, struct log_key key, const struct 
     list_init(&log->pending);
     list_init(&log->pending_durable);
     list_init(&log->publishers);
-    list_init(&log->unstored);
     list_init(&log->appends);
     list_init(&log->appends_durable);
     list_init(&log->appends_waiting);
+    list_init(&log->unstored);
     list_push_back(&s->log_list, &log->in_shard);
     log->view = view_find(s, key);
     if (log->view)
@@ -143,6 +143,13 @@ static void say_damage(const struct log *log, const char *base, const struct red
                     " bytes cut off%s; what was there is kept beside it",
                     base, log->name.text, r->dropped_events, r->repaired_fields, r->trimmed_bytes,
                     r->timestamps_lost ? ", times lost" : "");
+}
+
+void log_root(const struct log *log, char *out, size_t size)
+{
+    char base[CONFIG_PATH_MAX + 64];
+    log_directory(log->shard->node, log->key, base, sizeof base);
+    text_format(out, size, "%s/%s", base, log->name.text);
 }
 
 static int open_redex(struct log *log, const struct log_begin *begin);

@@ -95,6 +95,7 @@ size_t log_read(struct log *, uint64_t *seq, uint64_t end, struct redex_event *o
 bool log_congested(const struct log *);
 bool log_stored(const struct log *, uint64_t end, bool durable); /* what is below `end`: written, or synced */
 int log_fault(const struct log *);                               /* why that makes no progress; 0: it does */
+void log_root(const struct log *, char *out, size_t size);       /* its directory */
 void log_mark_grown(struct log *);    /* its heads changed: log_tell() has something to say */
 void log_tell(struct shard *);        /* once a turn: heads of grown logs to their watchers */
 void log_starve(struct log *);        /* something of it waits for room: looked at in every turn */

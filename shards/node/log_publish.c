@@ -217,8 +217,8 @@ void log_on_progress(struct log *log)
     answer_stored(log, &log->pending);
     answer_stored(log, &log->pending_durable);
     log_append_waiting(log);
-    log_follow_store(log);
     append_on_progress(log);
+    log_follow_store(log);
     log_return_credit(log);
     log_mark_grown(log); /* `written` moved */
 }

@@ -10,33 +10,33 @@
 
 /* kind, from -> to */
 enum message_kind {
-    MSG_SESSION,      /* shard 0 -> home: a handshake ended, run this session */
-    MSG_FORGET_PEER,  /* shard 0 -> home: arg node id */
-    MSG_ROUTE,        /* shard 0 -> all: where a neighbour is reached, for relaying */
-    MSG_FOREIGN_ID,   /* home -> the shard a v0.19 session id steers to: arg id, aux 1 add / 0 remove */
-    MSG_DATAGRAM,     /* any -> home: a datagram that arrived on the wrong shard */
-    MSG_PEER_STATE,   /* home -> shard 0 */
-    MSG_REDIAL,       /* home -> shard 0: arg node id */
-    MSG_SUBSCRIBE,    /* shard 0 -> home: we want (aux 1) or no longer want (aux 0) a channel of that peer */
-    MSG_SUBSCRIBED,   /* home -> shard 0: the peer's answer */
-    MSG_RECEIVE_OPEN, /* home -> channel owner: events of that origin will come */
-    MSG_RECEIVED,     /* home -> channel owner: events */
-    MSG_CREDIT,       /* channel owner -> home: that many bytes were handed on */
-    MSG_FOLLOW_OPEN,  /* home -> channel owner: a channel of that peer is followed: where does our log of it end? */
-    MSG_FOLLOW_PLACE, /* channel owner -> home: there */
-    MSG_FOLLOWED,     /* home -> channel owner: events of the peer's log, or where it goes on */
-    MSG_ROSTER,       /* home -> channel owner: a peer subscribes (aux 1) or unsubscribes (aux 0) */
-    MSG_ROSTER_ACK,   /* channel owner -> home: the answer for the peer */
-    MSG_CURSOR,       /* channel owner -> home: start (aux 1) or end (aux 0) sending a channel to a peer */
-    MSG_PEER_GONE,    /* home -> all: arg node id: take it from every roster */
-    MSG_WATCH,        /* reader -> owner: tell me when the log grows (aux 1), or no longer (aux 0) */
-    MSG_HEAD,         /* owner -> watcher: how far the log is */
-    MSG_READ,         /* reader -> owner: send me events */
-    MSG_DATA,         /* owner -> reader: events */
-    MSG_PLACE,        /* reader -> owner of a `none` channel: what its cursors still need */
-    MSG_PUBLISH_OPEN, /* shard 0 -> owner */
-    MSG_PUBLISH,      /* shard 0 -> owner: event frames */
-    MSG_PUBLISHED,    /* owner -> shard 0: stored (written, or synced), or an error */
+    MSG_SESSION,       /* shard 0 -> home: a handshake ended, run this session */
+    MSG_FORGET_PEER,   /* shard 0 -> home: arg node id */
+    MSG_ROUTE,         /* shard 0 -> all: where a neighbour is reached, for relaying */
+    MSG_FOREIGN_ID,    /* home -> the shard a v0.19 session id steers to: arg id, aux 1 add / 0 remove */
+    MSG_DATAGRAM,      /* any -> home: a datagram that arrived on the wrong shard */
+    MSG_PEER_STATE,    /* home -> shard 0 */
+    MSG_REDIAL,        /* home -> shard 0: arg node id */
+    MSG_SUBSCRIBE,     /* shard 0 -> home: we want (aux 1) or no longer want (aux 0) a channel of that peer */
+    MSG_SUBSCRIBED,    /* home -> shard 0: the peer's answer */
+    MSG_RECEIVE_OPEN,  /* home -> channel owner: events of that origin will come */
+    MSG_RECEIVED,      /* home -> channel owner: events */
+    MSG_CREDIT,        /* channel owner -> home: that many bytes were handed on */
+    MSG_FOLLOW_OPEN,   /* home -> channel owner: a channel of that peer is followed: where does our log of it end? */
+    MSG_FOLLOW_PLACE,  /* channel owner -> home: there */
+    MSG_FOLLOWED,      /* home -> channel owner: events of the peer's log, or where it goes on */
+    MSG_ROSTER,        /* home -> channel owner: a peer subscribes (aux 1) or unsubscribes (aux 0) */
+    MSG_ROSTER_ACK,    /* channel owner -> home: the answer for the peer */
+    MSG_CURSOR,        /* channel owner -> home: start (aux 1) or end (aux 0) sending a channel to a peer */
+    MSG_PEER_GONE,     /* home -> all: arg node id: take it from every roster */
+    MSG_WATCH,         /* reader -> owner: tell me when the log grows (aux 1), or no longer (aux 0) */
+    MSG_HEAD,          /* owner -> watcher: how far the log is */
+    MSG_READ,          /* reader -> owner: send me events */
+    MSG_DATA,          /* owner -> reader: events */
+    MSG_PLACE,         /* reader -> owner of a `none` channel: what its cursors still need */
+    MSG_PUBLISH_OPEN,  /* shard 0 -> owner */
+    MSG_PUBLISH,       /* shard 0 -> owner: event frames */
+    MSG_PUBLISHED,     /* owner -> shard 0: stored (written, or synced), or an error */
     MSG_APPEND_SUBMIT, /* shard 0 -> home: event frames to be appended at that peer; MSG_PUBLISHED answers */
     MSG_APPEND_CANCEL, /* shard 0 -> home: a publisher is gone */
     MSG_APPEND,        /* home -> channel owner: event frames of a peer's producer */

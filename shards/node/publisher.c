@@ -6,8 +6,6 @@
 #include "shards/node/mailbox.h"
 
 static const uint64_t WINDOW_BYTES = 1 << 20; /* in flight to the owner, per publisher */
-/* Of one append at a peer: one packet takes it, whatever the channel's name and the way there. */
-enum { APPEND_FRAMES_MAX = WIRE_MAX_EVENT_ROUTED - APPEND_HEAD - CHANNEL_NAME_MAX };
 
 static void tell_owner(struct contacts *cs, struct publisher *p, bool begin)
 {

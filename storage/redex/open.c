@@ -230,7 +230,7 @@ static int settle_next(struct redex *r, const struct redex_options *o, bool name
     return NET_OK;
 }
 
-/* Everything up to the scan only reads and creates; what it found is reserved before anything is cut. */
+/* What the owner says came only in part. */
 static void leave_out(struct redex *r, const struct redex_options *o, const struct redex_seq_state *state,
                       struct redex_scan *scan)
 {
@@ -242,6 +242,7 @@ static void leave_out(struct redex *r, const struct redex_options *o, const stru
         redex_scan_exclude(r, scan, range);
 }
 
+/* Everything up to the scan only reads and creates; what it found is reserved before anything is cut. */
 static int open_disk(struct redex *r, const struct redex_options *o, struct redex_report *report)
 {
     struct redex_seq_state state;

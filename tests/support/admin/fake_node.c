@@ -8,6 +8,7 @@
 
 #include "core/base/err.h"
 #include "core/base/utf8.h"
+#include "core/channel/append.h"
 
 void fake_node_init(struct node *n)
 {
@@ -233,10 +234,23 @@ int node_publish_open(struct node *n, struct publisher *p, const struct channel_
     return 0;
 }
 
-static void assert_frames(const struct node *n, struct cspan f, uint32_t count)
+int node_publish_open_to(struct node *n, struct publisher *p, const struct channel_name *c, bool durable, uint64_t peer,
+                         const uint8_t producer[16], uint64_t sequence)
+{
+    if (n->open_err)
+        return n->open_err;
+    snprintf(n->asked, sizeof n->asked, "append %s to %llx as %02x..%02x %llu", c->text, (unsigned long long)peer,
+             producer ? producer[0] : 0, producer ? producer[15] : 0, (unsigned long long)sequence);
+    n->durable = durable;
+    p->node.peer = peer;
+    list_push_back(&n->publishers, &p->node.link);
+    return 0;
+}
+
+static void assert_frames(const struct node *n, struct cspan f, uint32_t count, bool empty)
 {
     size_t at = 0;
-    assert((f.len <= 60000 || count == 1) && count <= 2028 && count > 0);
+    assert((f.len <= 60000 || count == 1) && count <= 2028 && (count > 0 || empty));
     for (; count; count--) {
         assert(f.len - at >= 4);
         size_t len = load_le32(f.data + at);
@@ -249,7 +263,7 @@ static void assert_frames(const struct node *n, struct cspan f, uint32_t count)
 int node_publish_put(struct node *n, struct publisher *p, struct cspan frames, uint32_t count)
 {
     assert(list_linked(&p->node.link) && !p->node.finished && !p->node.want_writable);
-    assert_frames(n, frames, count);
+    assert_frames(n, frames, count, p->node.peer != 0);
     if (n->put_err)
         return n->put_err;
     if (!n->room) {
@@ -259,11 +273,14 @@ int node_publish_put(struct node *n, struct publisher *p, struct cspan frames, u
     if (n->room != UINT32_MAX)
         n->room--;
     n->puts++;
-    n->taken = realloc(n->taken, n->taken_len + frames.len);
+    n->taken = realloc(n->taken, n->taken_len + frames.len + 1);
     assert(n->taken);
-    memcpy(n->taken + n->taken_len, frames.data, frames.len);
+    if (frames.len)
+        memcpy(n->taken + n->taken_len, frames.data, frames.len);
     n->taken_len += frames.len;
     n->taken_events += count;
+    if (!count)
+        return 0;
     if (!p->events)
         p->first_seq = n->next_seq;
     n->next_seq += count;
@@ -292,6 +309,12 @@ void node_publish_finish(struct node *n, struct publisher *p)
 void node_publish_cancel(struct node *n, struct publisher *p)
 {
     unlink_asked(n, &p->node.link);
+}
+
+uint32_t node_max_append(const struct node *n)
+{
+    (void)n;
+    return APPEND_FRAMES_MAX;
 }
 
 uint32_t node_max_event(const struct node *n, const struct channel_name *c, const char **key)
