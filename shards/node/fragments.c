@@ -249,7 +249,8 @@ static struct reassembly *reassembly_of(struct peer *p, bool reliable)
             return NULL;
         reassembly_init(p->reassembly, c->event_bytes, c->reassembly_peer, &p->shard->reassembly);
     }
-    p->reassembly->max_message = c->event_bytes + (reliable ? FRAGMENT_ENVELOPE : 0);
+    /* What a reliable stream brings its handler judges, and answers: the stream goes on. */
+    p->reassembly->max_message = reliable ? FRAGMENT_MAX_MESSAGE : c->event_bytes;
     p->reassembly->own.limit = c->reassembly_peer;
     p->shard->reassembly.limit = c->reassembly_total;
     return p->reassembly;
