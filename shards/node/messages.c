@@ -173,7 +173,7 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_APPEND: {
         BODY(struct msg_append, m);
-        append_on_message(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        append_on_message(s, from, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_LIST: {
@@ -257,7 +257,7 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     }
     case MSG_APPEND_SUBMIT: {
         BODY(struct msg_append_submit, m);
-        append_on_submit(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        append_on_submit(s, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_APPEND_CANCEL: {

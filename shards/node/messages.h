@@ -224,8 +224,6 @@ struct msg_published {
     bool delayed; /* no answer yet, because of err: the writing goes on being tried */
 };
 
-enum { NODE_FRAMES_MAX = 60000 }; /* bytes of frames in one message between shards */
-
 struct msg_append_submit { /* followed by frames */
     uint64_t node_id, sequence;
     uint32_t publisher, count;

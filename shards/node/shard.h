@@ -82,6 +82,7 @@ struct shard {
     struct list peer_list, tx_peers;
     struct map routes;                 /* node id -> struct route */
     struct fragment_budget reassembly; /* of all peers; limits.reassembly */
+    uint64_t message_bytes;            /* of messages that wait to be sent in fragments */
 
     struct tx_buffer *tx_buffers;
     uint8_t *tx_memory;

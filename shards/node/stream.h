@@ -11,6 +11,7 @@
 
 #include "core/base/list.h"
 #include "core/stream/credit.h"
+#include "core/stream/fragment.h"
 #include "core/stream/ordered.h"
 #include "shards/node/transport.h"
 
@@ -47,6 +48,13 @@ struct stream_source {
     void (*ended)(struct stream_source *, struct peer *, struct stream *, int why);
 };
 
+/* How far a large event or message is on its way to the peer in fragments (X3). */
+struct large_sent {
+    uint32_t offset; /* bytes sent */
+    uint32_t slice;  /* bytes of each fragment but the last */
+    uint64_t first;  /* sequence of the first */
+};
+
 struct stream {
     uint64_t id;
     struct peer *peer;
@@ -73,17 +81,24 @@ struct stream {
     struct list unsent, lost; /* struct packet, by sequence */
     struct list in_flight;    /* sent, and neither acknowledged nor lost */
     uint64_t retransmitted;   /* packets */
-    struct list starved;      /* in shard->starved_streams: the pool was dry */
+    struct {
+        uint8_t *data; /* NULL: none */
+        uint32_t len;
+        uint16_t subprotocol;
+        struct large_sent sent;
+    } message;           /* by stream_send_message(), larger than a packet: goes before anything else that is new */
+    struct list starved; /* in shard->starved_streams: the pool was dry */
 
     /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
-    bool rx_finished;        /* FIN was delivered */
-    bool delivering;         /* its handler is running: what ends meanwhile is freed afterwards */
-    bool ended;              /* by the peer, or with it */
-    uint16_t rx_subprotocol; /* of what arrived last: whose handler hears of the end */
-    struct ordered arrived;  /* struct packet that are not delivered yet */
-    uint64_t rx_taken;       /* bytes, as credit counts them, of all that has its place */
-    struct list stalled;     /* in shard->stalled_streams: its handler had no room */
+    bool rx_finished;              /* FIN was delivered */
+    bool delivering;               /* its handler is running: what ends meanwhile is freed afterwards */
+    bool ended;                    /* by the peer, or with it */
+    uint16_t rx_subprotocol;       /* of what arrived last: whose handler hears of the end */
+    struct ordered arrived;        /* struct packet that are not delivered yet */
+    uint64_t rx_taken;             /* bytes, as credit counts them, of all that has its place */
+    struct fragment_message whole; /* was put together, and its handler had no room yet; frame NULL: none */
+    struct list stalled;           /* in shard->stalled_streams: its handler had no room */
 };
 
 /* ---- sending ---- */
@@ -104,8 +119,12 @@ struct packet *stream_packet(struct peer *, struct stream *, size_t room);
  * until it arrived. */
 void stream_commit(struct peer *, struct stream *, struct packet *);
 void stream_discard(struct peer *, struct packet *);
-/* One message as one event on the reliable stream of that id, opened as needed; copied. NET_ERR_AGAIN (backpressure),
- * NET_ERR_UNREACHABLE, NET_ERR_TOO_LARGE (for one packet), and what stream_open() says. */
+/*
+ * One message as one event on the reliable stream of that id, opened as needed; copied. What exceeds a packet goes in
+ * fragments (X3), one such message at a time; while one is on its way nobody commits packets to that stream.
+ * NET_ERR_AGAIN (backpressure), NET_ERR_UNREACHABLE, NET_ERR_TOO_LARGE (for one packet, and the peer takes no
+ * fragments; or for FRAGMENT_MAX_MESSAGE), NET_ERR_NO_MEMORY, and what stream_open() says.
+ */
 int stream_send_message(struct peer *, uint64_t stream_id, uint16_t subprotocol, struct cspan message);
 void stream_wants_tx(struct peer *, struct stream *); /* its source has something */
 /* FIN: nothing more is sent; what was committed still is. The source's ended() tells when the peer has it all. */
@@ -123,8 +142,12 @@ int stream_expect(struct peer *, uint64_t id, uint32_t rx_window);
  * credit, and is offered again. The last one has WIRE_FIN. A stream that ends otherwise (peer restarted, or reset) is
  * told by one more call with stream->ended and an empty plaintext; what that returns is ignored.
  */
+/* What came in fragments is handed over as one plaintext of one frame, with the header, and the credit, of the last. */
 typedef bool packet_handler(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);
 void stream_consumed(struct peer *, struct stream *, uint32_t bytes); /* they may be granted again */
+/* Inside a handler: the memory of a plaintext that came in fragments becomes the handler's, for free(), if it returns
+ * true. NULL: it came in one packet. */
+uint8_t *stream_take_message(struct stream *);
 
 /* ---- inside the transport ---- */
 
@@ -165,6 +188,8 @@ void stream_release_rx(struct stream *); /* drops what it holds of the peer's */
 void streams_offer(struct shard *);      /* once a turn: what handlers had no room for */
 
 /* stream_end.c: FIN, resets, restarts */
+/* What arrived cannot be taken: who uses the stream hears that it is over, and so does the peer. */
+void stream_fail(struct peer *, struct stream *, uint32_t code);
 void stream_settle(struct peer *, struct stream *); /* frees it when both halves are over */
 void stream_close(struct peer *, struct stream *);  /* it is over: released, and remembered for a while */
 bool stream_on_control(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "core/base/err.h"
+#include "shards/node/fragments.h"
 #include "shards/node/packets.h"
 #include "shards/node/peer.h"
 #include "shards/node/transmit.h"
@@ -93,8 +94,10 @@ int stream_send_message(struct peer *p, uint64_t stream_id, uint16_t subprotocol
     if (err)
         return err;
     size_t len = 4 + message.len;
+    if (st->message.data)
+        return NET_ERR_AGAIN;
     if (len > p->plaintext_max)
-        return NET_ERR_TOO_LARGE;
+        return fragments_send_message(p, st, subprotocol, message);
     struct packet *k = stream_packet(p, st, len);
     if (!k)
         return NET_ERR_AGAIN;
@@ -169,6 +172,7 @@ void stream_release_tx(struct stream *st)
         packet_put(&p->shard->packets, container_of(n, struct packet, link));
     while ((n = list_pop(&st->in_flight)))
         container_of(n, struct packet, link)->stream = NULL; /* put back when its fate is known */
+    fragments_drop_message(st);
     st->source = NULL;
     st->tx_open = false;
 }
@@ -220,10 +224,12 @@ static struct packet *next_packet(struct peer *p, struct stream *st)
         k = first(&st->unsent);
     if (k)
         return k;
-    if (st->finishing && !st->finished)
-        commit_fin(p, st);
-    else if (!st->finishing && st->source)
+    if (!st->message.data && !st->finishing && st->source)
         st->source->fill(st->source, p, st);
+    if (st->message.data)
+        fragments_commit_message(p, st);
+    else if (st->finishing && !st->finished)
+        commit_fin(p, st);
     return first(&st->unsent);
 }
 
