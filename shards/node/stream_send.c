@@ -278,7 +278,8 @@ static enum pull_result pull_stream(struct sender *x, uint64_t allowance, uint64
         if (!(sealed = seal(p, k, 0, b->data + offset) > 0))
             break;
         offset += len;
-        more = more && ++packets < GSO_SEGMENTS && offset < allowance && transport_may_send(p);
+        packets++;
+        more = more && packets < GSO_SEGMENTS && offset < allowance && transport_may_send(p);
     }
     send_batch(p, b, offset, segment, packets);
     *spent = offset;
