@@ -540,3 +540,44 @@ Test(sim_reliable, live_events_do_not_starve_a_reliable_stream_on_a_thin_link)
     cr_assert_lt(MESH_COUNT(b, rx_events), 100000, "there was more to send all the time");
     sim_set_tap(mesh.sim, NULL, NULL);
 }
+
+static uint64_t drawn(uint64_t below)
+{
+    return sim_random_below(mesh.sim, below);
+}
+
+/* Everything at once: a bad path, new sessions, a receiver that is full now and then, little memory, a small window. */
+Test(sim_reliable, whatever_the_path_and_the_receiver_do)
+{
+    for (uint64_t seed = 100; seed < 130; seed++) {
+        if (seed > 100)
+            mesh_deinit(&mesh);
+        make_only(seed);
+        a->config.rekey_interval_ns = b->config.rekey_interval_ns = SIM_S + drawn(5 * SIM_S);
+        a->config.max_unacknowledged = b->config.max_unacknowledged = 1 << 20;
+        a->config.window = b->config.window = (uint32_t)(65536 + drawn(1 << 20));
+        told.event = 8 + drawn(3000);
+        start(a);
+        start(b);
+        cr_assert(mesh_settle(&mesh, 60 * SIM_S), "seed %lu", seed);
+        uint64_t least = drawn(20 * SIM_MS);
+        both_ways((uint32_t)drawn(200000), (uint32_t)drawn(100000), (uint32_t)drawn(SIM_ALWAYS),
+                  (struct sim_range){least, least + drawn(50 * SIM_MS)});
+        tell(500 + drawn(2000));
+        for (int i = 0; i < 600 && heard.next < told.limit; i++) {
+            heard.full = drawn(4) == 0;
+            poke(b);
+            sim_run_for(mesh.sim, 500 * SIM_MS);
+        }
+        heard.full = false;
+        cr_assert_eq(heard.next, told.limit, "seed %lu: %lu of %lu", seed, heard.next, told.limit);
+        cr_assert_eq(heard.wrong, 0, "seed %lu", seed);
+        stream_finish(mesh_peer(a, b), open_stream());
+        sim_run_for(mesh.sim, 60 * SIM_S);
+        cr_assert(heard.ends == 1 && told.ended == 1 && told.why == NET_OK, "seed %lu", seed);
+        both_ways(0, 0, 0, (struct sim_range){SIM_MS, SIM_MS});
+        sim_run_for(mesh.sim, 5 * SIM_S);
+        see_nothing_left(a, b);
+        see_nothing_left(b, a);
+    }
+}
