@@ -350,9 +350,11 @@ static void put_head(struct packet *pk, const struct redex_event *e, size_t n, u
     pk->subprotocol = SUBPROTO_FOLLOWED;
 }
 
-static void sent(struct follower *f, size_t n)
+static void sent(struct follower *f, size_t n, uint64_t oldest_ns)
 {
     struct peer *p = f->peer;
+    uint64_t wall = io_wall(p->shard->io);
+    histogram_add_many(&p->shard->metrics.delivered, wall > oldest_ns ? wall - oldest_ns : 0, (uint32_t)n);
     f->next += n;
     COUNT_N(p->shard, tx_events, n);
     p->tx_events += n;
@@ -371,10 +373,11 @@ static bool announce(struct follower *f, const struct redex_event *e)
     return true;
 }
 
-/* The next packet of that event, `total` bytes long: all of it, or a fragment (X3). `data` begins at `from` of it.
+/* The next packet of that event, `total` bytes long: all of it, or a fragment (X3). Its bytes begin at `from` of it.
  * False: no credit, no block, or the bytes that are due are not here. */
-static bool put_slice(struct follower *f, struct cspan data, uint32_t from, uint32_t total)
+static bool put_slice(struct follower *f, const struct redex_event *e, uint32_t from, uint32_t total)
 {
+    struct cspan data = e->data;
     struct peer *p = f->peer;
     if (f->offset == 0) {
         f->first = f->stream->tx_seq;
@@ -396,7 +399,7 @@ static bool put_slice(struct follower *f, struct cspan data, uint32_t from, uint
     if (f->offset == total) {
         f->apart = false;
         f->offset = 0;
-        sent(f, 1);
+        sent(f, 1, e->ts_ns);
     }
     return true;
 }
@@ -407,7 +410,7 @@ static bool put_apart(struct follower *f, const struct redex_event *e, const str
     struct peer *p = f->peer;
     uint32_t total = part->total ? part->total : (uint32_t)e->data.len;
     if (f->apart)
-        return put_slice(f, e->data, part->offset, total);
+        return put_slice(f, e, part->offset, total);
     if (FRAGMENT_FRAME_HEAD + total <= p->plaintext_max || fragments_on(p))
         return announce(f, e);
     if (!put_gap(f, f->next + 1))
@@ -433,7 +436,7 @@ static bool put_events(struct follower *f, const struct redex_event *e, size_t n
     put_head(pk, e, count, runs, false);
     for (size_t i = 0; i < count; i++)
         put_event(pk, &e[i]);
-    sent(f, count);
+    sent(f, count, e[0].ts_ns);
     stream_commit(p, f->stream, pk);
     return true;
 }
