@@ -101,6 +101,7 @@ struct shard {
     struct list spare_pending, spare_appends;
     struct list dirty_producers; /* struct producers, of logs: what redex holds back waits for them */
     struct roster roster;
+    uint64_t stream_epoch; /* of the last stream that the application opened */
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;

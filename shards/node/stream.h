@@ -22,7 +22,7 @@ struct subscription;
 
 enum stream_mode { STREAM_FIRE_AND_FORGET, STREAM_RELIABLE };
 
-/* A packet of a reliable stream: on its way to the peer, or arrived before its turn. */
+/* A packet of a stream: to be sent, on its way to the peer, or arrived before its turn. */
 struct packet {
     struct list link;                      /* stream: unsent, lost or in flight; pool: free */
     struct stream *stream;                 /* NULL: its stream ended while it was in flight */
@@ -37,14 +37,14 @@ struct packet {
     uint8_t data[]; /* event frames */
 };
 
-/* Where the packets of a reliable stream come from; embedded in its owner, set by the opener as stream->source. */
+/* Where the packets of a stream come from; embedded in its owner, set by the opener as stream->source. */
 struct stream_source {
     /* Asked while the stream has nothing unsent, and congestion, pacer and credit have room: prepares ONE packet
      * (stream_packet, stream_commit) and returns true; false: nothing now, and whoever gets something says
      * stream_wants_tx(). */
     bool (*fill)(struct stream_source *, struct peer *, struct stream *);
     /* The stream is gone when this returns. NET_ERR_CLOSED: the peer restarted, or reset it; NET_OK: all of it was
-     * acknowledged, FIN included. Not called for the owner's own stream_reset(). */
+     * acknowledged, FIN included, or, fire-and-forget, sent. Not called for the owner's own stream_reset(). */
     void (*ended)(struct stream_source *, struct peer *, struct stream *, int why);
 };
 
@@ -76,10 +76,11 @@ struct stream {
     bool tx_open, tx_reliable;
     bool finishing, finished; /* FIN is due; it was committed */
     uint16_t tx_subprotocol;  /* of what was committed last: FIN goes to the same handler */
-    struct sender sender;     /* reliable */
+    struct sender sender;
     struct stream_source *source;
     struct list unsent, lost; /* struct packet, by sequence */
     struct list in_flight;    /* sent, and neither acknowledged nor lost */
+    uint64_t retransmitted;   /* packets */
     struct {
         uint8_t *data; /* NULL: none */
         uint32_t len;
@@ -114,7 +115,8 @@ struct stream *stream_find(struct peer *, uint64_t id); /* NULL: none, or it is 
 /* A block for up to `room` bytes of event frames (at most what the path carries: see packet->room). NULL: no credit for
  * that, or the pool is dry; the source is asked again when that changes. */
 struct packet *stream_packet(struct peer *, struct stream *, size_t room);
-/* Takes credit and a sequence; it leaves as scheduler, pacer and congestion allow, and is repeated until it arrived. */
+/* Takes credit and a sequence; it leaves as scheduler, pacer and congestion allow, and on a reliable stream is repeated
+ * until it arrived. */
 void stream_commit(struct peer *, struct stream *, struct packet *);
 void stream_discard(struct peer *, struct packet *);
 /*

@@ -22,7 +22,7 @@ static void open_rx(struct peer *p, struct stream *st, uint32_t window)
 
 int stream_expect(struct peer *p, uint64_t id, uint32_t rx_window)
 {
-    if (!transport_acknowledges(p))
+    if (!transport_acknowledges(p) || p->leaving)
         return NET_ERR_UNREACHABLE;
     struct stream *st = stream_get(p, id);
     if (!st)
