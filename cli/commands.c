@@ -91,7 +91,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint a publish logs/app app.log\n"
      "  journalctl -f | net-mesh --endpoint a publish logs/journal\n"
      "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"
-     "  net-mesh --endpoint a publish orders/new --to beta --durable --producer orders.producer orders.txt\n"},
+     "  net-mesh --endpoint b publish orders/new --to alpha --durable --producer orders.producer app.log\n"},
     {"subscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_subscribe,
      "subscribe the node to a channel of a peer",
      "Returns when the peer has agreed. The node asks again by itself whenever it meets the peer anew.\n",
