@@ -47,6 +47,7 @@ enum cli_option {
     OPTION_TO,
     OPTION_PRODUCER,
     OPTION_FROM,
+    OPTION_PEER,
     OPTION_ORIGIN,
     OPTION_LOG,
     OPTION_START,
@@ -187,6 +188,7 @@ int command_channel_ls(const struct cli_args *);
 int command_subscription_ls(const struct cli_args *);
 int command_subscriber_ls(const struct cli_args *);
 int command_session_ls(const struct cli_args *);
+int command_stream_ls(const struct cli_args *);
 int command_shard_ls(const struct cli_args *);
 int command_status(const struct cli_args *);
 int command_metrics(const struct cli_args *);

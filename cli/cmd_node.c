@@ -1,4 +1,4 @@
-/* status, shard ls, session ls, node log-level, metrics, shutdown, version. */
+/* status, shard ls, session ls, stream ls, node log-level, metrics, shutdown, version. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +22,16 @@ int command_shard_ls(const struct cli_args *args)
 int command_session_ls(const struct cli_args *args)
 {
     return client_list(args, "/v1/sessions", "peer_name|peer state cipher age_ms rtt_us rx_bytes tx_bytes shard");
+}
+
+int command_stream_ls(const struct cli_args *args)
+{
+    char target[TARGET_MAX] = "/v1/streams";
+    int code = cli_has(args, OPTION_PEER) ? client_param(target, "peer", args->value[OPTION_PEER]) : CLI_OK;
+    return code == CLI_OK ? client_list(args, target,
+                                        "peer_name|peer id channel tx_reliable rx_reliable tx_seq rx_seq tx_window "
+                                        "tx_credit_remaining idle_ms")
+                          : code;
 }
 
 int command_node_log_level(const struct cli_args *args)

@@ -127,6 +127,12 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint a subscriber ls\n"},
     {"session ls", "", 0, 0, 0, command_session_ls, "list the sessions with peers: cipher, age, traffic", "",
      "  net-mesh --endpoint a session ls\n"},
+    {"stream ls", "[--peer PEER]", 0, 0, BIT(OPTION_PEER), command_stream_ls,
+     "list the streams to and from peers: sequences, credit, how long they rest",
+     "Every channel that a peer reads here, or the node reads there, has a stream; membership has one, too. Bytes are\n"
+     "those of credit, payload and 80 a packet. --output json shows all there is.\n",
+     "  net-mesh --endpoint a stream ls\n"
+     "  net-mesh --endpoint a stream ls --peer beta --output json\n"},
     {"shard ls", "", 0, 0, 0, command_shard_ls, "list the shards and what they have done since the start", "",
      "  net-mesh --endpoint a shard ls\n"},
     {"status", "", 0, 0, 0, command_status, "show how the node is", "", "  net-mesh --endpoint a status\n"},

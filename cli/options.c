@@ -38,6 +38,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_TO] = {"to", 0, "PEER", "append to the log of this peer, name or node id, and wait until it has"},
     [OPTION_PRODUCER] = {"producer", 0, "FILE", "remember in FILE what was appended: nothing is, twice"},
     [OPTION_FROM] = {"from", 0, "PEER", "name or node id of the peer"},
+    [OPTION_PEER] = {"peer", 0, "PEER", "only what belongs to this peer: a name or a node id"},
     [OPTION_ORIGIN] = {"origin", 0, "self|PEER", "whose log; may be left out while only one has such"},
     [OPTION_LOG] = {"log", 0, "followed|live|N", "of a peer's channel: what is followed, what came live, or edition N"},
     [OPTION_START] = {"start", 0, "WHERE", "earliest, latest or a sequence (earliest)"},

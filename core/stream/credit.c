@@ -18,13 +18,19 @@ static uint64_t outstanding(const struct credit_tx *c)
     return c->sent > c->max_consumed ? c->sent - c->max_consumed : 0;
 }
 
+void credit_tx_refuse(struct credit_tx *c, uint64_t now)
+{
+    c->refusals++;
+    if (c->exhausted_ns == NEVER && outstanding(c) > 0)
+        c->exhausted_ns = now;
+}
+
 bool credit_tx_acquire(struct credit_tx *c, uint32_t bytes, uint64_t now)
 {
     if (c->window == 0)
         return true;
     if (c->remaining < bytes) {
-        if (c->exhausted_ns == NEVER && outstanding(c) > 0)
-            c->exhausted_ns = now;
+        credit_tx_refuse(c, now);
         return false;
     }
     c->remaining -= bytes;
@@ -66,6 +72,7 @@ void credit_tx_found(struct credit_tx *c, uint32_t bytes)
 
 void credit_tx_grant(struct credit_tx *c, uint64_t total, uint64_t now)
 {
+    c->grants++;
     if (c->window == 0)
         return;
     if (total > c->sent)
@@ -124,6 +131,7 @@ bool credit_rx_due(const struct credit_rx *c, uint64_t now)
 void credit_rx_granted(struct credit_rx *c)
 {
     c->granted = c->consumed;
+    c->grants++;
     c->due_ns = NEVER;
 }
 

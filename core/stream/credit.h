@@ -18,10 +18,14 @@ struct credit_tx {
     uint64_t written_off;   /* taken as lost, and not seen to have arrived since */
     uint64_t last_grant_ns; /* of the last grant that brought anything */
     uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
+    uint64_t refusals;      /* for want of credit */
+    uint64_t grants;        /* received, stale ones included */
 };
 
 /* `window` is what the peer granted from the start (session_params.peer_window). */
 void credit_tx_init(struct credit_tx *, uint32_t window, uint64_t now);
+/* That much was wanted and is not there: backpressure. */
+void credit_tx_refuse(struct credit_tx *, uint64_t now);
 /* False: backpressure; nothing is taken, and no sequence may be. More than the whole window is refused for ever. */
 bool credit_tx_acquire(struct credit_tx *, uint32_t bytes, uint64_t now);
 /* Refused, and nothing came since that could change it: no use in preparing a packet. */
@@ -50,6 +54,7 @@ struct credit_rx {
     uint64_t consumed; /* accepted bytes, payload + 80 per packet */
     uint64_t granted;  /* last total sent */
     uint64_t due_ns;   /* when a grant must leave at the latest; UINT64_MAX none */
+    uint64_t grants;   /* sent */
 };
 
 void credit_rx_init(struct credit_rx *, uint32_t window);

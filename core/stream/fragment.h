@@ -19,8 +19,10 @@
 
 enum {
     FRAGMENT_MORE = 0x01, /* frag_flags: another one follows */
-    FRAGMENT_MAX_MESSAGE = 16 << 20,
-    FRAGMENT_MIN_SLICE = 256,  /* bytes: 65536 of them make the largest message */
+    FRAGMENT_MAX_EVENT = 16 << 20,
+    FRAGMENT_ENVELOPE = 4096, /* bytes that a message on a reliable stream may have beside an event */
+    FRAGMENT_MAX_MESSAGE = FRAGMENT_MAX_EVENT + FRAGMENT_ENVELOPE,
+    FRAGMENT_MIN_SLICE = 512,  /* bytes: fewer than 65536 of them make the largest message */
     FRAGMENT_MESSAGES = 64,    /* of a peer under way at a time */
     FRAGMENT_SPREAD = 1 << 20, /* bytes, what reordering may amount to: a fragment further ahead is refused */
     FRAGMENT_REMEMBERED = 16,  /* messages that ended: what comes late of them is known */

@@ -52,17 +52,16 @@ static void trim(struct recovery *r, uint64_t now)
         sent_trim(r, now > remember ? now - remember : 0);
 }
 
+/* Grows for what is in flight, not for what was lost: the ring is four times as long as that at most. */
 int recovery_reserve(struct recovery *r, uint64_t now)
 {
     if (r->tail - r->head < r->capacity)
         return NET_OK;
     trim(r, now);
-    int err = sent_grow(r);
-    if (err == NET_ERR_LIMIT) { /* rather forget what was lost than refuse to send */
+    r->scan = sent_next(r, r->in_flight, NULL, r->scan, r->tail);
+    if (r->capacity && ((r->tail - r->scan) * 2 <= r->capacity || r->capacity == r->limit))
         sent_trim(r, NEVER);
-        err = sent_grow(r);
-    }
-    return err;
+    return sent_grow(r);
 }
 
 void recovery_on_sent(struct recovery *r, const struct sent *sent, uint64_t now)

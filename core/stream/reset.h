@@ -21,6 +21,7 @@ enum reset_code {
     RESET_UNKNOWN = 1, /* nobody here deals with what it carries */
     RESET_LIMIT = 2,   /* a limit of the receiver */
     RESET_MODE = 3,    /* the id is in use for something else */
+    RESET_FORMAT = 4,  /* fragments that contradict each other (X3) */
 };
 
 void reset_encode(uint64_t stream_id, uint32_t code, uint8_t out[RESET_MESSAGE]);

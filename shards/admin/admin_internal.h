@@ -188,6 +188,7 @@ struct connection {
             union {
                 struct channel_list channels;
                 struct session_list sessions;
+                struct stream_list streams;
                 struct subscriber_list subscribers;
             };
             struct listing *asked; /* that one's */
@@ -305,6 +306,7 @@ void peers_delete(struct connection *);
 void put_features(struct buffer *, uint64_t bits); /* "features":[...] of peers and sessions */
 void put_rtt(struct buffer *, bool known, uint64_t ns);
 void sessions_get(struct connection *);
+void streams_get(struct connection *);
 void channels_get(struct connection *);
 void subscribers_get(struct connection *);
 void subscriptions_get(struct connection *);

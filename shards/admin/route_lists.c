@@ -1,4 +1,4 @@
-/* Lists: of shards, peers' sessions, channels, and who reads what. */
+/* Lists: of shards, peers' sessions and streams, channels, and who reads what. */
 #include "core/base/err.h"
 #include "core/session/session.h"
 #include "shards/admin/admin_internal.h"
@@ -127,6 +127,51 @@ void sessions_get(struct connection *c)
     *l = (struct session_list){.row = put_session, .done = on_sessions_done};
     lists_begin(c, &l->node);
     node_list_sessions(c->admin->node, l);
+}
+
+static void put_stream(struct stream_list *l, const struct stream_row *row)
+{
+    struct connection *c = container_of(l, struct connection, lists.streams);
+    struct buffer *b = &c->reply;
+    json_open(b, NULL, '{');
+    json_id(b, "peer", row->peer);
+    put_name(c, "peer_name", row->peer);
+    json_id(b, "id", row->id);
+    json_str(b, "channel", row->channel.len ? row->channel.text : NULL);
+    json_flag(b, "tx_reliable", row->tx_reliable);
+    json_flag(b, "rx_reliable", row->rx_reliable);
+    json_u64(b, "tx_seq", row->tx_seq);
+    json_u64(b, "rx_seq", row->rx_seq);
+    json_u64(b, "tx_bytes", row->tx_bytes);
+    json_u64(b, "rx_bytes", row->rx_bytes);
+    json_u64(b, "tx_window", row->tx_window);
+    json_u64(b, "rx_window", row->rx_window);
+    json_u64(b, "tx_credit_remaining", row->tx_credit_remaining);
+    json_u64(b, "inbound_pending", row->inbound_pending);
+    json_u64(b, "retransmitted", row->retransmitted);
+    json_u64(b, "written_off_bytes", row->written_off);
+    json_u64(b, "backpressure_events", row->backpressure_events);
+    json_u64(b, "credit_grants_received", row->credit_grants_received);
+    json_u64(b, "credit_grants_sent", row->credit_grants_sent);
+    json_u64(b, "idle_ms", row->idle_ns / 1000000);
+    json_u64(b, "shard", row->shard);
+    json_close(b, '}');
+}
+
+static void on_streams_done(struct stream_list *l)
+{
+    lists_done(container_of(l, struct connection, lists.streams));
+}
+
+void streams_get(struct connection *c)
+{
+    struct stream_list *l = &c->lists.streams;
+    const char *peer = route_param(c, "peer");
+    if (peer && !route_param_peer(c, peer, true))
+        return;
+    *l = (struct stream_list){.row = put_stream, .done = on_streams_done};
+    lists_begin(c, &l->node);
+    node_list_streams(c->admin->node, l, peer ? &c->request.peer : NULL);
 }
 
 static void put_subscriber(struct subscriber_list *l, const struct subscriber_row *row)

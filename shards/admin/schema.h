@@ -51,7 +51,8 @@ void schema_put_definition(struct buffer *, const struct schema *); /* of a name
 extern const struct schema *const schemas_named[]; /* ends with NULL */
 extern const struct schema schema_error, schema_publish_error;
 extern const struct schema schema_readiness;
-extern const struct schema schema_node, schema_shards, schema_sessions, schema_peers, schema_peer_entry, schema_removed;
+extern const struct schema schema_node, schema_shards, schema_sessions, schema_streams, schema_peers, schema_peer_entry,
+    schema_removed;
 extern const struct schema schema_channels, schema_subscriptions, schema_subscribers, schema_subscribed;
 extern const struct schema schema_published, schema_publish_line, schema_event_row, schema_log_level, schema_stopping;
 extern const struct schema schema_settings, schema_reloaded;

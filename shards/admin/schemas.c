@@ -162,6 +162,26 @@ static const struct schema session =
            FIELD("shard", &schema_u64, .about = "the peer's home"));
 const struct schema schema_sessions = ARRAY(&session, NULL);
 
+static const struct schema stream = OBJECT(
+    "stream", "counters are since it began; bytes are payload and 80 a packet", FIELD("peer", &schema_id),
+    FIELD("peer_name", &schema_text, .nullable = true), FIELD("id", &schema_id),
+    FIELD("channel", &schema_text, .about = "whose events it carries; null: no channel's", .nullable = true),
+    FIELD("tx_reliable", &schema_flag, .about = "what goes is repeated until it arrived"),
+    FIELD("rx_reliable", &schema_flag, .about = "what comes is in order, each packet once"),
+    FIELD("tx_seq", &schema_u64, .about = "of the packet that is sent next"),
+    FIELD("rx_seq", &schema_u64, .about = "highest that came; 0 also when nothing did"), FIELD("tx_bytes", &schema_u64),
+    FIELD("rx_bytes", &schema_u64, .about = "that have their place"),
+    FIELD("tx_window", &schema_u64, .about = "bytes that may be on the way; 0: unlimited"),
+    FIELD("rx_window", &schema_u64), FIELD("tx_credit_remaining", &schema_u64, .about = "bytes that may be sent now"),
+    FIELD("inbound_pending", &schema_u64, .about = "packets that wait for one before them, or for room"),
+    FIELD("retransmitted", &schema_u64, .about = "packets"),
+    FIELD("written_off_bytes", &schema_u64, .about = "sent, and taken as lost"),
+    FIELD("backpressure_events", &schema_u64, .about = "times that credit did not suffice"),
+    FIELD("credit_grants_received", &schema_u64), FIELD("credit_grants_sent", &schema_u64),
+    FIELD("idle_ms", &schema_u64, .about = "since anything was sent or came"),
+    FIELD("shard", &schema_u64, .about = "the peer's home"));
+const struct schema schema_streams = ARRAY(&stream, NULL);
+
 /* ---- channels ---- */
 
 static const struct schema channel = OBJECT(
@@ -223,6 +243,7 @@ const struct schema *const schemas_named[] = {
     &schema_removed,
     &schema_peer_entry,
     &session,
+    &stream,
     &channel,
     &subscription,
     &schema_subscribed,

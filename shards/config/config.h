@@ -86,6 +86,7 @@ struct config {
     uint32_t max_pending_handshakes;    /* limits.pending_handshakes: 256 */
     uint32_t max_handshakes_per_source; /* limits.handshakes_per_source: 5 per second */
     uint32_t max_streams;               /* limits.streams_per_peer: 4096 */
+    uint64_t stream_idle_ns;            /* limits.stream_idle: 5m */
     uint64_t max_unacknowledged;        /* limits.unacknowledged: 64MiB, on each shard */
     uint32_t max_channels;              /* limits.channels: 4096 logs open */
     uint32_t max_channels_per_peer;     /* limits.channels_per_peer: 1024 */

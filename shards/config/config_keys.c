@@ -113,6 +113,9 @@ const struct config_key config_keys[] = {
     {"limits.streams_per_peer", KEY_NUMBER, "4096", FIELD(max_streams), RANGE(1, 65536),
      .live = AT_ONCE,
      .doc = "Streams open with one peer."},
+    {"limits.stream_idle", KEY_DURATION, "5m", FIELD(stream_idle_ns), RANGE(1 * S, DAY),
+     .live = AT_ONCE,
+     .doc = "How long nothing moves on a fire-and-forget stream of an application until it is forgotten."},
     {"limits.unacknowledged", KEY_SIZE, "64MiB", FIELD(max_unacknowledged), RANGE(1 * MIB, 64 * GIB),
      .live = AT_ONCE,
      .doc = "Memory, on each shard, for packets of reliable streams: not acknowledged yet, or arrived before their turn."},
@@ -124,8 +127,8 @@ const struct config_key config_keys[] = {
      .doc = "Channels one peer may subscribe to, on each shard."},
     {"limits.event_bytes", KEY_SIZE, "1MiB", FIELD(event_bytes), RANGE(1 * KIB, 16384 * KIB),
      .live = AT_ONCE,
-     .doc = "The largest event, published here or received, in bytes. What exceeds a packet goes in fragments, to peers\n"
-            "that take them: not to those of v0.19."},
+     .doc = "The largest event that is published here, appended by peers, or received live, in bytes. What exceeds a\n"
+            "packet goes in fragments, to peers that take them: not to those of v0.19."},
     {"limits.reassembly_per_peer", KEY_SIZE, "32MiB", FIELD(reassembly_peer), RANGE(17 * 1024 * KIB, 1 * GIB),
      .live = AT_ONCE,
      .doc = "Memory that events which one peer sends in fragments take until they are whole, in bytes."},

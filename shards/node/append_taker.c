@@ -97,6 +97,27 @@ static void refuse(struct append_taker *t, const struct append *a, enum append_s
     reply(t, &answer, credit);
 }
 
+/* To the owner on another shard; what is large by reference. False: no room. */
+static bool pass(struct shard *s, unsigned owner, const struct msg_append *m, struct cspan frames)
+{
+    if (frames.len <= MAILBOX_COPIED)
+        return mailbox_try(s, owner, MSG_APPEND, 0, 0, m, sizeof *m, frames.data, frames.len);
+    uint8_t *copy = malloc(frames.len);
+    if (!copy)
+        return false;
+    memcpy(copy, frames.data, frames.len);
+    bool passed = mailbox_give(s, owner, MSG_APPEND, 0, m, sizeof *m, copy, frames.len);
+    if (!passed)
+        free(copy);
+    return passed;
+}
+
+/* A batch of ordinary size, or one event within the limit. */
+static bool admissible(const struct config *c, const struct append *a)
+{
+    return a->frames.len <= MAILBOX_COPIED || (a->count == 1 && a->frames.len <= 4 + (size_t)c->event_bytes);
+}
+
 /* False: no room in the ring to the owner. */
 static bool hand_over(struct append_taker *t, const struct append *a, uint32_t credit)
 {
@@ -115,12 +136,12 @@ static bool hand_over(struct append_taker *t, const struct append *a, uint32_t c
                            .channel = a->channel};
     memcpy(m.producer, a->producer, PRODUCER_ID_SIZE);
     unsigned owner = log_owner(s->node, channel_hash(a->channel.text, a->channel.len));
-    if (a->frames.len > NODE_FRAMES_MAX) {
+    if (!admissible(s->config, a)) {
         refuse(t, a, APPEND_TOO_LARGE, credit);
         return true;
     }
     if (owner != s->index)
-        return mailbox_try(s, owner, MSG_APPEND, 0, 0, &m, sizeof m, a->frames.data, a->frames.len);
+        return pass(s, owner, &m, a->frames);
     append_on_message(s, s->index, &m, a->frames);
     return true;
 }

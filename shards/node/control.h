@@ -170,6 +170,29 @@ struct session_list {
 };
 void node_list_sessions(struct node *, struct session_list *);
 
+/* A stream of a peer, both directions (streams.md 12). Bytes are those of credit: payload + 80 a packet. */
+struct stream_row {
+    uint64_t peer, id;                                  /* the peer's node id */
+    struct channel_name channel;                        /* whose events it brings or takes; len 0: no channel's */
+    uint64_t tx_seq, rx_seq;                            /* sent next; highest that came, 0 also when nothing did */
+    uint64_t tx_bytes, rx_bytes;                        /* sent under credit; taken, and granted anew or soon to be */
+    uint32_t tx_window, rx_window, tx_credit_remaining; /* bytes; 0: unlimited */
+    bool tx_reliable, rx_reliable;
+    uint64_t inbound_pending;     /* packets that came and wait: for one before them, or for room */
+    uint64_t retransmitted;       /* packets */
+    uint64_t written_off;         /* bytes sent that are taken as lost */
+    uint64_t backpressure_events; /* sends refused for want of credit */
+    uint64_t credit_grants_received, credit_grants_sent;
+    uint64_t idle_ns; /* since anything was sent or came */
+    unsigned shard;   /* the peer's home */
+};
+struct stream_list {
+    void (*row)(struct stream_list *, const struct stream_row *);
+    void (*done)(struct stream_list *);
+    struct listing node;
+};
+void node_list_streams(struct node *, struct stream_list *, const uint64_t *peer); /* NULL: of all peers */
+
 /* A peer that reads a channel of ours, as far as it has come. */
 struct subscriber_row {
     uint64_t peer; /* node id */

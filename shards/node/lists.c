@@ -1,17 +1,17 @@
-/* Lists of what all shards know, asked of each by message: logs, sessions, subscribers; and which logs share a
+/* Lists of what all shards know, asked of each by message: logs, sessions, streams, subscribers; and which logs share a
  * channel's name. */
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
 
-/* `hash` NULL: all rows; else those of channels with that hash. */
-static void start(struct node *node, struct listing *l, enum list_kind kind, const uint64_t *hash)
+/* `only` NULL: all rows; else those of channels with that hash, of that peer. */
+static void start(struct node *node, struct listing *l, enum list_kind kind, const uint64_t *only)
 {
     struct contacts *cs = node->shards[0]->contacts;
     l->id = ++cs->next_id;
     l->waiting = node->shard_count;
     list_push_back(&cs->lists, &l->link);
     for (unsigned i = 0; i < node->shard_count; i++)
-        mailbox_send(node->shards[0], i, MSG_LIST, (uint16_t)kind, l->id, hash, hash ? sizeof *hash : 0);
+        mailbox_send(node->shards[0], i, MSG_LIST, (uint16_t)kind, l->id, only, only ? sizeof *only : 0);
 }
 
 static struct listing *find(struct contacts *cs, uint64_t id)
@@ -106,6 +106,26 @@ void node_list_sessions(struct node *node, struct session_list *l)
 {
     l->node = (struct listing){.row = on_session, .done = on_sessions_end};
     start(node, &l->node, LIST_SESSIONS, NULL);
+}
+
+/* ---- streams ---- */
+
+static void on_stream(struct listing *base, const void *body)
+{
+    struct stream_list *l = container_of(base, struct stream_list, node);
+    l->row(l, body);
+}
+
+static void on_streams_end(struct listing *base)
+{
+    struct stream_list *l = container_of(base, struct stream_list, node);
+    l->done(l);
+}
+
+void node_list_streams(struct node *node, struct stream_list *l, const uint64_t *peer)
+{
+    l->node = (struct listing){.row = on_stream, .done = on_streams_end};
+    start(node, &l->node, LIST_STREAMS, peer);
 }
 
 /* ---- subscribers ---- */

@@ -22,14 +22,21 @@
     memcpy(&name, r->body, sizeof name)
 
 /* What all shards are asked for, on each of them. */
-static void on_list(struct shard *s, unsigned from, enum list_kind kind, uint64_t request, const uint64_t *hash)
+static void on_list(struct shard *s, unsigned from, enum list_kind kind, uint64_t request, const uint64_t *only)
 {
-    if (kind == LIST_CHANNELS)
-        log_on_list(s, from, request, hash);
-    else if (kind == LIST_SESSIONS)
+    switch (kind) {
+    case LIST_CHANNELS:
+        log_on_list(s, from, request, only);
+        break;
+    case LIST_SESSIONS:
         peer_on_list_sessions(s, from, request);
-    else
+        break;
+    case LIST_STREAMS:
+        peer_on_list_streams(s, from, request, only);
+        break;
+    case LIST_SUBSCRIBERS:
         peer_on_list_subscribers(s, from, request);
+    }
     mailbox_send(s, from, MSG_LIST_END, 0, request, NULL, 0);
 }
 
@@ -43,6 +50,11 @@ static void on_list_row(struct shard *s, const struct spsc_record *r)
     }
     case LIST_SESSIONS: {
         BODY(struct session_row, m);
+        contacts_on_list_row(s, r->arg, &m);
+        break;
+    }
+    case LIST_STREAMS: {
+        BODY(struct stream_row, m);
         contacts_on_list_row(s, r->arg, &m);
         break;
     }
@@ -161,14 +173,14 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_APPEND: {
         BODY(struct msg_append, m);
-        append_on_message(s, from, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        append_on_message(s, from, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_LIST: {
-        uint64_t hash = 0;
-        assert(r->len == 0 || r->len == sizeof hash);
-        memcpy(&hash, r->body, r->len);
-        on_list(s, from, (enum list_kind)r->aux, r->arg, r->len ? &hash : NULL);
+        uint64_t only = 0;
+        assert(r->len == 0 || r->len == sizeof only);
+        memcpy(&only, r->body, r->len);
+        on_list(s, from, (enum list_kind)r->aux, r->arg, r->len ? &only : NULL);
         break;
     }
     case MSG_SCRAPE:
@@ -245,7 +257,7 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     }
     case MSG_APPEND_SUBMIT: {
         BODY(struct msg_append_submit, m);
-        append_on_submit(s, &m, (struct cspan){r->body + sizeof m, r->len - sizeof m});
+        append_on_submit(s, &m, mailbox_tail(r, sizeof m));
         break;
     }
     case MSG_APPEND_CANCEL: {

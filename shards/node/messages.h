@@ -41,8 +41,9 @@ enum message_kind {
     MSG_APPEND_CANCEL, /* shard 0 -> home: a publisher is gone */
     MSG_APPEND,        /* home -> channel owner: event frames of a peer's producer */
     MSG_APPENDED,      /* channel owner -> home: the answer for it */
-    MSG_LIST, /* shard 0 -> all: aux enum list_kind, arg request, maybe a channel's hash; rows and an end come back */
-    MSG_LIST_ROW, /* aux enum list_kind: a struct msg_list_row, session_row or subscriber_row */
+    MSG_LIST, /* shard 0 -> all: aux enum list_kind, arg request, maybe a channel's hash or a peer; rows and an end come
+                 back */
+    MSG_LIST_ROW, /* aux enum list_kind: a struct msg_list_row, session_row, stream_row or subscriber_row */
     MSG_LIST_END,
     MSG_SCRAPE,         /* shard 0 -> all: arg request; rows of each kind and the shard's own at last come back */
     MSG_SCRAPE_CHANNEL, /* all -> shard 0: struct msg_scrape_channel */
@@ -223,8 +224,6 @@ struct msg_published {
     bool delayed; /* no answer yet, because of err: the writing goes on being tried */
 };
 
-enum { NODE_FRAMES_MAX = 60000 }; /* bytes of frames in one message between shards */
-
 struct msg_append_submit { /* followed by frames */
     uint64_t node_id, sequence;
     uint32_t publisher, count;
@@ -254,7 +253,7 @@ struct msg_appended {
     struct append_answer answer;
 };
 
-enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_SUBSCRIBERS };
+enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_STREAMS, LIST_SUBSCRIBERS };
 
 struct msg_list_row {
     struct channel_name channel;

@@ -18,6 +18,9 @@
     X(tx_fragments, "fragments_total", "dir=\"sent\"", "")                                                             \
     X(published_events, "published_events_total", "", "Events appended to this node's own channels")                   \
     X(published_bytes, "published_bytes_total", "", "Bytes of those events")                                           \
+    X(stream_events_sent, "stream_events_total", "dir=\"sent\"", "Events of the application's streams")                \
+    X(stream_events_received, "stream_events_total", "dir=\"received\"", "")                                           \
+    X(streams_idle, "streams_idle_total", "", "Fire-and-forget streams forgotten because nothing moved on them")       \
     X(stored_events, "stored_events_total", "", "Received events appended to their logs")                              \
     X(relayed, "relayed_datagrams_total", "", "Datagrams forwarded for other nodes")                                   \
     X(passed_on, "passed_on_datagrams_total", "", "Datagrams that arrived on another shard than their session's")      \
@@ -85,6 +88,7 @@
     X(drop_subprotocol, "drops_total", "reason=\"unknown_subprotocol\"", "")                                           \
     X(drop_unsubscribed, "drops_total", "reason=\"not_subscribed\"", "")                                               \
     X(drop_stream_limit, "drops_total", "reason=\"stream_limit\"", "")                                                 \
+    X(drop_not_taken, "drops_total", "reason=\"stream_not_taken\"", "")                                                \
     X(drop_ring_full, "drops_total", "reason=\"ring_full\"", "")                                                       \
     X(drop_log_full, "drops_total", "reason=\"log_full\"", "")                                                         \
     X(drop_log_failed, "drops_total", "reason=\"log_failed\"", "")                                                     \

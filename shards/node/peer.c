@@ -6,6 +6,7 @@
 #include "shards/node/fragments.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
+#include "shards/node/user_stream.h"
 #include "shards/node/view.h"
 
 static const uint64_t MOVE_REPORT_NS = 1000000000; /* shard 0 hears at once of a move, unless there are many */
@@ -95,6 +96,13 @@ static void learn_sizes(struct peer *p, uint16_t peer_max_datagram)
     p->plaintext_path = clamp_plaintext(path < most ? path : most, p->relayed);
 }
 
+static void tell_application(const struct peer *p)
+{
+    const struct netmesh_hooks *hooks = &p->shard->node->options.hooks;
+    if (hooks->on_peer && p->shard->stopping == STOP_NONE)
+        hooks->on_peer(hooks->ctx, p->shard->face, p->node_id, p->reported_connected);
+}
+
 void peer_report(struct peer *p, enum peer_state state, bool restarted, bool failed)
 {
     struct msg_peer_state m = {.node_id = p->node_id,
@@ -106,7 +114,10 @@ void peer_report(struct peer *p, enum peer_state state, bool restarted, bool fai
                                .restarted = restarted,
                                .failed = failed,
                                .relayed = p->relayed};
+    bool was = p->reported_connected;
     p->reported_connected = state == PEER_CONNECTED;
+    if (was != p->reported_connected || restarted)
+        tell_application(p);
     p->reported_at = p->shard->now;
     p->moved = false;
     mailbox_send(p->shard, 0, MSG_PEER_STATE, 0, 0, &m, sizeof m);
@@ -287,6 +298,7 @@ static void on_timer(struct timer *t, uint64_t now)
         on_failed(p);
     streams_tick(p, now);
     fragments_tick(p, now);
+    user_streams_tick(p, now);
     membership_tick(p, now);
     peer_wants_tx(p);
     peer_schedule(p);
@@ -300,6 +312,7 @@ void peer_forget(struct peer *p)
     leave_rosters(p);
     sync_ids(p, before, none);
     membership_free(p);
+    p->leaving = true; /* whoever hears of the end of a stream opens no other */
     transport_on_session(p);
     streams_free(p);
     append_producer_free(p);

@@ -36,7 +36,8 @@ struct peer {
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
     struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */
-    uint64_t control_seq;          /* of credit packets */
+    uint64_t idle_round;  /* when idle streams are looked for again */
+    uint64_t control_seq; /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
     struct append_producer *append_producer; /* of our appends at the peer, or NULL */
@@ -47,7 +48,7 @@ struct peer {
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];
     bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
-    bool pulling;
+    bool pulling, leaving; /* peer_pull(), peer_forget() */
 };
 
 struct peer *peer_find(struct shard *, uint64_t node_id);
@@ -64,8 +65,10 @@ bool peer_usable(const struct peer *); /* has a session to send under and is not
 void peer_report(struct peer *, enum peer_state, bool restarted, bool failed); /* to shard 0 */
 void peer_control(struct peer *, const struct membership *); /* queues it; dropped and counted when the queue is full */
 
-/* peer_list.c: a row for each session, and for each cursor */
+/* peer_list.c: a row for each session, stream (of one peer, or NULL: all), and cursor */
 void peer_on_list_sessions(struct shard *, unsigned from, uint64_t request);
+void stream_describe(const struct stream *, struct stream_row *); /* but the channel */
+void peer_on_list_streams(struct shard *, unsigned from, uint64_t request, const uint64_t *peer);
 void peer_on_list_subscribers(struct shard *, unsigned from, uint64_t request);
 
 /* pull.c: sends what there is to send, as far as buffers and a fair share go. True: there is more. */

@@ -1,5 +1,6 @@
-/* What the admin port is told of the peers at home here: their sessions, and how far they have read. */
+/* What the admin port is told of the peers at home here: their sessions and streams, and how far they have read. */
 #include "shards/node/mailbox.h"
+#include "shards/node/membership.h"
 #include "shards/node/view.h"
 
 static void send_session(const struct peer *p, const struct link_slot *slot, enum session_state state, unsigned to,
@@ -39,6 +40,68 @@ void peer_on_list_sessions(struct shard *s, unsigned from, uint64_t request)
         send_session(p, &p->link.current, SESSION_ACTIVE, from, request);
         send_session(p, &p->link.next, SESSION_UNCONFIRMED, from, request);
         send_session(p, &p->link.previous, SESSION_PREVIOUS, from, request);
+    }
+}
+
+void stream_describe(const struct stream *st, struct stream_row *row)
+{
+    const struct shard *s = st->peer->shard;
+    uint64_t rx_next = st->rx_reliable ? st->arrived.next : st->rx_next;
+    *row = (struct stream_row){
+        .peer = st->peer->node_id,
+        .id = st->id,
+        .tx_seq = st->tx_seq,
+        .rx_seq = rx_next ? rx_next - 1 : 0,
+        .tx_reliable = st->tx_open && st->tx_reliable,
+        .rx_reliable = st->rx_reliable,
+        .inbound_pending = st->arrived.held,
+        .retransmitted = st->retransmitted,
+        .tx_bytes = st->tx.sent,
+        .rx_bytes = st->rx.consumed,
+        .tx_window = st->tx.window,
+        .rx_window = st->rx.window,
+        .tx_credit_remaining = st->tx.remaining,
+        .written_off = st->tx.written_off,
+        .backpressure_events = st->tx.refusals,
+        .credit_grants_received = st->tx.grants,
+        .credit_grants_sent = st->rx.grants,
+        .idle_ns = s->now - st->last_active,
+        .shard = s->index,
+    };
+}
+
+static void send_stream(const struct peer *p, const struct stream *st, const struct channel_name *channel, unsigned to,
+                        uint64_t request)
+{
+    struct stream_row row;
+    stream_describe(st, &row);
+    if (channel)
+        row.channel = *channel;
+    mailbox_send(p->shard, to, MSG_LIST_ROW, LIST_STREAMS, request, &row, sizeof row);
+}
+
+/* Those that send to a cursor are found from it, which knows the channel's name. */
+static void send_streams(const struct peer *p, unsigned to, uint64_t request)
+{
+    for (struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
+        const struct cursor *c = container_of(n, struct cursor, in_peer);
+        if (c->stream)
+            send_stream(p, c->stream, &c->view->name, to, request);
+    }
+    map_each(&p->streams, slot)
+    {
+        const struct stream *st = slot->value;
+        if (!st->cursors && !st->closed_at)
+            send_stream(p, st, st->subscription ? &st->subscription->channel : NULL, to, request);
+    }
+}
+
+void peer_on_list_streams(struct shard *s, unsigned from, uint64_t request, const uint64_t *peer)
+{
+    for (struct list *n = s->peer_list.next; n != &s->peer_list; n = n->next) {
+        const struct peer *p = container_of(n, struct peer, in_shard);
+        if (!peer || *peer == p->node_id)
+            send_streams(p, from, request);
     }
 }
 

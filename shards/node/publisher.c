@@ -135,7 +135,7 @@ int node_publish_open_to(struct node *node, struct publisher *p, const struct ch
 
 /* ---- putting ---- */
 
-/* As many of the first frames as one append takes; sets how many they are. */
+/* As many of the first frames as one packet takes, or one event that none does; sets how many they are. */
 static size_t cut(struct cspan frames, uint32_t *count)
 {
     struct wire_frames walk = wire_frames(frames, UINT32_MAX);
@@ -143,22 +143,29 @@ static size_t cut(struct cspan frames, uint32_t *count)
     size_t len = 0;
     for (*count = 0; wire_frames_next(&walk, &event) && len + 4 + event.len <= APPEND_FRAMES_MAX; (*count)++)
         len += 4 + event.len;
-    assert(len > 0 || frames.len == 0);
+    if (len == 0 && frames.len > 0) { /* goes in fragments */
+        *count = 1;
+        len = 4 + event.len;
+    }
     return len;
 }
 
-static void submit(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count)
+/* False: no room. `given`: by reference. */
+static bool submit(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
 {
     struct msg_append_submit m = {.node_id = p->node.peer,
-                                  .sequence = p->node.sequence++,
+                                  .sequence = p->node.sequence,
                                   .publisher = p->node.id,
                                   .count = count,
                                   .durable = p->node.durable,
                                   .channel = p->node.channel};
     memcpy(m.producer, p->node.producer, sizeof m.producer);
-    bool taken = mailbox_try(cs->shard, p->node.home, MSG_APPEND_SUBMIT, 0, 0, &m, sizeof m, frames.data, frames.len);
-    assert(taken); /* put_to() saw the room */
-    p->node.unanswered++;
+    bool taken =
+        given ? mailbox_give(cs->shard, p->node.home, MSG_APPEND_SUBMIT, 0, &m, sizeof m, given, frames.len)
+              : mailbox_try(cs->shard, p->node.home, MSG_APPEND_SUBMIT, 0, 0, &m, sizeof m, frames.data, frames.len);
+    p->node.unanswered += taken;
+    p->node.sequence += taken;
+    return taken;
 }
 
 /* False: no room. */
@@ -170,7 +177,8 @@ static bool put_to(struct contacts *cs, struct publisher *p, struct cspan frames
     do {
         uint32_t count;
         size_t len = cut(frames, &count);
-        submit(cs, p, (struct cspan){frames.data, len}, count);
+        bool taken = submit(cs, p, (struct cspan){frames.data, len}, count, NULL);
+        assert(taken); /* there was room for all */
         frames.data += len;
         frames.len -= len;
     } while (frames.len > 0);
@@ -204,8 +212,10 @@ static int put(struct node *node, struct publisher *p, struct cspan frames, uint
         metrics_publish_failed(cs->shard, NET_ERR_STATE);
         return NET_ERR_STATE;
     }
-    p->node.want_writable = !has_window(p, frames.len) ||
-                            !(p->node.peer ? put_to(cs, p, frames) : put_here(cs, p, frames, count, given));
+    bool taken = has_window(p, frames.len) && (!p->node.peer ? put_here(cs, p, frames, count, given)
+                                               : given       ? submit(cs, p, frames, count, given)
+                                                             : put_to(cs, p, frames));
+    p->node.want_writable = !taken;
     if (p->node.want_writable) {
         arm(cs, p);
         return NET_ERR_AGAIN;
@@ -225,8 +235,6 @@ int node_publish_put(struct node *node, struct publisher *p, struct cspan frames
 int node_publish_give(struct node *node, struct publisher *p, uint8_t *frame, size_t len)
 {
     assert(len > MAILBOX_COPIED);
-    if (p->node.peer)
-        return NET_ERR_TOO_LARGE; /* an append goes in one message */
     return put(node, p, (struct cspan){frame, len}, 1, frame);
 }
 

@@ -11,6 +11,7 @@
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
 #include "shards/node/receive.h"
+#include "shards/node/user_stream.h"
 
 /* A peer whose session this datagram names, on this shard. */
 static struct peer *peer_of(struct shard *s, uint64_t session_id)
@@ -76,15 +77,14 @@ static bool on_fragment(struct peer *p, struct stream *st, uint64_t hash, const 
     return placed;
 }
 
-/* Plain events of a channel we subscribe to. False: no room for them. */
+/* Plain events of a channel we subscribe to: to the hooks and to the owner of the channel's log; others are the
+ * application's. False: no room for them. */
 static bool on_events(struct peer *p, const struct wire_header *h, struct cspan plaintext)
 {
     struct shard *s = p->shard;
     struct subscription *sub = membership_find(p, h->stream_id);
-    if (!sub) {
-        COUNT(s, drop_unsubscribed);
-        return true;
-    }
+    if (!sub)
+        return user_stream_on_events(p, h, plaintext);
     struct stream *st = stream_get(p, h->stream_id);
     if (!st) {
         COUNT(s, drop_stream_limit);

@@ -82,6 +82,7 @@ struct shard {
     struct list peer_list, tx_peers;
     struct map routes;                 /* node id -> struct route */
     struct fragment_budget reassembly; /* of all peers; limits.reassembly */
+    uint64_t message_bytes;            /* of messages that wait to be sent in fragments */
 
     struct tx_buffer *tx_buffers;
     uint8_t *tx_memory;
@@ -100,6 +101,7 @@ struct shard {
     struct list spare_pending, spare_appends;
     struct list dirty_producers; /* struct producers, of logs: what redex holds back waits for them */
     struct roster roster;
+    uint64_t stream_epoch; /* of the last stream that the application opened */
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;

@@ -11,6 +11,7 @@
 
 #include "core/base/list.h"
 #include "core/stream/credit.h"
+#include "core/stream/fragment.h"
 #include "core/stream/ordered.h"
 #include "shards/node/transport.h"
 
@@ -21,7 +22,7 @@ struct subscription;
 
 enum stream_mode { STREAM_FIRE_AND_FORGET, STREAM_RELIABLE };
 
-/* A packet of a reliable stream: on its way to the peer, or arrived before its turn. */
+/* A packet of a stream: to be sent, on its way to the peer, or arrived before its turn. */
 struct packet {
     struct list link;                      /* stream: unsent, lost or in flight; pool: free */
     struct stream *stream;                 /* NULL: its stream ended while it was in flight */
@@ -36,15 +37,22 @@ struct packet {
     uint8_t data[]; /* event frames */
 };
 
-/* Where the packets of a reliable stream come from; embedded in its owner, set by the opener as stream->source. */
+/* Where the packets of a stream come from; embedded in its owner, set by the opener as stream->source. */
 struct stream_source {
     /* Asked while the stream has nothing unsent, and congestion, pacer and credit have room: prepares ONE packet
      * (stream_packet, stream_commit) and returns true; false: nothing now, and whoever gets something says
      * stream_wants_tx(). */
     bool (*fill)(struct stream_source *, struct peer *, struct stream *);
     /* The stream is gone when this returns. NET_ERR_CLOSED: the peer restarted, or reset it; NET_OK: all of it was
-     * acknowledged, FIN included. Not called for the owner's own stream_reset(). */
+     * acknowledged, FIN included, or, fire-and-forget, sent. Not called for the owner's own stream_reset(). */
     void (*ended)(struct stream_source *, struct peer *, struct stream *, int why);
+};
+
+/* How far a large event or message is on its way to the peer in fragments (X3). */
+struct large_sent {
+    uint32_t offset; /* bytes sent */
+    uint32_t slice;  /* bytes of each fragment but the last */
+    uint64_t first;  /* sequence of the first */
 };
 
 struct stream {
@@ -68,21 +76,29 @@ struct stream {
     bool tx_open, tx_reliable;
     bool finishing, finished; /* FIN is due; it was committed */
     uint16_t tx_subprotocol;  /* of what was committed last: FIN goes to the same handler */
-    struct sender sender;     /* reliable */
+    struct sender sender;
     struct stream_source *source;
     struct list unsent, lost; /* struct packet, by sequence */
     struct list in_flight;    /* sent, and neither acknowledged nor lost */
-    struct list starved;      /* in shard->starved_streams: the pool was dry */
+    uint64_t retransmitted;   /* packets */
+    struct {
+        uint8_t *data; /* NULL: none */
+        uint32_t len;
+        uint16_t subprotocol;
+        struct large_sent sent;
+    } message;           /* by stream_send_message(), larger than a packet: goes before anything else that is new */
+    struct list starved; /* in shard->starved_streams: the pool was dry */
 
     /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
-    bool rx_finished;        /* FIN was delivered */
-    bool delivering;         /* its handler is running: what ends meanwhile is freed afterwards */
-    bool ended;              /* by the peer, or with it */
-    uint16_t rx_subprotocol; /* of what arrived last: whose handler hears of the end */
-    struct ordered arrived;  /* struct packet that are not delivered yet */
-    uint64_t rx_taken;       /* bytes, as credit counts them, of all that has its place */
-    struct list stalled;     /* in shard->stalled_streams: its handler had no room */
+    bool rx_finished;              /* FIN was delivered */
+    bool delivering;               /* its handler is running: what ends meanwhile is freed afterwards */
+    bool ended;                    /* by the peer, or with it */
+    uint16_t rx_subprotocol;       /* of what arrived last: whose handler hears of the end */
+    struct ordered arrived;        /* struct packet that are not delivered yet */
+    uint64_t rx_taken;             /* bytes, as credit counts them, of all that has its place */
+    struct fragment_message whole; /* was put together, and its handler had no room yet; frame NULL: none */
+    struct list stalled;           /* in shard->stalled_streams: its handler had no room */
 };
 
 /* ---- sending ---- */
@@ -99,11 +115,16 @@ struct stream *stream_find(struct peer *, uint64_t id); /* NULL: none, or it is 
 /* A block for up to `room` bytes of event frames (at most what the path carries: see packet->room). NULL: no credit for
  * that, or the pool is dry; the source is asked again when that changes. */
 struct packet *stream_packet(struct peer *, struct stream *, size_t room);
-/* Takes credit and a sequence; it leaves as scheduler, pacer and congestion allow, and is repeated until it arrived. */
+/* Takes credit and a sequence; it leaves as scheduler, pacer and congestion allow, and on a reliable stream is repeated
+ * until it arrived. */
 void stream_commit(struct peer *, struct stream *, struct packet *);
 void stream_discard(struct peer *, struct packet *);
-/* One message as one event on the reliable stream of that id, opened as needed; copied. NET_ERR_AGAIN (backpressure),
- * NET_ERR_UNREACHABLE, NET_ERR_TOO_LARGE (for one packet), and what stream_open() says. */
+/*
+ * One message as one event on the reliable stream of that id, opened as needed; copied. What exceeds a packet goes in
+ * fragments (X3), one such message at a time; while one is on its way nobody commits packets to that stream.
+ * NET_ERR_AGAIN (backpressure), NET_ERR_UNREACHABLE, NET_ERR_TOO_LARGE (for one packet, and the peer takes no
+ * fragments; or for FRAGMENT_MAX_MESSAGE), NET_ERR_NO_MEMORY, and what stream_open() says.
+ */
 int stream_send_message(struct peer *, uint64_t stream_id, uint16_t subprotocol, struct cspan message);
 void stream_wants_tx(struct peer *, struct stream *); /* its source has something */
 /* FIN: nothing more is sent; what was committed still is. The source's ended() tells when the peer has it all. */
@@ -121,8 +142,12 @@ int stream_expect(struct peer *, uint64_t id, uint32_t rx_window);
  * credit, and is offered again. The last one has WIRE_FIN. A stream that ends otherwise (peer restarted, or reset) is
  * told by one more call with stream->ended and an empty plaintext; what that returns is ignored.
  */
+/* What came in fragments is handed over as one plaintext of one frame, with the header, and the credit, of the last. */
 typedef bool packet_handler(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);
 void stream_consumed(struct peer *, struct stream *, uint32_t bytes); /* they may be granted again */
+/* Inside a handler: the memory of a plaintext that came in fragments becomes the handler's, for free(), if it returns
+ * true. NULL: it came in one packet. */
+uint8_t *stream_take_message(struct stream *);
 
 /* ---- inside the transport ---- */
 
@@ -163,6 +188,8 @@ void stream_release_rx(struct stream *); /* drops what it holds of the peer's */
 void streams_offer(struct shard *);      /* once a turn: what handlers had no room for */
 
 /* stream_end.c: FIN, resets, restarts */
+/* What arrived cannot be taken: who uses the stream hears that it is over, and so does the peer. */
+void stream_fail(struct peer *, struct stream *, uint32_t code);
 void stream_settle(struct peer *, struct stream *); /* frees it when both halves are over */
 void stream_close(struct peer *, struct stream *);  /* it is over: released, and remembered for a while */
 bool stream_on_control(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);

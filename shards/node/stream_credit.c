@@ -80,12 +80,19 @@ void stream_credit_found(struct peer *p, uint64_t id, uint32_t bytes)
         credit_tx_found(&st->tx, bytes);
 }
 
+/* Something is in flight: whether it arrived is found out by acknowledgements (X4), and lost bytes come back by those.
+ */
+static bool fate_unknown(const struct peer *p)
+{
+    return transport_acknowledges(p) && p->transport.recovery.flying > 0;
+}
+
 uint64_t stream_credit_deadline(const struct peer *p)
 {
     uint64_t at = UINT64_MAX;
     for (const struct list *n = p->grants.next; n != &p->grants; n = n->next)
         at = timer_earlier(at, container_of(n, struct stream, grant)->rx.due_ns);
-    for (const struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
+    for (const struct list *n = p->cursors.next; n != &p->cursors && !fate_unknown(p); n = n->next) {
         const struct cursor *c = container_of(n, struct cursor, in_peer);
         if (c->stream)
             at = timer_earlier(at, credit_tx_deadline(&c->stream->tx, p->rtt_ns));
@@ -97,7 +104,7 @@ uint64_t stream_credit_deadline(const struct peer *p)
  */
 void stream_credit_tick(struct peer *p, uint64_t now)
 {
-    for (struct list *n = p->cursors.next; n != &p->cursors; n = n->next) {
+    for (struct list *n = p->cursors.next; n != &p->cursors && !fate_unknown(p); n = n->next) {
         struct cursor *c = container_of(n, struct cursor, in_peer);
         if (!c->stream)
             continue;

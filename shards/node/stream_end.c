@@ -47,6 +47,16 @@ void stream_reset(struct peer *p, struct stream *st, uint32_t code)
     st->reset_owed = !send_reset(p, st->id, code);
 }
 
+void stream_fail(struct peer *p, struct stream *st, uint32_t code)
+{
+    tell(p, st, NET_ERR_CLOSED);
+    if (st->closed_at)
+        return;
+    st->delivering = true; /* it is not freed to make room for its own reset */
+    stream_reset(p, st, code);
+    st->delivering = false;
+}
+
 void stream_refuse(struct peer *p, uint64_t id, uint32_t code)
 {
     struct stream *st = stream_get(p, id);

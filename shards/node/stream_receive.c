@@ -4,6 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/stream/reset.h"
+#include "shards/node/fragments.h"
 #include "shards/node/packets.h"
 #include "shards/node/peer.h"
 #include "shards/node/receive.h"
@@ -21,7 +22,7 @@ static void open_rx(struct peer *p, struct stream *st, uint32_t window)
 
 int stream_expect(struct peer *p, uint64_t id, uint32_t rx_window)
 {
-    if (!transport_acknowledges(p))
+    if (!transport_acknowledges(p) || p->leaving)
         return NET_ERR_UNREACHABLE;
     struct stream *st = stream_get(p, id);
     if (!st)
@@ -38,12 +39,13 @@ void stream_release_rx(struct stream *st)
     while ((k = ordered_take_any(&st->arrived)))
         packet_put(&st->peer->shard->packets, k);
     ordered_deinit(&st->arrived);
+    fragments_end_stream(st);
     if (list_linked(&st->stalled))
         list_remove(&st->stalled);
 }
 
-/* Hands a packet that is next to its handler. False: there is no room downstream. */
-static bool hand_on(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+/* Hands a packet that is next, or a message, to its handler. False: there is no room downstream. */
+static bool deliver(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
     packet_handler *handler = receive_handler(p->shard, h->subprotocol);
     st->rx_subprotocol = h->subprotocol;
@@ -55,6 +57,32 @@ static bool hand_on(struct peer *p, struct stream *st, const struct wire_header 
     ordered_advance(&st->arrived);
     st->rx_finished = (h->flags & WIRE_FIN) != 0;
     return true;
+}
+
+/* A fragment is next. False: there is no room for the message that it completes. */
+static bool take_fragment(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+{
+    if (!st->whole.frame) {
+        int err = fragments_collect(p, h, plaintext, &st->whole);
+        if (err) {
+            stream_fail(p, st, err == NET_ERR_FORMAT ? RESET_FORMAT : RESET_LIMIT);
+            return true;
+        }
+        if (!st->whole.frame) {
+            ordered_advance(&st->arrived);
+            stream_consumed(p, st, h->payload_len + (uint32_t)WIRE_OVERHEAD);
+            return true;
+        }
+    }
+    bool taken = deliver(p, st, h, (struct cspan){st->whole.frame, st->whole.len});
+    if (taken && !st->closed_at)
+        fragments_done(st);
+    return taken;
+}
+
+static bool hand_on(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
+{
+    return fragments_carried(p, h) ? take_fragment(p, st, h, plaintext) : deliver(p, st, h, plaintext);
 }
 
 static struct wire_header header_of(const struct stream *st, const struct packet *k)

@@ -1,7 +1,9 @@
-/* The sending half of a reliable stream: packets are filled once, sent until they are acknowledged. Extensions X2. */
+/* The sending half of a stream: packets are filled once; of a reliable one they are sent until they are acknowledged
+ * (extensions X2), of another once. */
 #include <assert.h>
 
 #include "core/base/err.h"
+#include "shards/node/fragments.h"
 #include "shards/node/packets.h"
 #include "shards/node/peer.h"
 #include "shards/node/transmit.h"
@@ -14,7 +16,7 @@ int stream_open(struct peer *p, uint64_t id, enum stream_mode mode, uint32_t tx_
                 struct stream **out)
 {
     bool reliable = mode == STREAM_RELIABLE;
-    if (!p->link.current.used || (reliable && !transport_acknowledges(p)))
+    if (!p->link.current.used || p->leaving || (reliable && !transport_acknowledges(p)))
         return NET_ERR_UNREACHABLE;
     struct stream *st = stream_get(p, id);
     if (!st)
@@ -39,8 +41,10 @@ struct packet *stream_packet(struct peer *p, struct stream *st, size_t room)
     struct shard *s = p->shard;
     if (room > p->plaintext_max)
         room = p->plaintext_max;
-    if (st->tx.remaining < room + WIRE_OVERHEAD)
+    if (st->tx.remaining < room + WIRE_OVERHEAD) {
+        credit_tx_refuse(&st->tx, s->now);
         return NULL; /* the next grant wakes it */
+    }
     size_t block = room < p->plaintext_path ? p->plaintext_path : room;
     struct packet *k = packet_get(&s->packets, block);
     if (!k) {
@@ -90,8 +94,10 @@ int stream_send_message(struct peer *p, uint64_t stream_id, uint16_t subprotocol
     if (err)
         return err;
     size_t len = 4 + message.len;
+    if (st->message.data)
+        return NET_ERR_AGAIN;
     if (len > p->plaintext_max)
-        return NET_ERR_TOO_LARGE;
+        return fragments_send_message(p, st, subprotocol, message);
     struct packet *k = stream_packet(p, st, len);
     if (!k)
         return NET_ERR_AGAIN;
@@ -107,7 +113,7 @@ int stream_send_message(struct peer *p, uint64_t stream_id, uint16_t subprotocol
 
 void stream_wants_tx(struct peer *p, struct stream *st)
 {
-    if (st->tx_open && st->tx_reliable)
+    if (st->tx_open)
         sender_wake(p, &st->sender);
 }
 
@@ -119,17 +125,24 @@ void stream_finish(struct peer *p, struct stream *st)
 
 /* ---- what becomes of it ---- */
 
-void stream_on_acked(struct peer *p, struct packet *k)
+/* FIN is acknowledged and so is all before it; of a fire-and-forget stream it was sent. */
+static void end_if_done(struct peer *p, struct stream *st)
 {
-    struct stream *st = k->stream;
-    packet_put(&p->shard->packets, k);
-    if (!st || !st->finished || !list_empty(&st->in_flight) || !list_empty(&st->lost) || !list_empty(&st->unsent))
+    if (!st->finished || !list_empty(&st->in_flight) || !list_empty(&st->lost) || !list_empty(&st->unsent))
         return;
     struct stream_source *source = st->source;
     stream_release_tx(st);
     if (source)
         source->ended(source, p, st, NET_OK);
     stream_settle(p, st);
+}
+
+void stream_on_acked(struct peer *p, struct packet *k)
+{
+    struct stream *st = k->stream;
+    packet_put(&p->shard->packets, k);
+    if (st)
+        end_if_done(p, st);
 }
 
 /* Losses are told by ascending counters, so mostly by ascending sequences. */
@@ -159,6 +172,7 @@ void stream_release_tx(struct stream *st)
         packet_put(&p->shard->packets, container_of(n, struct packet, link));
     while ((n = list_pop(&st->in_flight)))
         container_of(n, struct packet, link)->stream = NULL; /* put back when its fate is known */
+    fragments_drop_message(st);
     st->source = NULL;
     st->tx_open = false;
 }
@@ -189,6 +203,10 @@ static struct packet *first(struct list *packets)
 
 static void commit_fin(struct peer *p, struct stream *st)
 {
+    if (!transport_acknowledges(p)) {
+        st->finished = true; /* v0.19.0 knows no end */
+        return;
+    }
     struct packet *k = stream_packet(p, st, 0);
     if (!k)
         return;
@@ -206,10 +224,12 @@ static struct packet *next_packet(struct peer *p, struct stream *st)
         k = first(&st->unsent);
     if (k)
         return k;
-    if (st->finishing && !st->finished)
-        commit_fin(p, st);
-    else if (!st->finishing && st->source)
+    if (!st->message.data && !st->finishing && st->source)
         st->source->fill(st->source, p, st);
+    if (st->message.data)
+        fragments_commit_message(p, st);
+    else if (st->finishing && !st->finished)
+        commit_fin(p, st);
     return first(&st->unsent);
 }
 
@@ -218,7 +238,7 @@ static size_t seal(struct peer *p, struct packet *k, uint8_t flags, uint8_t *at)
 {
     struct stream *st = k->stream;
     struct wire_header h = {
-        .flags = (uint8_t)(WIRE_RELIABLE | k->flags),
+        .flags = (uint8_t)((st->tx_reliable ? WIRE_RELIABLE : 0) | k->flags),
         .frag_flags = k->frag_flags,
         .subprotocol = k->subprotocol,
         .channel_hash = k->channel_hash,
@@ -232,17 +252,28 @@ static size_t seal(struct peer *p, struct packet *k, uint8_t flags, uint8_t *at)
     };
     if (k->len)
         memcpy(at + route_len(p) + WIRE_HEADER, k->data, k->len);
-    struct sent how = {.what = k, .stream = st->id, .flags = (uint8_t)(SENT_ELICITING | SENT_KEPT | flags)};
+    struct sent how = {.stream = st->id, .flags = (uint8_t)(SENT_ELICITING | flags)};
+    if (st->tx_reliable) {
+        how.what = k;
+        how.flags |= SENT_KEPT;
+    } else {
+        how.cost = (uint16_t)(k->len + WIRE_OVERHEAD);
+    }
     size_t len = transport_seal(p, &h, &how, at);
     if (len == 0) {
         COUNT(p->shard, drop_send);
         return 0;
     }
-    if (k->was_sent)
+    if (k->was_sent) {
         COUNT(p->shard, packets_retransmitted);
+        st->retransmitted++;
+    }
     k->was_sent = true;
     list_remove(&k->link);
-    list_push_back(&st->in_flight, &k->link);
+    if (st->tx_reliable)
+        list_push_back(&st->in_flight, &k->link);
+    else
+        packet_put(&p->shard->packets, k);
     return len;
 }
 
@@ -262,8 +293,11 @@ static enum pull_result pull_stream(struct sender *x, uint64_t allowance, uint64
     struct stream *st = container_of(x, struct stream, sender);
     struct peer *p = st->peer;
     struct packet *k = next_packet(p, st);
-    if (!k)
+    if (!k) {
+        if (!st->tx_reliable)
+            end_if_done(p, st);
         return PULL_IDLE;
+    }
     struct tx_buffer *b = transmit_get(p->shard, true);
     if (!b)
         return PULL_NO_BUFFER;
@@ -278,10 +312,13 @@ static enum pull_result pull_stream(struct sender *x, uint64_t allowance, uint64
         if (!(sealed = seal(p, k, 0, b->data + offset) > 0))
             break;
         offset += len;
-        more = more && ++packets < GSO_SEGMENTS && offset < allowance && transport_may_send(p);
+        packets++;
+        more = more && packets < GSO_SEGMENTS && offset < allowance && transport_may_send(p);
     }
     send_batch(p, b, offset, segment, packets);
     *spent = offset;
+    if (!k && !st->tx_reliable)
+        end_if_done(p, st);
     return k && sealed ? PULL_MORE : PULL_IDLE;
 }
 

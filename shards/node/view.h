@@ -44,11 +44,7 @@ struct cursor {
     struct sender sender; /* its turns among what the peer is sent */
     uint64_t next;
     uint64_t moved_at;
-    struct {             /* of the event at `next`, when it goes in fragments (fragments.c) */
-        uint32_t offset; /* bytes sent */
-        uint32_t slice;  /* bytes of each but the last */
-        uint64_t first;  /* sequence of the first */
-    } sent;
+    struct large_sent sent; /* of the event at `next` */
 };
 
 void cursor_on_message(struct shard *, bool start, const struct msg_cursor *);

@@ -76,6 +76,32 @@ class Admin(mesh.MeshCase):
         received = mesh.eventually(lambda: max(0, active(bob)[0]["rx_packets"] - sent) or None, "all of it, and a heartbeat") + sent
         self.assertLessEqual(received, active(alice)[0]["tx_packets"])
 
+    def test_streams_agree_at_both_ends(self):
+        alice, bob = self.pair("shards.count=2")
+        bob.command("subscribe", "x", "--from", "alice")
+        alice.publish("x", ["y" * 100] * 5000)
+        bob.wait_for("x", 5000, alice.node_id)
+
+        def stream(node, query=""):
+            return next((row for row in Port(node).get("/v1/streams" + query) if row["channel"] == "x"), None)
+
+        def settled():
+            sent, came = stream(alice), stream(bob)
+            return (sent, came) if sent["tx_bytes"] == came["rx_bytes"] and \
+                sent["tx_credit_remaining"] == sent["tx_window"] else None
+        sent, came = mesh.eventually(settled, "all of it granted anew")
+        self.assertEqual(sent["id"], came["id"])
+        self.assertEqual((sent["peer_name"], came["peer_name"]), ("bob", "alice"))
+        self.assertGreater(sent["tx_bytes"], 5000 * 104)
+        self.assertEqual(came["rx_seq"], sent["tx_seq"] - 1)
+        self.assertEqual(sent["tx_window"], came["rx_window"])
+        self.assertGreater(came["credit_grants_sent"], 0)
+        self.assertEqual(sent["credit_grants_received"], came["credit_grants_sent"])
+        self.assertEqual((sent["written_off_bytes"], came["tx_bytes"], sent["rx_bytes"]), (0, 0, 0))
+        self.assertEqual(stream(alice, "?peer=bob")["id"], sent["id"])
+        rows = json.loads(alice.command("stream", "ls", "--peer", "bob", "--output", "json").stdout)
+        self.assertIn(sent["id"], [row["id"] for row in rows])
+
     def test_shards_are_the_metrics(self):
         alice, bob = self.pair("shards.count=2", "shards.pin=true")
         alice.publish("x", ["1"] * 100)

@@ -162,7 +162,7 @@ class Openapi(mesh.MeshCase):
 
     def test_lists_have_rows(self):
         """Or their schemas would be checked against nothing."""
-        for path in ("/v1/shards", "/v1/sessions", "/v1/peers", "/v1/channels", "/v1/subscriptions", "/v1/subscribers"):
+        for path in ("/v1/shards", "/v1/sessions", "/v1/streams", "/v1/peers", "/v1/channels", "/v1/subscriptions", "/v1/subscribers"):
             self.assertTrue(self.ask("GET", path, self.readonly).json, path)
 
     def test_head_is_get_without_a_body(self):

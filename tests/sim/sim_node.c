@@ -41,6 +41,7 @@ static void *create(void *ctx, struct io *const *ios, unsigned shards)
         .read = &read,
         .secrets = &m->secrets,
         .peers = copy_peers(m),
+        .hooks = m->hooks,
         .socket_buffer = 4 << 20,
         .gso = true,
         .gro = true,

@@ -19,6 +19,7 @@ struct mesh_node {
     unsigned number;
     struct sim_host *host;
     struct config config;
+    struct netmesh_hooks hooks; /* of every life */
     struct node_secrets secrets;
     uint64_t node_id;
     uint8_t public_key[32];

@@ -79,19 +79,26 @@ static int put_one(struct mesh_node *m, struct put *p, size_t number, uint32_t l
     return err;
 }
 
-/* One event for each size, numbered from 0; what became of the publish. */
-static int put_sizes(struct mesh_node *m, const uint32_t *sizes, size_t count)
+/* One event for each size, numbered from 0; what became of the publish. `to`: into the log of that peer. */
+static int put_sizes_to(struct mesh_node *m, const struct mesh_node *to, const uint32_t *sizes, size_t count)
 {
     struct put p = {.publisher = {.writable = on_writable, .done = on_done}};
     struct channel_name name;
     cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &name), CHANNEL_NAME_OK);
-    cr_assert_eq(node_publish_open(m->node, &p.publisher, &name, false), NET_OK);
+    cr_assert_eq(to ? node_publish_open_to(m->node, &p.publisher, &name, true, to->node_id, NULL, 0)
+                    : node_publish_open(m->node, &p.publisher, &name, false),
+                 NET_OK);
     for (size_t i = 0; i < count; i++)
         cr_assert_eq(put_one(m, &p, i, sizes[i]), NET_OK, "event %zu", i);
     node_publish_finish(m->node, &p.publisher);
     sim_host_poke(m->host, 0);
     cr_assert(sim_run_while(mesh.sim, putting, &p, 60 * SIM_S));
     return p.err;
+}
+
+static int put_sizes(struct mesh_node *m, const uint32_t *sizes, size_t count)
+{
+    return put_sizes_to(m, NULL, sizes, count);
 }
 
 /* ---- reading ---- */
@@ -282,6 +289,24 @@ Test(sim_large, the_largest)
     cr_assert(mesh_stop(b, 20 * SIM_S));
     mesh_start(b);
     check_sizes(b, a, sizes, 4);
+}
+
+/* Into the log of a peer, acknowledged there, through loss; what exceeds the peer's limit is refused by it. */
+Test(sim_large, appended_at_a_peer)
+{
+    static const uint32_t too_large[] = {(4 << 20) + 1};
+    struct mesh_node *a, *b;
+    make_pair(85, 2, 3, &a, &b);
+    mesh_know(a, b);
+    b->config.channel.append = true;
+    b->config.event_bytes = 4 << 20;
+    start_all();
+    sim_link(mesh.sim, a->host, b->host)->loss = SIM_ALWAYS / 100;
+    cr_assert_eq(put_sizes_to(a, b, SIZES, SIZE_COUNT), NET_OK);
+    check_sizes(b, NULL, SIZES, SIZE_COUNT);
+    cr_assert_eq(put_sizes_to(a, b, too_large, 1), NET_ERR_TOO_LARGE);
+    check_sizes(b, NULL, SIZES, SIZE_COUNT);
+    cr_assert_gt(MESH_COUNT(a, tx_fragments), 0);
 }
 
 /* ---- losses ---- */

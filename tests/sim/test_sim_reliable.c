@@ -502,3 +502,41 @@ Test(sim_reliable, live_events_and_a_reliable_stream_share_a_session)
     cr_assert_gt(lost, 0);
     cr_assert_eq(written_off, 0, "lost credit came back with the loss (X4), not after a silence");
 }
+
+/* A link that takes 10 Mbit/s and loses the rest. */
+static struct {
+    uint64_t at, room;
+} thin;
+
+static bool thin_link(void *ctx, const struct io_addr *from, const struct io_addr *to, struct span datagram)
+{
+    (void)ctx, (void)to;
+    struct io_addr sender = sim_host_addr(a->host);
+    uint64_t now = sim_now(mesh.sim);
+    if (!io_addr_equal(from, &sender))
+        return true;
+    thin.room += (now - thin.at) / 800; /* ns a byte */
+    thin.at = now;
+    if (thin.room > 100000)
+        thin.room = 100000;
+    if (datagram.len > thin.room)
+        return false;
+    thin.room -= datagram.len;
+    return true;
+}
+
+Test(sim_reliable, live_events_do_not_starve_a_reliable_stream_on_a_thin_link)
+{
+    make(19);
+    cr_assert_eq(mesh_ask_subscribe(b, "x", a, 10 * SIM_S), NET_OK);
+    both_ways(0, 0, 0, (struct sim_range){5 * SIM_MS, 5 * SIM_MS});
+    cr_assert_eq(mesh_publish(a, "x", 1, 0, 10, false, SIM_S).err, NET_OK);
+    sim_set_tap(mesh.sim, thin_link, NULL);
+    tell(4000); /* 4.3 MB: alone, 3.5 s */
+    cr_assert_eq(mesh_publish(a, "x", 1, 10, 100000, false, 60 * SIM_S).err, NET_OK);
+    uint64_t live = MESH_COUNT(b, rx_events);
+    hear_all(14 * SIM_S);
+    cr_assert_gt(MESH_COUNT(b, rx_events), live, "and is not starved by it");
+    cr_assert_lt(MESH_COUNT(b, rx_events), 100000, "there was more to send all the time");
+    sim_set_tap(mesh.sim, NULL, NULL);
+}

@@ -386,8 +386,8 @@ Test(sim_wire, offers_follow_the_configuration)
         node->config.window = aes ? 1 << 30 : 100000;
         mesh_start(node);
         scripted_connect(&peer);
-        uint64_t on =
-            FEATURE_SECURE | FEATURE_ACK | FEATURE_FRAGMENT | FEATURE_CREDIT | FEATURE_RELAYED | FEATURE_EPOCHS;
+        uint64_t on = FEATURE_SECURE | FEATURE_ACK | FEATURE_FRAGMENT | FEATURE_CREDIT | FEATURE_RELAYED |
+                      FEATURE_EPOCHS | FEATURE_APPEND;
         cr_assert_eq(peer.session.p.features, aes && crypto_has_fast_aes() ? on | FEATURE_AES_GCM : on);
         cr_assert_eq(peer.session.p.peer_window, aes ? 1 << 20 : 100000);
         cr_assert_eq(peer.session.p.peer_max_datagram, 8210);

@@ -63,7 +63,8 @@ Test(admin_access, a_token_that_may_only_read)
 {
     static const char *const reads[] = {"/healthz",      "/metrics",        "/openapi.json",     "/v1/node",
                                         "/v1/shards",    "/v1/sessions",    "/v1/peers",         "/v1/channels",
-                                        "/v1/log-level", "/v1/subscribers", "/v1/subscriptions", "/v1/config"};
+                                        "/v1/log-level", "/v1/subscribers", "/v1/subscriptions", "/v1/config",
+                                        "/v1/streams"};
     static const char *const writes[] = {"POST /v1/peers",
                                          "DELETE /v1/peers/a",
                                          "POST /v1/channels/a/publish",

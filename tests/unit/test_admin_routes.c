@@ -480,6 +480,55 @@ Test(admin_routes, sessions)
                 "\"window\":{\"rx\":0,\"tx\":0},\"shard\":0}]\n");
 }
 
+Test(admin_routes, streams)
+{
+    w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
+    w.node.peer_count = 1;
+    w.node.streams[0] = (struct stream_row){.peer = 0xb,
+                                            .id = UINT64_C(0xfedcba9876543210),
+                                            .tx_reliable = true,
+                                            .tx_seq = 1,
+                                            .rx_seq = 2,
+                                            .inbound_pending = 11,
+                                            .retransmitted = 12,
+                                            .tx_bytes = 3,
+                                            .rx_bytes = 4,
+                                            .tx_window = 65536,
+                                            .rx_window = 1048576,
+                                            .tx_credit_remaining = 5,
+                                            .written_off = 6,
+                                            .backpressure_events = 7,
+                                            .credit_grants_received = 8,
+                                            .credit_grants_sent = 9,
+                                            .idle_ns = UINT64_C(10999999),
+                                            .shard = 1};
+    channel_name_parse("a/b", 3, &w.node.streams[0].channel);
+    w.node.streams[1] = (struct stream_row){.peer = 0xc, .id = UINT64_MAX};
+    w.node.stream_count = 2;
+    get("/v1/streams");
+    cr_assert_eq(w.node.streams_of, 0);
+    expect(200,
+           "[{\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"id\":\"0xfedcba9876543210\","
+           "\"channel\":\"a/"
+           "b\",\"tx_reliable\":true,\"rx_reliable\":false,\"tx_seq\":1,\"rx_seq\":2,\"tx_bytes\":3,\"rx_bytes\":4,"
+           "\"tx_window\":65536,\"rx_window\":1048576,\"tx_credit_remaining\":5,\"inbound_pending\":11,"
+           "\"retransmitted\":12,\"written_off_bytes\":6,"
+           "\"backpressure_events\":7,\"credit_grants_received\":8,\"credit_grants_sent\":9,\"idle_ms\":10,"
+           "\"shard\":1},"
+           "{\"peer\":\"0x000000000000000c\",\"peer_name\":null,\"id\":\"0xffffffffffffffff\","
+           "\"channel\":null,\"tx_reliable\":false,\"rx_reliable\":false,\"tx_seq\":0,\"rx_seq\":0,\"tx_bytes\":0,\"rx_"
+           "bytes\":0,\"tx_window\":0,"
+           "\"rx_window\":0,\"tx_credit_remaining\":0,\"inbound_pending\":0,\"retransmitted\":0,\"written_off_bytes\":"
+           "0,\"backpressure_events\":0,"
+           "\"credit_grants_received\":0,\"credit_grants_sent\":0,\"idle_ms\":0,\"shard\":0}]\n");
+    get("/v1/streams?peer=lidar");
+    cr_assert_eq(w.node.streams_of, 0xb);
+    get("/v1/streams?peer=0xc");
+    cr_assert_eq(w.node.streams_of, 0xc);
+    get("/v1/streams?peer=nobody");
+    expect_response_error(&r, 404, "not_found");
+}
+
 Test(admin_routes, subscribers)
 {
     w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
@@ -496,10 +545,10 @@ Test(admin_routes, subscribers)
 /* Whoever leaves before all shards have answered is forgotten. */
 Test(admin_routes, a_list_whose_client_leaves)
 {
-    static const char *const lists[] = {"channels", "sessions", "subscribers"};
+    static const char *const lists[] = {"channels", "sessions", "streams", "subscribers"};
     char text[256];
     w.node.hold = true;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         int client = stream_connect(&w.stream);
         snprintf(text, sizeof text, "GET /v1/%s HTTP/1.1\r\n" WORLD_HEAD "\r\n", lists[i]);
         world_say(&w, client, text);

@@ -184,11 +184,19 @@ Test(cli_requests, more_lists)
         {"subscriber", HEAD("GET", "/v1/subscribers") "\r\n"},
         {"session", HEAD("GET", "/v1/sessions") "\r\n"},
         {"shard", HEAD("GET", "/v1/shards") "\r\n"},
+        {"stream", HEAD("GET", "/v1/streams") "\r\n"},
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         start_json("200 OK", "[{\"a\":1}]");
         expect(CLI(lists[i].group, "ls", "--output", "ndjson"), lists[i].request, 0, "[{\"a\":1}]\n", "");
     }
+}
+
+Test(cli_requests, streams_of_a_peer)
+{
+    start_json("200 OK", "[]");
+    expect(CLI("stream", "ls", "--peer", "a b", "--output", "ndjson"), HEAD("GET", "/v1/streams?peer=a%20b") "\r\n", 0,
+           "[]\n", "");
 }
 
 /* 15.5: a level that does not exist is 2, and no node is asked. */

@@ -290,6 +290,17 @@ Test(recovery, the_ring_has_a_limit)
     cr_assert_eq(recovery_reserve(&l->r, T0 + 10 * MS), NET_ERR_LIMIT);
 }
 
+/* A packet in 20 is lost, none is late: memory is for what is in flight. */
+Test(recovery, the_ring_does_not_grow_with_losses)
+{
+    for (uint64_t c = 0; c < 100000; c += 20) {
+        recovery_log_send(l, c, c + 19, T0);
+        recovery_log_clear(l);
+        ACK(l, T0 + 1, {c + 1, c + 19});
+        cr_assert_leq(l->r.capacity, 128);
+    }
+}
+
 Test(recovery, a_full_ring_has_room_for_probes)
 {
     recovery_log_send(l, 0, LIMIT - 1, T0);

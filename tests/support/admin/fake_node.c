@@ -172,6 +172,15 @@ static void list_sessions(struct listing *base, const void *body)
     l->done(l);
 }
 
+static void list_streams(struct listing *base, const void *body)
+{
+    struct node *n = (struct node *)(uintptr_t)body;
+    struct stream_list *l = container_of(base, struct stream_list, node);
+    for (size_t i = 0; i < n->stream_count; i++)
+        l->row(l, &n->streams[i]);
+    l->done(l);
+}
+
 static void list_subscribers(struct listing *base, const void *body)
 {
     struct node *n = (struct node *)(uintptr_t)body;
@@ -196,6 +205,12 @@ void node_list_channels(struct node *n, struct channel_list *l)
 void node_list_sessions(struct node *n, struct session_list *l)
 {
     start_list(n, &l->node, list_sessions);
+}
+
+void node_list_streams(struct node *n, struct stream_list *l, const uint64_t *peer)
+{
+    n->streams_of = peer ? *peer : 0;
+    start_list(n, &l->node, list_streams);
 }
 
 void node_list_subscribers(struct node *n, struct subscriber_list *l)

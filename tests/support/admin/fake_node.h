@@ -31,6 +31,9 @@ struct node {
     size_t shard_count;
     struct session_row sessions[FAKE_ROWS];
     size_t session_count;
+    struct stream_row streams[FAKE_ROWS];
+    size_t stream_count;
+    uint64_t streams_of; /* the peer that was asked for; 0: all */
     struct subscriber_row subscribers[FAKE_ROWS];
     size_t subscriber_count;
     enum config_level log_level;
