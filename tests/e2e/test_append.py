@@ -37,6 +37,14 @@ class Append(mesh.MeshCase):
         self.assertEqual((answer["first_seq"], answer["last_seq"]), (5001, 5001))
         self.assertEqual(self.append(alice, "x", [])["events"], 0)
 
+    def test_large_events(self):
+        alice, bob = self.pair()
+        lines = ["small", "x" * 900000, "y" * 57000, "z" * 20000, "end"]
+        self.assertEqual(self.append(alice, "x", lines)["events"], 5)
+        answer = self.append(alice, "x", lines, "--producer", self.dir / "producer", "--durable")
+        self.assertEqual((answer["events"], answer["first_seq"], answer["next_sequence"]), (5, 5, 5))
+        self.check_log(bob, "x", lines + lines)
+
     def test_errors_are_told(self):
         alice, bob = self.pair()
         bob_alone = self.node("carol", psk_from=alice)
@@ -44,7 +52,7 @@ class Append(mesh.MeshCase):
         self.assertIn("there is no such peer", alice.fails(1, "publish", "x", "--to", "nobody", stdin=b"a\n"))
         self.assertIn("the peer is not connected", alice.fails(6, "publish", "x", "--to", "carol", stdin=b"a\n"))
         self.assertIn("--producer wants --to PEER", alice.fails(2, "publish", "x", "--producer", self.dir / "p", stdin=b""))
-        self.assertIn("has at most", alice.fails(1, "publish", "x", "--to", "bob", stdin=b"." * 9000))
+        self.assertIn("has at most", alice.fails(1, "publish", "x", "--to", "bob", stdin=b"." * 1100000))
         bob.terminate()
         bob.start("channels.append=false")
         mesh.eventually(lambda: alice.connected(bob), "connected again")
@@ -112,7 +120,7 @@ class Append(mesh.MeshCase):
         bob.start()
         mesh.eventually(lambda: alice.connected(bob), "connected again")
         mesh.eventually(lambda: post(0, "a\nb\n") == first, "the answer of before")
-        self.assertEqual(post(1, "." * 9000)["error"]["code"], "too_large")
+        self.assertEqual(post(1, ("." * 9000 + "\n") * 7)["error"]["code"], "too_large")
         self.assertEqual(post(1, "c\n")["first_seq"], 2)
         self.check_log(bob, "x", ["a", "b", "c"])
 
