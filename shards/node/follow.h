@@ -70,9 +70,6 @@ struct following {     /* in a subscription */
     bool begun;  /* the answer came: events may */
     bool apart;  /* the next packet is one event, appended at: */
     uint64_t apart_at;
-    bool parts;     /* in fragments */
-    uint8_t *whole; /* put together, and not yet taken by our log; of malloc() */
-    size_t whole_len;
 };
 
 void following_begin(struct peer *,

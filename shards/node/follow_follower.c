@@ -1,10 +1,8 @@
 /* We follow a log of the peer's: asking, from where ours ends, again after every break, and handing on what comes.
  * extensions X7.2, X7.4, X7.6 */
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "shards/node/follow.h"
-#include "shards/node/fragments.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -57,11 +55,7 @@ static void drop_stream(struct peer *p, struct subscription *sub)
     struct stream *st = f->sent ? stream_find(p, follow_stream_id(f->number)) : NULL;
     if (st && st->ended)
         st = NULL; /* there is nothing left to reset */
-    if (f->sent && p->reassembly)
-        reassembly_end_stream(p->reassembly, follow_stream_id(f->number));
-    f->sent = f->begun = f->apart = f->parts = false;
-    free(f->whole);
-    f->whole = NULL;
+    f->sent = f->begun = f->apart = false;
     if (st)
         stream_reset(p, st, 0);
 }
@@ -186,15 +180,15 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
 
 /* ---- what comes ---- */
 
-/* A frame in memory of its own, of one event: by reference where it is large. */
-static bool give(struct peer *p, unsigned owner, const struct msg_followed *m, struct cspan runs, struct following *f)
+/* What the stream put together goes by reference, where it is large. */
+static bool give(struct peer *p, struct stream *st, unsigned owner, const struct msg_followed *m, struct cspan runs)
 {
     uint8_t body[sizeof *m + FOLLOW_RUN];
     memcpy(body, m, sizeof *m);
     memcpy(body + sizeof *m, runs.data, FOLLOW_RUN);
-    if (!mailbox_give(p->shard, owner, MSG_FOLLOWED, 0, body, sizeof body, f->whole, f->whole_len))
+    if (!mailbox_give(p->shard, owner, MSG_FOLLOWED, 0, body, sizeof body, st->whole.frame, st->whole.len))
         return false;
-    f->whole = NULL;
+    (void)stream_take_message(st);
     return true;
 }
 
@@ -208,7 +202,7 @@ static bool hand_on(struct peer *p, struct subscription *sub, const struct msg_f
         return true;
     }
     if (frames.len > MAILBOX_COPIED)
-        return give(p, owner, m, runs, &sub->following);
+        return give(p, stream_find(p, m->stream_id), owner, m, runs);
     struct spsc_record *r = mailbox_reserve(s, owner, sizeof *m + runs.len + frames.len);
     if (!r)
         return false;
@@ -287,54 +281,19 @@ static bool cut_frames(struct cspan rest, uint64_t count, struct cspan *out)
 
 enum taken { TAKEN, NO_ROOM, NONSENSE };
 
-/* Puts the fragments of an event together. TAKEN with f->whole: it is complete. */
-static enum taken take_fragment(struct peer *p, struct following *f, const struct wire_header *h,
-                                struct cspan plaintext)
-{
-    struct fragment_message whole;
-    if (f->whole)
-        return TAKEN; /* offered again: there was no room downstream */
-    f->parts = true;
-    if (!fragments_take(p, h, plaintext, &whole))
-        return NO_ROOM;
-    f->whole = whole.frame;
-    f->whole_len = whole.len;
-    return TAKEN;
-}
-
-static enum taken take_apart(struct peer *p, struct subscription *sub, const struct wire_header *h,
-                             struct cspan plaintext, struct msg_followed *m)
+static enum taken take_apart(struct peer *p, struct subscription *sub, struct cspan plaintext, struct msg_followed *m)
 {
     struct following *f = &sub->following;
     struct cspan frame;
     uint8_t run[FOLLOW_RUN];
-    if (fragments_carried(p, h)) {
-        enum taken taken = take_fragment(p, f, h, plaintext);
-        if (taken != TAKEN || !f->whole)
-            return taken;
-        frame = (struct cspan){f->whole, f->whole_len};
-    } else if (!cut_frames(plaintext, 1, &frame)) {
+    if (!cut_frames(plaintext, 1, &frame))
         return NONSENSE;
-    }
     follow_run_encode(f->apart_at, 1, run);
     if (!take_events(p, sub, 1, (struct cspan){run, sizeof run}, frame, m))
         return NO_ROOM;
     m->credit = 0; /* it comes back from the owner */
-    f->apart = f->parts = false;
-    free(f->whole);
-    f->whole = NULL;
+    f->apart = false;
     return TAKEN;
-}
-
-/* A record where fragments were due: the event was larger than what we take, and is missing. */
-static void miss_apart(struct peer *p, struct subscription *sub)
-{
-    struct following *f = &sub->following;
-    COUNT(p->shard, follow_missing);
-    shard_say_about(p->shard, LEVEL_WARN, (struct say_about){.peer = p->node_id, .channel = sub->channel.text},
-                    "event %" PRIu64 " of the log we follow is larger than this node takes, and is missing", f->next);
-    f->apart = f->parts = false;
-    f->next++;
 }
 
 static enum taken take_record(struct peer *p, struct subscription *sub, const struct follow_record *r,
@@ -400,10 +359,8 @@ bool follow_on_records(struct peer *p, struct stream *st, const struct wire_head
     memcpy(m.log_id, f->log_id, LOG_ID);
     f->heard_at = p->shard->now;
     enum taken taken = NONSENSE;
-    if (f->apart && f->parts && !fragments_carried(p, h))
-        miss_apart(p, sub);
     if (f->apart)
-        taken = take_apart(p, sub, h, plaintext, &m);
+        taken = take_apart(p, sub, plaintext, &m);
     else if (wire_frames_next(&walk, &record) && follow_record_decode(record, &r) == NET_OK)
         taken = f->begun || r.type == FOLLOW_POSITION ? take_record(p, sub, &r, walk.rest, &m) : NO_ROOM;
     if (taken == NONSENSE)

@@ -82,7 +82,6 @@ static void end_live(struct peer *p, struct subscription *sub)
 static void subscription_free(struct peer *p, struct subscription *sub)
 {
     end_live(p, sub);
-    free(sub->following.whole);
     list_remove(&sub->in_peer);
     free(sub);
 }
