@@ -43,6 +43,7 @@ enum cli_option {
     OPTION_COMPAT,
     OPTION_MODE,
     OPTION_BINARY,
+    OPTION_WHOLE,
     OPTION_DURABLE,
     OPTION_TO,
     OPTION_PRODUCER,

@@ -66,12 +66,15 @@ const struct cli_command cli_commands[] = {
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
     {"peer rm", "NAME", 1, 1, 0, command_peer_rm, "forget a peer and the subscriptions to it", "",
      "  net-mesh --endpoint a peer rm beta\n"},
-    {"publish", "CHANNEL [FILE...] [--binary] [--durable] [--to PEER [--producer FILE]]", 1, MANY,
-     BIT(OPTION_BINARY) | BIT(OPTION_DURABLE) | BIT(OPTION_TO) | BIT(OPTION_PRODUCER), command_publish,
-     "publish lines or records to a channel",
+    {"publish", "CHANNEL [FILE...] [--binary|--whole] [--durable] [--to PEER [--producer FILE]]", 1, MANY,
+     BIT(OPTION_BINARY) | BIT(OPTION_WHOLE) | BIT(OPTION_DURABLE) | BIT(OPTION_TO) | BIT(OPTION_PRODUCER),
+     command_publish, "publish lines, records or files to a channel",
      "Every line of the FILEs, in order, or of stdin (also '-') is an event, without its line feed; an empty line is "
      "an empty\n"
-     "event. An event the node refuses ends the command with exit 1; what went before stays.\n"
+     "event. With --whole every FILE is one event, an empty one too. An event has at most as many bytes as "
+     "limits.event_bytes\n"
+     "of the node says (1 MiB, and no more than 16). An event the node refuses ends the command with exit 1; what went "
+     "before stays.\n"
      "\n"
      "With --to the events go into the log of that channel at the peer, which this node must be connected to; the "
      "sequences\n"

@@ -34,6 +34,7 @@ const struct cli_option_info cli_options[OPTION_TOTAL] = {
     [OPTION_COMPAT] = {"compat", 0, "v0.19", "the peer is a net-mesh v0.19 node"},
     [OPTION_MODE] = {"mode", 0, "direct|routed", "how to reach a v0.19 peer (routed)"},
     [OPTION_BINARY] = {"binary", 0, NULL, "input is u32 little-endian length and bytes, again and again"},
+    [OPTION_WHOLE] = {"whole", 0, NULL, "each file, or all of stdin, is one event"},
     [OPTION_DURABLE] = {"durable", 0, NULL, "succeed only when all is synced to the node's disk"},
     [OPTION_TO] = {"to", 0, "PEER", "append to the log of this peer, name or node id, and wait until it has"},
     [OPTION_PRODUCER] = {"producer", 0, "FILE", "remember in FILE what was appended: nothing is, twice"},

@@ -33,18 +33,16 @@ struct follower {
     struct log_view *view; /* NULL: the owner was asked, and has not answered */
     struct stream *stream; /* with `view` */
     struct follow_message ask, answer;
-    bool answered;     /* `answer` was sent, or there is none yet */
-    bool waiting;      /* there is no log yet */
-    bool asked_again;  /* now there is: the owner was asked for it */
-    bool broken;       /* it cannot go on: ended at the next tick */
-    bool position_due; /* to be told where the log ends */
-    bool apart;        /* the event at `next` was announced, and comes alone in the next packets: */
-    uint32_t offset;   /* bytes of it that were sent, */
-    uint32_t slice;    /* as many a packet, */
-    uint64_t first;    /* the first of them with this sequence of the stream */
-    uint64_t next;     /* to be sent next */
-    uint64_t tick_at;  /* when the answer is tried again, or a position is due; monotonic ns */
-    uint32_t ahead;    /* of a log on another shard: events to ask for at once */
+    bool answered;          /* `answer` was sent, or there is none yet */
+    bool waiting;           /* there is no log yet */
+    bool asked_again;       /* now there is: the owner was asked for it */
+    bool broken;            /* it cannot go on: ended at the next tick */
+    bool position_due;      /* to be told where the log ends */
+    bool apart;             /* the event at `next` was announced, and comes alone in the next packets: */
+    struct large_sent sent; /* of that event, when it goes in fragments */
+    uint64_t next;          /* to be sent next */
+    uint64_t tick_at;       /* when the answer is tried again, or a position is due; monotonic ns */
+    uint32_t ahead;         /* of a log on another shard: events to ask for at once */
 };
 
 void follow_on_grant(struct shard *, const struct msg_follow *);

@@ -1,8 +1,10 @@
 /* We follow a log of the peer's: asking, from where ours ends, again after every break, and handing on what comes.
  * extensions X7.2, X7.4, X7.6 */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "shards/node/follow.h"
+#include "shards/node/fragments.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -55,6 +57,8 @@ static void drop_stream(struct peer *p, struct subscription *sub)
     struct stream *st = f->sent ? stream_find(p, follow_stream_id(f->number)) : NULL;
     if (st && st->ended)
         st = NULL; /* there is nothing left to reset */
+    if (f->sent && p->reassembly)
+        reassembly_end_stream(p->reassembly, follow_stream_id(f->number));
     f->sent = f->begun = f->apart = false;
     if (st)
         stream_reset(p, st, 0);
@@ -180,20 +184,21 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
 
 /* ---- what comes ---- */
 
-/* What the stream put together goes by reference, where it is large. */
-static bool give(struct peer *p, struct stream *st, unsigned owner, const struct msg_followed *m, struct cspan runs)
+/* An event that came in fragments: by reference. */
+static bool give(struct peer *p, struct stream *st, unsigned owner, const struct msg_followed *m, struct cspan runs,
+                 struct cspan frame)
 {
     uint8_t body[sizeof *m + FOLLOW_RUN];
     memcpy(body, m, sizeof *m);
     memcpy(body + sizeof *m, runs.data, FOLLOW_RUN);
-    if (!mailbox_give(p->shard, owner, MSG_FOLLOWED, 0, body, sizeof body, st->whole.frame, st->whole.len))
+    if (!mailbox_give(p->shard, owner, MSG_FOLLOWED, 0, body, sizeof body, st->whole.frame, frame.len))
         return false;
-    (void)stream_take_message(st);
+    (void)stream_take_message(st); /* the message has it */
     return true;
 }
 
-static bool hand_on(struct peer *p, struct subscription *sub, const struct msg_followed *m, struct cspan runs,
-                    struct cspan frames)
+static bool hand_on(struct peer *p, struct subscription *sub, struct stream *st, const struct msg_followed *m,
+                    struct cspan runs, struct cspan frames)
 {
     struct shard *s = p->shard;
     unsigned owner = log_owner(s->node, sub->hash);
@@ -202,7 +207,7 @@ static bool hand_on(struct peer *p, struct subscription *sub, const struct msg_f
         return true;
     }
     if (frames.len > MAILBOX_COPIED)
-        return give(p, stream_find(p, m->stream_id), owner, m, runs);
+        return give(p, st, owner, m, runs, frames);
     struct spsc_record *r = mailbox_reserve(s, owner, sizeof *m + runs.len + frames.len);
     if (!r)
         return false;
@@ -236,7 +241,7 @@ static void show(struct peer *p, struct subscription *sub, uint64_t first, struc
     }
 }
 
-static bool take_events(struct peer *p, struct subscription *sub, uint32_t count, struct cspan runs,
+static bool take_events(struct peer *p, struct subscription *sub, struct stream *st, uint32_t count, struct cspan runs,
                         struct cspan frames, struct msg_followed *m)
 {
     struct following *f = &sub->following;
@@ -244,7 +249,7 @@ static bool take_events(struct peer *p, struct subscription *sub, uint32_t count
     m->count = count;
     m->runs = (uint32_t)(runs.len / FOLLOW_RUN);
     show(p, sub, f->next, frames, count); /* and not again when it is offered again */
-    if (!hand_on(p, sub, m, runs, frames))
+    if (!hand_on(p, sub, st, m, runs, frames))
         return false;
     COUNT_N(p->shard, rx_events, count);
     p->rx_events += count;
@@ -281,7 +286,8 @@ static bool cut_frames(struct cspan rest, uint64_t count, struct cspan *out)
 
 enum taken { TAKEN, NO_ROOM, NONSENSE };
 
-static enum taken take_apart(struct peer *p, struct subscription *sub, struct cspan plaintext, struct msg_followed *m)
+static enum taken take_apart(struct peer *p, struct subscription *sub, struct stream *st, struct cspan plaintext,
+                             struct msg_followed *m)
 {
     struct following *f = &sub->following;
     struct cspan frame;
@@ -289,15 +295,15 @@ static enum taken take_apart(struct peer *p, struct subscription *sub, struct cs
     if (!cut_frames(plaintext, 1, &frame))
         return NONSENSE;
     follow_run_encode(f->apart_at, 1, run);
-    if (!take_events(p, sub, 1, (struct cspan){run, sizeof run}, frame, m))
+    if (!take_events(p, sub, st, 1, (struct cspan){run, sizeof run}, frame, m))
         return NO_ROOM;
     m->credit = 0; /* it comes back from the owner */
     f->apart = false;
     return TAKEN;
 }
 
-static enum taken take_record(struct peer *p, struct subscription *sub, const struct follow_record *r,
-                              struct cspan rest, struct msg_followed *m)
+static enum taken take_record(struct peer *p, struct subscription *sub, struct stream *st,
+                              const struct follow_record *r, struct cspan rest, struct msg_followed *m)
 {
     struct following *f = &sub->following;
     if (r->type == FOLLOW_POSITION) {
@@ -308,7 +314,7 @@ static enum taken take_record(struct peer *p, struct subscription *sub, const st
         return NONSENSE;
     if (r->type == FOLLOW_GAP) {
         m->first_seq = r->next;
-        if (!hand_on(p, sub, m, (struct cspan){NULL, 0}, (struct cspan){NULL, 0}))
+        if (!hand_on(p, sub, st, m, (struct cspan){NULL, 0}, (struct cspan){NULL, 0}))
             return NO_ROOM;
         m->credit = 0;
         say_gap(p, sub, r);
@@ -323,7 +329,7 @@ static enum taken take_record(struct peer *p, struct subscription *sub, const st
     struct cspan frames;
     if (!cut_frames(rest, r->next - r->first, &frames))
         return NONSENSE;
-    if (!take_events(p, sub, (uint32_t)(r->next - r->first), r->runs, frames, m))
+    if (!take_events(p, sub, st, (uint32_t)(r->next - r->first), r->runs, frames, m))
         return NO_ROOM;
     m->credit = 0;
     return TAKEN;
@@ -360,9 +366,9 @@ bool follow_on_records(struct peer *p, struct stream *st, const struct wire_head
     f->heard_at = p->shard->now;
     enum taken taken = NONSENSE;
     if (f->apart)
-        taken = take_apart(p, sub, plaintext, &m);
+        taken = take_apart(p, sub, st, plaintext, &m);
     else if (wire_frames_next(&walk, &record) && follow_record_decode(record, &r) == NET_OK)
-        taken = f->begun || r.type == FOLLOW_POSITION ? take_record(p, sub, &r, walk.rest, &m) : NO_ROOM;
+        taken = f->begun || r.type == FOLLOW_POSITION ? take_record(p, sub, st, &r, walk.rest, &m) : NO_ROOM;
     if (taken == NONSENSE)
         return give_up(p, sub);
     if (taken == TAKEN && m.credit)

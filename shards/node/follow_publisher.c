@@ -369,39 +369,42 @@ static bool announce(struct follower *f, const struct redex_event *e)
     put_head(pk, e, 1, 1, true);
     stream_commit(f->peer, f->stream, pk);
     f->apart = true;
-    f->offset = 0;
+    f->sent.offset = 0;
     return true;
 }
 
-/* The next packet of that event, `total` bytes long: all of it, or a fragment (X3). Its bytes begin at `from` of it.
- * False: no credit, no block, or the bytes that are due are not here. */
-static bool put_slice(struct follower *f, const struct redex_event *e, uint32_t from, uint32_t total)
+/* All of that event goes in one packet. */
+static bool put_alone(struct follower *f, const struct redex_event *e)
 {
-    struct cspan data = e->data;
-    struct peer *p = f->peer;
-    if (f->offset == 0) {
-        f->first = f->stream->tx_seq;
-        f->slice = FRAGMENT_FRAME_HEAD + total <= p->plaintext_max ? total : fragment_slice(p->plaintext_path);
-    }
-    uint32_t len = total - f->offset < f->slice ? total - f->offset : f->slice;
-    if (f->offset < from || f->offset - from + (size_t)len > data.len)
-        return false;
-    struct packet *pk = stream_packet(p, f->stream, FRAGMENT_FRAME_HEAD + (size_t)len);
+    struct packet *pk = stream_packet(f->peer, f->stream, FRAGMENT_FRAME_HEAD + e->data.len);
     if (!pk)
         return false;
-    put_event(pk, &(struct redex_event){.data = {data.data + (f->offset - from), len}});
+    put_event(pk, e);
     pk->subprotocol = SUBPROTO_FOLLOWED;
-    pk->frag_flags = f->offset + len < total ? FRAGMENT_MORE : 0;
-    pk->fragment_id = (uint16_t)f->first;
-    pk->fragment_offset = (uint16_t)(f->stream->tx_seq - f->first);
-    f->offset += len;
-    stream_commit(p, f->stream, pk);
-    if (f->offset == total) {
-        f->apart = false;
-        f->offset = 0;
-        sent(f, 1, e->ts_ns);
-    }
+    stream_commit(f->peer, f->stream, pk);
+    f->apart = false;
+    sent(f, 1, e->ts_ns);
     return true;
+}
+
+/* The next fragment of that event (X3); `part`: what of it is here. False: no credit, no block, or what is due is not
+ * here. */
+static bool put_fragment(struct follower *f, const struct redex_event *e, uint32_t total, uint32_t offset)
+{
+    struct large_event event = {.seq = e->seq, .ts_ns = e->ts_ns, .data = e->data, .offset = offset, .total = total};
+    switch (fragments_commit(f->peer, f->stream, SUBPROTO_FOLLOWED, &f->sent, &event)) {
+    case FRAGMENTS_ALL:
+        f->apart = false;
+        sent(f, 1, e->ts_ns);
+        return true;
+    case FRAGMENTS_SOME:
+        return true;
+    case FRAGMENTS_READ:
+    case FRAGMENTS_NO_CREDIT:
+    case FRAGMENTS_NO_BUFFER:
+        break;
+    }
+    return false;
 }
 
 /* An event that leaves no room for a record in its packet; `part`: what of it is here. */
@@ -409,9 +412,10 @@ static bool put_apart(struct follower *f, const struct redex_event *e, const str
 {
     struct peer *p = f->peer;
     uint32_t total = part->total ? part->total : (uint32_t)e->data.len;
+    bool alone = FRAGMENT_FRAME_HEAD + total <= p->plaintext_max;
     if (f->apart)
-        return put_slice(f, e, part->offset, total);
-    if (FRAGMENT_FRAME_HEAD + total <= p->plaintext_max || fragments_on(p))
+        return alone && !f->sent.offset ? put_alone(f, e) : put_fragment(f, e, total, part->offset);
+    if (alone || fragments_on(p))
         return announce(f, e);
     if (!put_gap(f, f->next + 1))
         return false;
@@ -461,7 +465,7 @@ static bool fill(struct stream_source *source, struct peer *p, struct stream *st
         return put_gap(f, v->heads.first);
     if (!v->log) { /* the owner sends it, and follower_feed() goes on */
         uint64_t left = v->heads.written - f->next;
-        view_read(v, f->next, f->next + (left < f->ahead ? left : f->ahead), f->offset);
+        view_read(v, f->next, f->next + (left < f->ahead ? left : f->ahead), f->sent.offset);
         return false;
     }
     struct redex_event events[READ_BATCH];

@@ -200,7 +200,7 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
         tell_place(v);
     for (struct list *node = v->followers.next; node != &v->followers; node = node->next) {
         struct follower *f = container_of(node, struct follower, in_view);
-        if (f->next == m.from && f->offset == m.asked)
+        if (f->next == m.from && f->sent.offset == m.asked)
             follower_feed(f, events, n, &m.part, m.next);
         else
             stream_wants_tx(f->peer, f->stream); /* it asks for its own */
