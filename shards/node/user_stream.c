@@ -77,7 +77,7 @@ int user_stream_open(struct peer *p, uint64_t id, const struct netmesh_stream_op
     int err = stream_open(p, id, mode, o->window, o->weight, &st);
     if (err) {
         free(u);
-        return err;
+        return err == NET_ERR_STATE ? NET_ERR_AGAIN : err; /* the other direction is not over yet */
     }
     u->source = (struct stream_source){nothing_to_fill, on_ended};
     u->epoch = ++p->shard->stream_epoch;
@@ -171,9 +171,9 @@ bool user_stream_on_events(struct peer *p, const struct wire_header *h, struct c
         return true;
     }
     struct stream *st = stream_find(p, h->stream_id);
-    if (!st && map_get(&p->streams, h->stream_id)) {
-        COUNT(s, drop_stream_closed); /* a straggler of one that is over */
-        return true;
+    if ((!st && map_get(&p->streams, h->stream_id)) || (st && st->rx_finished && !st->rx_reliable)) {
+        COUNT(s, drop_stream_closed); /* a straggler of one that is over; one that is not gets its credit back */
+        return false;
     }
     if (!st && !(st = stream_get(p, h->stream_id))) {
         COUNT(s, drop_stream_limit);
@@ -193,8 +193,10 @@ bool user_stream_on_events(struct peer *p, const struct wire_header *h, struct c
         return false;
     }
     stream_consumed(p, st, h->payload_len + (uint32_t)WIRE_OVERHEAD);
-    if (fin && !st->tx_open)
-        stream_close(p, st);
+    if (fin) {
+        st->rx_finished = true;
+        stream_settle(p, st);
+    }
     return true;
 }
 

@@ -391,6 +391,7 @@ Test(sim_user_streams, retries_are_counted_and_paused)
     make(10, false);
     struct mesh_node *other = mesh_add(&mesh, 1); /* the one that gives no credit: it hears nothing */
     peer_id = other->node_id;
+    node->peer_count = 0;
     mesh_know(node, other);
     mesh_know(other, node);
     mesh_start(node);
