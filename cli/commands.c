@@ -126,7 +126,7 @@ const struct cli_command cli_commands[] = {
      "live;\n"
      "`channel ls` shows which there are.\n",
      "  net-mesh --endpoint b tail logs/app --origin alpha --follow\n"
-     "  net-mesh --endpoint b tail logs/app --origin alpha --log live\n"
+     "  net-mesh --endpoint b tail logs/app --origin alpha --log followed\n"
      "  net-mesh --endpoint b tail logs/app --raw > app.log\n"
      "  net-mesh --endpoint b tail logs/app --start 1000 --count 10 --output json\n"},
     {"channel ls", "", 0, 0, 0, command_channel_ls, "list the channels of the node and their logs",

@@ -34,7 +34,7 @@ static enum follow_status admit(struct shard *s, unsigned home, const struct msg
     if (err < 0)
         return err == NET_ERR_NO_MEMORY ? FOLLOW_NOT_NOW : (enum follow_status)log_count_refused(s, err);
     if (err > 0)
-        shard_say_about(s, LEVEL_INFO, about(m), "the peer follows the channel");
+        shard_say_about(s, LEVEL_INFO, about(m), "the peer has subscribed, and follows the log");
     end_live(s, home, m, hash);
     return FOLLOW_GRANTED;
 }
@@ -61,7 +61,7 @@ static void leave(struct shard *s, const struct msg_follow *m)
 {
     const struct channel_name *name = &m->m.channel;
     if (roster_remove(&s->followers, name, m->node_id))
-        shard_say_about(s, LEVEL_INFO, about(m), "the peer no longer follows the channel");
+        shard_say_about(s, LEVEL_INFO, about(m), "the peer has unsubscribed");
     struct log *log = log_find(s, (struct log_key){0, channel_hash(name->text, name->len), 0});
     if (log)
         log_release(log);

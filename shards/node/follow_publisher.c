@@ -350,9 +350,11 @@ static void put_head(struct packet *pk, const struct redex_event *e, size_t n, u
     pk->subprotocol = SUBPROTO_FOLLOWED;
 }
 
-static void sent(struct follower *f, size_t n)
+static void sent(struct follower *f, size_t n, uint64_t oldest_ns)
 {
     struct peer *p = f->peer;
+    uint64_t wall = io_wall(p->shard->io);
+    histogram_add_many(&p->shard->metrics.delivered, wall > oldest_ns ? wall - oldest_ns : 0, (uint32_t)n);
     f->next += n;
     COUNT_N(p->shard, tx_events, n);
     p->tx_events += n;
@@ -381,7 +383,7 @@ static bool put_alone(struct follower *f, const struct redex_event *e)
     pk->subprotocol = SUBPROTO_FOLLOWED;
     stream_commit(f->peer, f->stream, pk);
     f->apart = false;
-    sent(f, 1);
+    sent(f, 1, e->ts_ns);
     return true;
 }
 
@@ -393,7 +395,7 @@ static bool put_fragment(struct follower *f, const struct redex_event *e, uint32
     switch (fragments_commit(f->peer, f->stream, SUBPROTO_FOLLOWED, &f->sent, &event)) {
     case FRAGMENTS_ALL:
         f->apart = false;
-        sent(f, 1);
+        sent(f, 1, e->ts_ns);
         return true;
     case FRAGMENTS_SOME:
         return true;
@@ -438,7 +440,7 @@ static bool put_events(struct follower *f, const struct redex_event *e, size_t n
     put_head(pk, e, count, runs, false);
     for (size_t i = 0; i < count; i++)
         put_event(pk, &e[i]);
-    sent(f, count);
+    sent(f, count, e[0].ts_ns);
     stream_commit(p, f->stream, pk);
     return true;
 }
