@@ -36,7 +36,7 @@ struct append_run {
     uint64_t seen;     /* events of the input that are behind the batch */
     bool resumed;      /* nothing is left of a run that was cut off */
     uint8_t *batch;    /* frames of the append that is being filled */
-    size_t batch_len;
+    size_t batch_len, batch_room;
     uint64_t batch_count;
     const char *name;   /* of the file that is read */
     uint64_t name_from; /* events of the files before it */
@@ -155,6 +155,23 @@ static int check_resumed(struct append_run *r)
     return r->file.events && XXH3_64bits_digest(r->sum) != r->file.sum ? other_input(r) : CLI_OK;
 }
 
+/* Appends are of what one packet takes, or of one event that none does. */
+static bool fits(const struct append_run *r, size_t len)
+{
+    return r->batch_count == 0 || r->batch_len + len <= APPEND_FRAMES_MAX;
+}
+
+/* The batch is empty. */
+static bool grow(struct append_run *r, size_t len)
+{
+    uint8_t *grown = realloc(r->batch, len);
+    if (!grown)
+        return false;
+    r->batch = grown;
+    r->batch_room = len;
+    return true;
+}
+
 static int take_event(struct append_run *r, struct cspan frame)
 {
     int code = check_resumed(r);
@@ -164,14 +181,13 @@ static int take_event(struct append_run *r, struct cspan frame)
         take_up(r, frame, 1);
         return CLI_OK;
     }
-    if (frame.len > APPEND_FRAMES_MAX)
-        return cli_error(CLI_FAILURE, "%s:%llu: an event for a peer has at most %d bytes", r->name,
-                         (unsigned long long)(r->seen + r->batch_count - r->name_from + 1), APPEND_FRAMES_MAX - 4);
-    bool full = r->batch_len + frame.len > APPEND_FRAMES_MAX || r->batch_count == BATCH_EVENTS;
+    bool full = !fits(r, frame.len) || r->batch_count == BATCH_EVENTS;
     if (r->file.pending ? r->batch_count == r->file.pending : full)
         code = flush(r);
-    if (code == CLI_OK && r->batch_len + frame.len > APPEND_FRAMES_MAX)
+    if (code == CLI_OK && !fits(r, frame.len))
         code = other_input(r); /* of a run that was cut off: its append was no larger */
+    if (code == CLI_OK && frame.len > r->batch_room && !grow(r, frame.len))
+        code = cli_error(CLI_FAILURE, "%s: out of memory", r->name);
     if (code != CLI_OK)
         return code;
     memcpy(r->batch + r->batch_len, frame.data, frame.len);
@@ -337,10 +353,11 @@ int append_run(const struct cli_args *args)
     if (r) {
         r->args = args;
         r->file.lock = r->client.http.fd = -1;
-        r->batch = malloc(APPEND_FRAMES_MAX);
+        r->batch_room = APPEND_FRAMES_MAX;
+        r->batch = malloc(r->batch_room);
         r->sum = XXH3_createState();
     }
-    if (r && r->batch && r->sum && framing_init(&r->framing, cli_has(args, OPTION_BINARY))) {
+    if (r && r->batch && r->sum && framing_init(&r->framing, framing_of(args))) {
         XXH3_64bits_reset(r->sum);
         code = run(r);
         client_close(&r->client);

@@ -115,9 +115,17 @@ static void refuse_event(struct publishing *pu, int err)
 static void refuse_whole(struct connection *c)
 {
     struct publishing *pu = &c->publishing;
-    text_format(pu->text, sizeof pu->text, "one append has at most %u bytes, 4 for each event included, and %u events",
+    text_format(pu->text, sizeof pu->text,
+                "one append is one event, or at most %u bytes, 4 for each event included, and %u events",
                 node_max_append(c->admin->node), FRAMER_MAX_EVENTS);
     fail(pu, NET_ERR_TOO_LARGE, pu->text, pu->framer.index);
+}
+
+/* More than one append takes, which is one event of any size, or several that fit a packet together. */
+static bool exceeds_append(const struct connection *c)
+{
+    const struct framer *f = &c->publishing.framer;
+    return f->count > 1 && f->whole > node_max_append(c->admin->node);
 }
 
 /* There is something for the node: whole events, or the whole body. */
@@ -149,7 +157,7 @@ static bool hand_over(struct connection *c)
     struct framer *f = &pu->framer;
     if (pu->blocked)
         return false;
-    if (pu->whole && f->whole > node_max_append(c->admin->node))
+    if (pu->whole && exceeds_append(c))
         refuse_whole(c);
     bool due = is_due(pu);
     int err = due ? put(c) : 0;
@@ -278,8 +286,7 @@ void publish_begin(struct connection *c)
         return;
     }
     uint32_t max = node_max_event(c->admin->node, &c->request.channel, &pu->limit);
-    uint32_t append = node_max_append(node) - FRAME_HEADER;
-    framer_init(&pu->framer, c->body, pu->to && append < max ? append : max, input, &c->admin->large_events);
+    framer_init(&pu->framer, c->body, max, input, &c->admin->large_events);
     c->exchange = &publish_exchange;
 }
 
@@ -291,7 +298,7 @@ size_t publish_body(struct connection *c, const uint8_t *data, size_t len)
         size_t n;
         int err = framer_push(&pu->framer, (struct cspan){data + taken, len - taken}, &n);
         taken += n;
-        if (pu->whole && (err == NET_ERR_AGAIN || pu->framer.whole > node_max_append(c->admin->node))) {
+        if (pu->whole && (err == NET_ERR_AGAIN || exceeds_append(c))) {
             refuse_whole(c);
             advance(c);
         } else if (err == NET_ERR_AGAIN) {
