@@ -51,6 +51,7 @@ enum cli_option {
     OPTION_ORIGIN,
     OPTION_LOG,
     OPTION_START,
+    OPTION_LIVE,
     OPTION_FOLLOW,
     OPTION_COUNT,
     OPTION_RAW,
