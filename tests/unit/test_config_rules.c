@@ -78,10 +78,12 @@ Test(config_rules, the_longest_prefix_of_whole_segments_has_the_word)
 
 Test(config_rules, mistakes_in_a_rule)
 {
-    refuses_setting("retention: 1h", ": found the unknown key \"retention\", allowed: log, fsync, fsync_events, "
-                                     "fsync_interval, retention_events, retention_bytes, retention_age, max_lag");
-    refuses_setting("none_bytes: 1MiB", ": found the unknown key \"none_bytes\", allowed: log, fsync, fsync_events, "
-                                        "fsync_interval, retention_events, retention_bytes, retention_age, max_lag");
+    refuses_setting("retention: 1h",
+                    ": found the unknown key \"retention\", allowed: log, fsync, fsync_events, "
+                    "fsync_interval, retention_events, retention_bytes, retention_age, max_lag, append");
+    refuses_setting("none_bytes: 1MiB",
+                    ": found the unknown key \"none_bytes\", allowed: log, fsync, fsync_events, "
+                    "fsync_interval, retention_events, retention_bytes, retention_age, max_lag, append");
     refuses_setting("retention_age: soon", ".retention_age: found \"soon\", allowed: a duration, none or 1s..36500d");
     refuses_setting("retention_age: 1ms", ".retention_age: found \"1ms\", allowed: a duration, none or 1s..36500d");
     refuses_setting("retention_age: [1h]", ".retention_age: found a list, allowed: a duration, none or 1s..36500d");
