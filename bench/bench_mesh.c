@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench/measure.h"
+#include "shards/node/follow.h"
 #include "shards/node/receive.h"
 #include "shards/node/view.h"
 #include "tests/support/node_pair.h"
@@ -34,8 +35,9 @@ struct shared { /* between the two processes */
 
 struct bench {
     enum role role;
-    bool latency, spin, durable, reliable, logs;
-    const char *mode; /* of RedEX: off, on, durable; reliable: a reliable stream in its place */
+    bool latency, spin, durable, reliable, follow, logs;
+    const char
+        *mode; /* of RedEX: off, on, durable, follow: on, and followed; reliable: a reliable stream in its place */
     uint32_t size;
     double seconds, rate;
     uint32_t rounds, round;
@@ -74,7 +76,15 @@ static struct log *own_log(struct netmesh_shard *face, const char *channel)
 static bool is_subscribed(struct netmesh_shard *face, const char *channel)
 {
     const struct log *log = own_log(face, channel);
-    return log && log->view && !list_empty(&log->view->cursors);
+    return log && log->view && !(list_empty(&log->view->cursors) && list_empty(&log->view->followers));
+}
+
+/* Where the subscriber is in the log: sent up to there. */
+static uint64_t place_of_subscriber(const struct log_view *v)
+{
+    if (!list_empty(&v->followers))
+        return container_of(v->followers.next, struct follower, in_view)->next;
+    return container_of(v->cursors.next, struct cursor, in_view)->next;
 }
 
 /* A durable publisher waits for its events to be on the disk, with some batches under way. */
@@ -85,9 +95,9 @@ static bool waits_for_disk(const struct bench *b, const struct log *log)
 }
 
 /* The subscriber sets the pace: what is measured is delivery, not appending. */
-static bool leads(const struct log *log, const struct cursor *subscriber)
+static bool leads(const struct log *log)
 {
-    return log->open && log->kind != LOG_NONE && redex_next_seq(log->redex) - subscriber->next > LEAD;
+    return log->open && log->kind != LOG_NONE && redex_next_seq(log->redex) - place_of_subscriber(log->view) > LEAD;
 }
 
 static bool send_turn(void *ctx, struct netmesh_shard *face)
@@ -98,9 +108,8 @@ static bool send_turn(void *ctx, struct netmesh_shard *face)
     struct log *log = own_log(face, FORTH);
     if (waits_for_disk(b, log))
         return false;
-    const struct cursor *c = container_of(list_first(&log->view->cursors), struct cursor, in_view);
     bool published = false;
-    for (int i = 0; i < BATCHES && !leads(log, c); i++) {
+    for (int i = 0; i < BATCHES && !leads(log); i++) {
         if (netmesh_publish(face, FORTH, b->batch, b->batch_len, b->batch_count) != 0)
             break;
         published = true;
@@ -303,13 +312,14 @@ static void print_throughput(const struct bench *b)
 }
 
 static const char help[] =
-    "usage: bench_mesh throughput SIZE off|on|durable|reliable [SECONDS]\n"
+    "usage: bench_mesh throughput SIZE off|on|durable|follow|reliable [SECONDS]\n"
     "       bench_mesh latency block|spin [ROUNDS]\n"
     "\n"
     "Two nodes of one shard each, over loopback: encrypted events of SIZE bytes per second from one to the other with\n"
-    "RedEX off, on, or synced before the next batches, or on a reliable stream without RedEX (3 seconds), or the "
-    "round\n"
-    "trip of 64 bytes between shards that sleep or spin (20000 rounds). Prints one line of JSON.\n";
+    "RedEX off, on, or synced before the next batches, with the receiver following the sender's log instead of taking\n"
+    "live events, or on a reliable stream without RedEX (3 seconds), or the round trip of 64 bytes between shards "
+    "that\n"
+    "sleep or spin (20000 rounds). Prints one line of JSON.\n";
 
 static void refuse(void)
 {
@@ -334,7 +344,8 @@ static void parse(struct bench *b, int argc, char **argv)
     b->mode = b->latency ? "off" : argv[3];
     b->durable = strcmp(b->mode, "durable") == 0;
     b->reliable = strcmp(b->mode, "reliable") == 0;
-    b->logs = b->durable || strcmp(b->mode, "on") == 0;
+    b->follow = strcmp(b->mode, "follow") == 0;
+    b->logs = b->durable || b->follow || strcmp(b->mode, "on") == 0;
     b->seconds = !b->latency && argc > 4 ? strtod(argv[4], NULL) : 3;
     b->rounds = b->latency && argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 20000;
     if (b->size > WIRE_MAX_EVENT || (!b->logs && !b->reliable && strcmp(b->mode, "off")))
@@ -351,7 +362,7 @@ int main(int argc, char **argv)
     b.samples = calloc(b.rounds, sizeof *b.samples);
     check(b.shared != MAP_FAILED && b.samples, "memory");
     fill_batch(&b);
-    node_pair_make(&pair, FORTH, b.latency ? BACK : NULL);
+    node_pair_make(&pair, FORTH, b.latency ? BACK : NULL, b.follow ? SUBSCRIBE_FOLLOW : SUBSCRIBE_LIVE);
 
     pid_t receiver = start(&b, RECEIVER, pair.b), sender = start(&b, SENDER, pair.a);
     if (b.latency)

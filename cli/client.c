@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "cli/output.h"
 #include "core/base/err.h"
 #include "core/channel/channel.h"
+#include "shards/config/config.h"
 
 int client_resolve(struct client *c, const struct cli_args *args)
 {
@@ -209,6 +211,15 @@ int client_param(char target[TARGET_MAX], const char *key, const char *text)
     char so_far[TARGET_MAX + 32];
     snprintf(so_far, sizeof so_far, "%s%c%s=", target, strchr(target, '?') ? '&' : '?', key);
     return client_target(target, so_far, text, "");
+}
+
+const char *client_position(const char *text, char number[POSITION_TEXT])
+{
+    uint64_t value;
+    if (config_parse_id(text, &value) != NET_OK)
+        return strcmp(text, "earliest") == 0 || strcmp(text, "latest") == 0 ? text : NULL;
+    snprintf(number, POSITION_TEXT, "%" PRIu64, value);
+    return number;
 }
 
 int client_channel_target(char out[TARGET_MAX], const char *channel, const char *verb)

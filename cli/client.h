@@ -49,6 +49,10 @@ enum { TARGET_MAX = 2048 };
 int client_target(char out[TARGET_MAX], const char *before, const char *text, const char *after);
 /* Adds "?key=text", or "&key=text" when there is a '?' already. */
 int client_param(char target[TARGET_MAX], const char *key, const char *text);
+/* A position in a log as the node wants it: earliest, latest or a sequence, for which `number` has the room. NULL: it
+ * is none. 0x10 and 16 are the same (cli.md 2.2). */
+enum { POSITION_TEXT = 24 };
+const char *client_position(const char *text, char number[POSITION_TEXT]);
 /* A channel's target: "/v1/channels/NAME/verb"; refuses names that no channel can have. */
 int client_channel_target(char out[TARGET_MAX], const char *channel, const char *verb);
 

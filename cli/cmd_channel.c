@@ -6,18 +6,19 @@
 
 int command_channel_ls(const struct cli_args *args)
 {
-    return client_list(args, "/v1/channels",
-                       "channel origin_name|origin source edition? log first_seq next_seq bytes subscribers error?");
+    return client_list(
+        args, "/v1/channels",
+        "channel origin_name|origin source edition? log first_seq next_seq bytes subscribers lag error?");
 }
 
 int command_subscription_ls(const struct cli_args *args)
 {
-    return client_list(args, "/v1/subscriptions", "channel from_name|from active");
+    return client_list(args, "/v1/subscriptions", "channel from_name|from mode active lag note?");
 }
 
 int command_subscriber_ls(const struct cli_args *args)
 {
-    return client_list(args, "/v1/subscribers", "channel peer_name|peer next_seq lag");
+    return client_list(args, "/v1/subscribers", "channel peer_name|peer mode next_seq lag");
 }
 
 /* The node waits a little less long than we do: its answer says what it waited for. */
@@ -29,9 +30,9 @@ static uint64_t node_timeout_ms(uint64_t timeout_ns)
     return ns < 1000000 ? 1 : ns / 1000000;
 }
 
-static int subscription(const struct cli_args *args, const char *verb)
+static int make_target(const struct cli_args *args, const char *verb, char target[TARGET_MAX])
 {
-    char target[TARGET_MAX], timeout[32];
+    char timeout[32];
     if (!cli_has(args, OPTION_FROM))
         return cli_error(CLI_USAGE, "%s: --from PEER is missing", args->command->name);
     snprintf(timeout, sizeof timeout, "%" PRIu64, node_timeout_ms(args->timeout_ns));
@@ -40,15 +41,28 @@ static int subscription(const struct cli_args *args, const char *verb)
         code = client_param(target, "from", args->value[OPTION_FROM]);
     if (code == CLI_OK)
         code = client_param(target, "timeout_ms", timeout);
-    return code == CLI_OK ? client_run(args, "POST", target, NULL) : code;
+    return code;
 }
 
 int command_subscribe(const struct cli_args *args)
 {
-    return subscription(args, "/subscribe");
+    char target[TARGET_MAX], sequence[POSITION_TEXT];
+    const char *start = args->value[OPTION_START];
+    if (start && cli_has(args, OPTION_LIVE))
+        return cli_error(CLI_USAGE, "subscribe: --start goes with what is followed, not with --live");
+    if (start && !(start = client_position(start, sequence)))
+        return cli_bad_value(OPTION_START, args->value[OPTION_START], "earliest, latest or a sequence");
+    int code = make_target(args, "/subscribe", target);
+    if (code == CLI_OK && start)
+        code = client_param(target, "start", start);
+    if (code == CLI_OK && cli_has(args, OPTION_LIVE))
+        code = client_param(target, "mode", "live");
+    return code == CLI_OK ? client_run(args, "POST", target, NULL) : code;
 }
 
 int command_unsubscribe(const struct cli_args *args)
 {
-    return subscription(args, "/unsubscribe");
+    char target[TARGET_MAX];
+    int code = make_target(args, "/unsubscribe", target);
+    return code == CLI_OK ? client_run(args, "POST", target, NULL) : code;
 }

@@ -77,7 +77,9 @@ static void input_problem(struct publish *p, const struct source *s, enum framin
     else if (why == FRAMING_CUT_OFF)
         snprintf(p->problem, sizeof p->problem, "%s: the record at offset %llu is cut off", name,
                  (unsigned long long)p->framing.offset);
-    else if (p->framing.binary)
+    else if (p->framing.input == FRAMING_WHOLE)
+        snprintf(p->problem, sizeof p->problem, "%s: longer than 16 MiB", name);
+    else if (p->framing.input == FRAMING_RECORDS)
         snprintf(p->problem, sizeof p->problem, "%s: the record at offset %llu is longer than 16 MiB", name,
                  (unsigned long long)p->framing.offset);
     else
@@ -177,8 +179,10 @@ static void name_event(const struct publish *p, uint64_t index, char *out, size_
     uint64_t number = index - s->first_event + 1;
     if (s->first_event > index)
         snprintf(out, room, "event %llu", (unsigned long long)index + 1);
+    else if (p->framing.input == FRAMING_WHOLE)
+        snprintf(out, room, "%.512s", shown_name(s));
     else
-        snprintf(out, room, p->framing.binary ? "%.512s: record %llu" : "%.512s:%llu", shown_name(s),
+        snprintf(out, room, p->framing.input == FRAMING_RECORDS ? "%.512s: record %llu" : "%.512s:%llu", shown_name(s),
                  (unsigned long long)number);
 }
 
@@ -242,7 +246,7 @@ static int name_sources(struct publish *p, const struct cli_args *args)
 {
     p->source_count = args->word_count > 1 ? args->word_count - 1 : 1;
     p->sources = calloc(p->source_count, sizeof *p->sources);
-    if (!p->sources || !framing_init(&p->framing, cli_has(args, OPTION_BINARY)))
+    if (!p->sources || !framing_init(&p->framing, framing_of(args)))
         return cli_error(CLI_FAILURE, "out of memory");
     for (size_t i = 0; i < p->source_count; i++) {
         const char *name = args->word_count > 1 ? args->words[i + 1] : "-";
@@ -275,6 +279,8 @@ static int publish(struct publish *p, const struct cli_args *args)
 
 int command_publish(const struct cli_args *args)
 {
+    if (cli_has(args, OPTION_BINARY) && cli_has(args, OPTION_WHOLE))
+        return cli_error(CLI_USAGE, "--binary or --whole, not both");
     if (cli_has(args, OPTION_PRODUCER))
         return cli_has(args, OPTION_TO) ? append_run(args) : cli_error(CLI_USAGE, "--producer wants --to PEER, too");
     struct publish *p = calloc(1, sizeof *p);

@@ -22,13 +22,10 @@ static void on_interrupt(int signal_number)
 static int make_target(const struct cli_args *args, char target[TARGET_MAX])
 {
     const char *start = args->value[OPTION_START], *count = args->value[OPTION_COUNT];
-    char sequence[24];
+    char sequence[POSITION_TEXT];
     uint64_t number;
-    if (start && config_parse_id(start, &number) == NET_OK) {
-        snprintf(sequence, sizeof sequence, "%" PRIu64, number); /* 0x10 and 16 are the same, cli.md 2.2 */
-        start = sequence;
-    } else if (start && strcmp(start, "earliest") != 0 && strcmp(start, "latest") != 0)
-        return cli_bad_value(OPTION_START, start, "earliest, latest or a sequence");
+    if (start && !(start = client_position(start, sequence)))
+        return cli_bad_value(OPTION_START, args->value[OPTION_START], "earliest, latest or a sequence");
     if (count && config_parse_number(count, &number) != NET_OK)
         return cli_bad_value(OPTION_COUNT, count, "a number");
     int code = client_channel_target(target, args->words[0], "/events");

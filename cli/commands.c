@@ -66,12 +66,15 @@ const struct cli_command cli_commands[] = {
     {"peer ls", "", 0, 0, 0, command_peer_ls, "list the peers of the node", "", "  net-mesh --endpoint a peer ls\n"},
     {"peer rm", "NAME", 1, 1, 0, command_peer_rm, "forget a peer and the subscriptions to it", "",
      "  net-mesh --endpoint a peer rm beta\n"},
-    {"publish", "CHANNEL [FILE...] [--binary] [--durable] [--to PEER [--producer FILE]]", 1, MANY,
-     BIT(OPTION_BINARY) | BIT(OPTION_DURABLE) | BIT(OPTION_TO) | BIT(OPTION_PRODUCER), command_publish,
-     "publish lines or records to a channel",
+    {"publish", "CHANNEL [FILE...] [--binary|--whole] [--durable] [--to PEER [--producer FILE]]", 1, MANY,
+     BIT(OPTION_BINARY) | BIT(OPTION_WHOLE) | BIT(OPTION_DURABLE) | BIT(OPTION_TO) | BIT(OPTION_PRODUCER),
+     command_publish, "publish lines, records or files to a channel",
      "Every line of the FILEs, in order, or of stdin (also '-') is an event, without its line feed; an empty line is "
      "an empty\n"
-     "event. An event the node refuses ends the command with exit 1; what went before stays.\n"
+     "event. With --whole every FILE is one event, an empty one too. An event has at most as many bytes as "
+     "limits.event_bytes\n"
+     "of the node says (1 MiB, and no more than 16). An event the node refuses ends the command with exit 1; what went "
+     "before stays.\n"
      "\n"
      "With --to the events go into the log of that channel at the peer, which this node must be connected to; the "
      "sequences\n"
@@ -92,10 +95,20 @@ const struct cli_command cli_commands[] = {
      "  journalctl -f | net-mesh --endpoint a publish logs/journal\n"
      "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"
      "  net-mesh --endpoint b publish orders/new --to alpha --durable --producer orders.producer app.log\n"},
-    {"subscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_subscribe,
+    {"subscribe", "CHANNEL --from PEER [--start earliest|latest|SEQ | --live]", 1, 1,
+     BIT(OPTION_FROM) | BIT(OPTION_START) | BIT(OPTION_LIVE), command_subscribe,
      "subscribe the node to a channel of a peer",
-     "Returns when the peer has agreed. The node asks again by itself whenever it meets the peer anew.\n",
-     "  net-mesh --endpoint b subscribe logs/app --from alpha\n"},
+     "The node follows the peer's log of the channel: it takes every event once and in order, through restarts and "
+     "outages\n"
+     "of either side, from where its own log of it ends, the first time from the earliest event there is. With --start "
+     "it\n"
+     "begins a new log there; the one before stays readable. With --live, and where the peer keeps no log, it gets "
+     "what "
+     "is\n"
+     "published while they are connected. Returns when the peer has agreed.\n",
+     "  net-mesh --endpoint b subscribe logs/app --from alpha\n"
+     "  net-mesh --endpoint b subscribe logs/app --from alpha --start latest\n"
+     "  net-mesh --endpoint b subscribe sensors/lidar --from alpha --live\n"},
     {"unsubscribe", "CHANNEL --from PEER", 1, 1, BIT(OPTION_FROM), command_unsubscribe, "end a subscription", "",
      "  net-mesh --endpoint b unsubscribe logs/app --from alpha\n"},
     {"tail",
@@ -105,14 +118,15 @@ const struct cli_command cli_commands[] = {
      BIT(OPTION_ORIGIN) | BIT(OPTION_LOG) | BIT(OPTION_START) | BIT(OPTION_FOLLOW) | BIT(OPTION_COUNT) |
          BIT(OPTION_RAW),
      command_tail, "show the events of a channel's log",
-     "From the start given to the end of the log, or on and on with --follow, which also waits for a channel that is "
+     "From the start given (earliest) to the end of the log, or on and on with --follow, which also waits for a "
+     "channel that is "
      "not there\n"
      "yet. Ctrl-C ends it with exit 0. Of a peer's channel it is the log that is followed if there is one, else what "
      "came "
      "live;\n"
      "`channel ls` shows which there are.\n",
      "  net-mesh --endpoint b tail logs/app --origin alpha --follow\n"
-     "  net-mesh --endpoint b tail logs/app --origin alpha --log live\n"
+     "  net-mesh --endpoint b tail logs/app --origin alpha --log followed\n"
      "  net-mesh --endpoint b tail logs/app --raw > app.log\n"
      "  net-mesh --endpoint b tail logs/app --start 1000 --count 10 --output json\n"},
     {"channel ls", "", 0, 0, 0, command_channel_ls, "list the channels of the node and their logs",
@@ -121,7 +135,9 @@ const struct cli_command cli_commands[] = {
      "followed earlier; `tail --log` takes the edition of the last two.\n",
      "  net-mesh --endpoint a channel ls\n"},
     {"subscription ls", "", 0, 0, 0, command_subscription_ls, "list what the node subscribes to",
-     "Active is a subscription that the peer has agreed to in the session there is now.\n",
+     "Active is a subscription that the peer has agreed to in the session there is now. LAG: events of a followed log "
+     "that\n"
+     "are written there and not yet here; NOTE: why it is not active, or live though it was to be followed.\n",
      "  net-mesh --endpoint b subscription ls\n"},
     {"subscriber ls", "", 0, 0, 0, command_subscriber_ls, "list who reads the node's channels, and how far behind", "",
      "  net-mesh --endpoint a subscriber ls\n"},

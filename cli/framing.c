@@ -8,9 +8,14 @@
 
 enum { LENGTH = 4, ROOM_FIRST = 512 << 10 };
 
-bool framing_init(struct framing *f, bool binary)
+enum framing_input framing_of(const struct cli_args *args)
 {
-    *f = (struct framing){.binary = binary, .room = ROOM_FIRST, .buffer = malloc(FRAMING_HEAD + ROOM_FIRST)};
+    return cli_has(args, OPTION_BINARY) ? FRAMING_RECORDS : cli_has(args, OPTION_WHOLE) ? FRAMING_WHOLE : FRAMING_LINES;
+}
+
+bool framing_init(struct framing *f, enum framing_input input)
+{
+    *f = (struct framing){.input = input, .room = ROOM_FIRST, .buffer = malloc(FRAMING_HEAD + ROOM_FIRST)};
     return f->buffer != NULL;
 }
 
@@ -52,21 +57,31 @@ static void close_line(struct framing *f)
     f->bytes += payload;
 }
 
+/* Bytes of the event that is unfinished, or begins. */
+static enum framing_result extend(struct framing *f, const uint8_t *data, size_t len)
+{
+    if (!reserve(f, len + LENGTH))
+        return drop(f, FRAMING_NO_MEMORY);
+    if (!f->open)
+        f->len += LENGTH;
+    f->open = true;
+    if (f->len - f->complete - LENGTH + len > FRAMING_EVENT_MAX)
+        return drop(f, FRAMING_TOO_LONG);
+    if (len)
+        memcpy(framing_frames(f) + f->len, data, len);
+    f->len += len;
+    return FRAMING_OK;
+}
+
 static enum framing_result put_lines(struct framing *f, const uint8_t *data, size_t len)
 {
     const uint8_t *end = data + len;
     while (data < end) {
         const uint8_t *lf = memchr(data, '\n', (size_t)(end - data));
         size_t n = (size_t)((lf ? lf : end) - data);
-        if (!reserve(f, n + LENGTH))
-            return drop(f, FRAMING_NO_MEMORY);
-        if (!f->open)
-            f->len += LENGTH;
-        f->open = true;
-        if (f->len - f->complete - LENGTH + n > FRAMING_EVENT_MAX)
-            return drop(f, FRAMING_TOO_LONG);
-        memcpy(framing_frames(f) + f->len, data, n);
-        f->len += n;
+        enum framing_result result = extend(f, data, n);
+        if (result != FRAMING_OK)
+            return result;
         data += n;
         if (lf) {
             close_line(f);
@@ -98,12 +113,17 @@ static enum framing_result put_records(struct framing *f, const uint8_t *data, s
 
 enum framing_result framing_put(struct framing *f, const uint8_t *data, size_t len)
 {
-    return f->binary ? put_records(f, data, len) : put_lines(f, data, len);
+    return f->input == FRAMING_RECORDS ? put_records(f, data, len)
+           : f->input == FRAMING_WHOLE ? extend(f, data, len)
+                                       : put_lines(f, data, len);
 }
 
 enum framing_result framing_end(struct framing *f)
 {
     f->offset = f->len > f->complete ? f->offset : 0;
+    enum framing_result result = f->input == FRAMING_WHOLE ? extend(f, NULL, 0) : FRAMING_OK;
+    if (result != FRAMING_OK)
+        return result;
     if (f->open)
         close_line(f);
     return f->len > f->complete ? drop(f, FRAMING_CUT_OFF) : FRAMING_OK;

@@ -1,7 +1,7 @@
 /*
  * Recovery of arbitrary files. The input is cut into idx, dat, ts, manifest and seq~ by four 16-bit lengths; whatever
  * they hold, the log opens, reads in order, takes an append, and the second open finds nothing left to repair; nor does
- * the one after retention gave up a part and the rest was written anew.
+ * the one after retention gave up a part and the rest was written anew. Some are a mirror's.
  */
 #include <assert.h>
 
@@ -69,6 +69,24 @@ static void change_files(struct redex_store *s, struct cspan in)
     }
 }
 
+static void be_mirror(struct redex_store *s)
+{
+    static const char name[] = "00112233445566778899aabbccddeeff\n";
+    redex_store_write(s, "c/log.id", name, sizeof name - 1);
+    s->options.mirror = true;
+}
+
+static int append(struct redex_store *s)
+{
+    static const uint8_t frame[] = "\x08\0\0\0appended", run[REDEX_RUN_SIZE] = {1};
+    uint64_t seq = redex_next_seq(s->log), next = seq;
+    int err = s->options.mirror
+                  ? redex_append_at(s->log, next, (struct cspan){run, sizeof run}, (struct cspan){frame, 12}, 1)
+                  : redex_append(s->log, 1, (struct cspan){frame + 4, 8}, &seq);
+    assert(err == NET_OK ? seq == next : err == NET_ERR_FULL && next == UINT64_MAX);
+    return err;
+}
+
 static void retain_some(struct redex_store *s, uint64_t keep)
 {
     struct redex_policy policy = {.retain_events = 1 + keep};
@@ -90,7 +108,7 @@ static void retain_some(struct redex_store *s, uint64_t keep)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct redex_store s;
-    uint64_t seq, next, count;
+    uint64_t count;
 
     if (size < HEAD)
         return 0;
@@ -101,12 +119,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         change_files(&s, (struct cspan){data + 1, size - 1});
     s.disk.boot[0] ^= data[0] & 2;
+    if ((data[0] & 5) == 5)
+        be_mirror(&s);
 
     assert(redex_store_open(&s) == NET_OK);
     count = read_all(s.log);
-    next = redex_next_seq(s.log);
-    int err = redex_append(s.log, 1, (struct cspan){(const uint8_t *)"appended", 8}, &seq);
-    assert(err == NET_OK ? seq == next : err == NET_ERR_FULL && next == UINT64_MAX);
+    int err = append(&s);
     assert(redex_store_close(&s) == NET_OK);
 
     assert(redex_store_open(&s) == NET_OK);

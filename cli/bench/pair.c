@@ -89,7 +89,7 @@ static int describe(struct peer_entry *entry, const struct bench_node *n)
 static int introduce(const struct bench_node *n, const struct bench_node *other, const char *channel)
 {
     struct peer_entry peer = {.name = "other", .has_addr = true, .has_key = true};
-    struct subscription_entry sub = {0};
+    struct subscription_entry sub = {.mode = SUBSCRIBE_LIVE};
     char path[BENCH_PATH + 16];
     size_t len;
     int code = describe(&peer, other);

@@ -229,7 +229,9 @@ void framer_taken(struct framer *f)
 {
     size_t header =
         f->input == FRAMER_FRAMES ? 0 : FRAME_HEADER; /* of a line's frame: not written before the line is complete */
-    if (f->large && f->count)
+    if (f->count == 0)
+        return; /* what is being put together stays where it is */
+    if (f->large)
         framer_deinit(f);
     else if (f->partial)
         memmove(f->data, f->data + f->whole, header + f->partial);

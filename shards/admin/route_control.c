@@ -33,31 +33,65 @@ static void on_control_done(struct control_request *r, int err, const char *mess
     control_answer(container_of(r, struct connection, control), 200, err, message);
 }
 
-typedef void subscribe_fn(struct node *, const struct channel_name *, uint64_t, uint64_t, struct control_request *);
-
-/* The answer is made now and sent when the node agrees. */
-static void subscribe(struct connection *c, subscribe_fn *ask, bool active)
+static struct buffer *begin_subscribed(struct connection *c, bool active)
 {
-    uint64_t timeout = route_param_u64(c, "timeout_ms", default_timeout_ms);
-    if (!route_param_peer(c, route_param(c, "from"), !active))
-        return;
     struct buffer *b = reply_begin(c);
     json_open(b, NULL, '{');
     json_str(b, "channel", c->request.channel.text);
     json_id(b, "from", c->request.peer);
     json_flag(b, "active", active);
-    json_close(b, '}');
-    c->control = (struct control_request){.done = on_control_done};
+    return b;
+}
+
+static void on_subscribed(struct control_request *r, int err, const char *message)
+{
+    struct connection *c = container_of(r, struct connection, control);
+    if (!err) {
+        struct buffer *b = begin_subscribed(c, true);
+        json_str(b, "mode", r->live ? "live" : "follow");
+        if (*message)
+            json_str(b, "note", message);
+        json_close(b, '}');
+    }
+    control_answer(c, 200, err, message);
+}
+
+static void begin_control(struct connection *c, void (*done)(struct control_request *, int, const char *))
+{
+    c->control = (struct control_request){.done = done};
     c->exchange = &control_exchange;
-    ask(c->admin->node, &c->request.channel, c->request.peer, timeout * 1000000, &c->control);
+}
+
+static uint64_t timeout_ns(const struct connection *c)
+{
+    return route_param_u64(c, "timeout_ms", default_timeout_ms) * 1000000;
 }
 
 void subscribe_post(struct connection *c)
 {
-    subscribe(c, node_subscribe, true);
+    struct subscribe_ask ask = {.channel = c->request.channel};
+    const char *mode = route_param(c, "mode"), *start = route_param(c, "start");
+    if (!route_param_peer(c, route_param(c, "from"), false))
+        return;
+    ask.peer = c->request.peer;
+    ask.mode = mode && strcmp(mode, "live") == 0 ? SUBSCRIBE_LIVE : SUBSCRIBE_FOLLOW;
+    if (start && ask.mode == SUBSCRIBE_LIVE) {
+        respond_error(c, NET_ERR_INVALID, "start: only what is followed has a start; live events begin now");
+        return;
+    }
+    if (start && subscription_start_parse(start, &ask.start, &ask.sequence) != NET_OK) {
+        respond_error(c, NET_ERR_INVALID, "start must be earliest, latest or a sequence");
+        return;
+    }
+    begin_control(c, on_subscribed);
+    node_subscribe(c->admin->node, &ask, timeout_ns(c), &c->control);
 }
 
 void unsubscribe_post(struct connection *c)
 {
-    subscribe(c, node_unsubscribe, false);
+    if (!route_param_peer(c, route_param(c, "from"), true))
+        return;
+    json_close(begin_subscribed(c, false), '}'); /* sent when the node agrees */
+    begin_control(c, on_control_done);
+    node_unsubscribe(c->admin->node, &c->request.channel, c->request.peer, timeout_ns(c), &c->control);
 }

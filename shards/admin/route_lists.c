@@ -63,6 +63,7 @@ static void put_channel(struct channel_list *l, const struct channel_row *row)
     json_u64(b, "appended_events", row->appended_events);
     json_u64(b, "appended_bytes", row->appended_bytes);
     json_u64(b, "subscribers", row->subscribers);
+    json_u64(b, "lag", row->lag);
     json_str(b, "error", row->error ? net_err_code(row->error) : NULL);
     json_close(b, '}');
 }
@@ -182,6 +183,7 @@ static void put_subscriber(struct subscriber_list *l, const struct subscriber_ro
     json_str(b, "channel", row->channel.text);
     json_id(b, "peer", row->peer);
     put_name(c, "peer_name", row->peer);
+    json_str(b, "mode", row->mode == SUBSCRIBE_LIVE ? "live" : "follow");
     json_u64(b, "next_seq", row->next_seq);
     json_u64(b, "lag", row->lag);
     json_close(b, '}');
@@ -211,6 +213,12 @@ static void put_subscription(void *ctx, const struct subscription_row *row)
     json_id(b, "from", row->peer);
     put_name(c, "from_name", row->peer);
     json_flag(b, "active", row->active);
+    json_str(b, "mode", row->mode == SUBSCRIBE_LIVE ? "live" : "follow");
+    if (row->mode == SUBSCRIBE_FOLLOW)
+        json_u64(b, "lag", row->lag);
+    else
+        json_null(b, "lag");
+    json_str(b, "note", *row->note ? row->note : NULL);
     json_close(b, '}');
 }
 

@@ -15,10 +15,14 @@
         .name = n, .schema = s, .about = what, ##__VA_ARGS__                                                           \
     }
 #define SUBSCRIBE_PARAMS                                                                                               \
-    .params = {                                                                                                        \
-        PARAM("from", &schema_text, "the peer: a name or an id", .required = true),                                    \
-        PARAM("timeout_ms", &schema_u64, "how long to wait for the peer's answer; 30000", .max = TIMEOUT_MS_MAX)}
+    PARAM("from", &schema_text, "the peer: a name or an id", .required = true),                                        \
+        PARAM("timeout_ms", &schema_u64, "how long to wait for the peer's answer; 30000", .max = TIMEOUT_MS_MAX)
 
+#define SUBSCRIPTION_MODES                                                                                             \
+    PARAM("mode", &schema_subscription_mode,                                                                           \
+          "follow (default): the channel's log, where the peer keeps one; live: what is published from now on"),       \
+        PARAM("start", &schema_position,                                                                               \
+              "of a log to follow that begins now; without it, where ours ends, or earliest")
 #define ROUTE(m, p, handler, who, name, text)                                                                          \
     .method = m, .path = p, .end = handler, .access = who, .id = name, .summary = text
 
@@ -58,11 +62,11 @@ const struct route routes[] = {
            "Peers that read this node's channels"),
      .answers = {JSON(200, &schema_subscribers)}},
     {ROUTE(HTTP_POST, "/v1/channels/{channel}/subscribe", subscribe_post, ACCESS_ADMIN, "subscribe",
-           "Subscribes to a peer's channel; answers when the peer has"),
-     SUBSCRIBE_PARAMS, .answers = {JSON(200, &schema_subscribed)}},
+           "Subscribes to a peer's channel; answers when the peer has agreed"),
+     .params = {SUBSCRIBE_PARAMS, SUBSCRIPTION_MODES}, .answers = {JSON(200, &schema_subscribed)}},
     {ROUTE(HTTP_POST, "/v1/channels/{channel}/unsubscribe", unsubscribe_post, ACCESS_ADMIN, "unsubscribe",
            "Ends a subscription"),
-     SUBSCRIBE_PARAMS, .answers = {JSON(200, &schema_subscribed)}},
+     .params = {SUBSCRIBE_PARAMS}, .answers = {JSON(200, &schema_subscribed)}},
     {ROUTE(HTTP_POST, "/v1/channels/{channel}/publish", publish_end, ACCESS_ADMIN, "publish",
            "Publishes the events of the body, as they come"),
      .params = {PARAM("durable", &schema_flag, "answer only when all is synced to the disk"),

@@ -56,6 +56,6 @@ extern const struct schema schema_node, schema_shards, schema_sessions, schema_s
 extern const struct schema schema_channels, schema_subscriptions, schema_subscribers, schema_subscribed;
 extern const struct schema schema_published, schema_publish_line, schema_event_row, schema_log_level, schema_stopping;
 extern const struct schema schema_settings, schema_reloaded;
-extern const struct schema schema_event_format;
+extern const struct schema schema_event_format, schema_subscription_mode;
 
 #endif

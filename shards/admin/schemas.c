@@ -194,19 +194,27 @@ static const struct schema channel = OBJECT(
     FIELD("bytes", &schema_u64, .about = "retained"),
     FIELD("appended_events", &schema_u64, .about = "published here, or received and stored, since the start"),
     FIELD("appended_bytes", &schema_u64, .about = "of these events"), FIELD("subscribers", &schema_u64),
+    FIELD("lag", &schema_u64, .about = "events that the slowest of these has still to get"),
     FIELD("error", &error_code, .about = "why the log takes nothing now", .nullable = true));
 const struct schema schema_channels = ARRAY(&channel, NULL);
 
+const struct schema schema_subscription_mode = ENUM("follow", "live");
 static const struct schema subscription = OBJECT(
     "subscription", "a channel of a peer this node wants", FIELD("channel", &schema_text), FIELD("from", &schema_id),
-    FIELD("from_name", &schema_text, .nullable = true), FIELD("active", &schema_flag, .about = "the peer has agreed"));
+    FIELD("from_name", &schema_text, .nullable = true), FIELD("active", &schema_flag, .about = "the peer has agreed"),
+    FIELD("mode", &schema_subscription_mode, .about = "what comes"),
+    FIELD("lag", &schema_u64, .about = "of what is followed: events written there and not yet here", .nullable = true),
+    FIELD("note", &schema_text, .about = "why it is not active, or not followed", .nullable = true));
 const struct schema schema_subscriptions = ARRAY(&subscription, NULL);
-const struct schema schema_subscribed = OBJECT("subscribed", NULL, FIELD("channel", &schema_text),
-                                               FIELD("from", &schema_id), FIELD("active", &schema_flag));
+const struct schema schema_subscribed =
+    OBJECT("subscribed", NULL, FIELD("channel", &schema_text), FIELD("from", &schema_id), FIELD("active", &schema_flag),
+           FIELD("mode", &schema_subscription_mode, .about = "what comes; not when it has ended", .optional = true),
+           FIELD("note", &schema_text, .about = "why that differs from what was asked for", .optional = true));
 
 static const struct schema subscriber = OBJECT(
     "subscriber", "a peer that reads a channel of this node", FIELD("channel", &schema_text), FIELD("peer", &schema_id),
-    FIELD("peer_name", &schema_text, .nullable = true), FIELD("next_seq", &schema_u64, .about = "sent to it next"),
+    FIELD("peer_name", &schema_text, .nullable = true), FIELD("mode", &schema_subscription_mode),
+    FIELD("next_seq", &schema_u64, .about = "sent to it next"),
     FIELD("lag", &schema_u64, .about = "events it is behind"));
 const struct schema schema_subscribers = ARRAY(&subscriber, NULL);
 

@@ -73,6 +73,7 @@ struct config {
 
     uint16_t max_datagram;  /* transport.max_datagram: auto = 0, or 1200..8210 */
     uint32_t window;        /* transport.window: 1MiB, 64KiB..1GiB: credit per stream we grant our peers */
+    uint32_t follow_window; /* transport.follow_window: 4MiB, 64KiB..1GiB: the same, of what we follow */
     uint32_t socket_buffer; /* transport.socket_buffer: 4MiB */
     bool gso, gro;          /* transport.gso, transport.gro: true */
 
@@ -236,9 +237,16 @@ struct peer_entry {
     enum peer_compat compat;
     enum peer_mode mode;
 };
+/* X7: a followed channel's log is mirrored from a place on; live: what is published while we are connected. */
+enum subscription_mode { SUBSCRIBE_FOLLOW, SUBSCRIBE_LIVE };
+/* Where a follow begins that goes on from no log of an earlier one. */
+enum subscription_start { START_DEFAULT /* earliest */, START_EARLIEST, START_LATEST, START_SEQUENCE };
 struct subscription_entry {
     char channel[256];
     uint64_t peer; /* node id */
+    enum subscription_mode mode;
+    enum subscription_start start; /* of follow */
+    uint64_t sequence;             /* of START_SEQUENCE */
 };
 struct peers_file {
     struct peer_entry *peers;
@@ -253,6 +261,8 @@ int peers_file_parse(const char *text, size_t len, const char *file, struct peer
 void peers_file_free(struct peers_file *);
 /* The file's text of *len bytes, which the caller frees; NULL: no memory. */
 char *peers_file_render(const struct peers_file *, size_t *len);
+/* "earliest", "latest" or a decimal sequence. 0 or NET_ERR_INVALID. */
+int subscription_start_parse(const char *text, enum subscription_start *, uint64_t *sequence);
 /* Checks one entry as the file and `peer add` do; text says what is wrong. 0 or NET_ERR_INVALID. */
 int peer_entry_check(const struct peer_entry *, struct config_error *);
 

@@ -79,6 +79,8 @@ const struct config_key config_keys[] = {
      .live = NEW_SESSIONS,
      .doc = "How many bytes a peer may send on one stream before we have taken any; less\n"
             "when that many for each subscription would be more than half of the socket buffer."},
+    {"transport.follow_window", KEY_SIZE, "4MiB", FIELD(follow_window), RANGE(64 * KIB, 1 * GIB), .live = NEW_SESSIONS,
+     .doc = "The same for the log of a channel that is followed: what may be on its way to our own log of it."},
     {"transport.socket_buffer", KEY_SIZE, "4MiB", FIELD(socket_buffer), RANGE(64 * KIB, 1 * GIB),
      .doc = "Socket buffer asked of the kernel, each way, in bytes. net.core.rmem_max and wmem_max cap it."},
     {"transport.gso", KEY_BOOL, "true", FIELD(gso),

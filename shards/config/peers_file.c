@@ -68,6 +68,19 @@ int peer_entry_check(const struct peer_entry *e, struct config_error *error)
     return NET_OK;
 }
 
+int subscription_start_parse(const char *text, enum subscription_start *start, uint64_t *sequence)
+{
+    *sequence = 0;
+    *start = START_EARLIEST;
+    if (strcmp(text, "earliest") == 0)
+        return NET_OK;
+    *start = START_LATEST;
+    if (strcmp(text, "latest") == 0)
+        return NET_OK;
+    *start = START_SEQUENCE;
+    return config_parse_number(text, sequence);
+}
+
 /* ---- values ---- */
 
 static int take_name(struct peer_entry *e, const char *text)
@@ -155,30 +168,76 @@ static int take_peer(struct peers_loader *l, const yaml_node_t *node, size_t ind
     return err;
 }
 
+static int take_channel(struct document *d, struct subscription_entry *e, const yaml_node_t *value)
+{
+    const char *text = document_text(value);
+    struct channel_name name;
+    enum channel_name_error wrong = text ? channel_name_parse(text, strlen(text), &name) : CHANNEL_NAME_FORMAT;
+    if (wrong != CHANNEL_NAME_OK)
+        return document_fail(d, value, "channel", channel_name_error_text(wrong));
+    memcpy(e->channel, name.text, (size_t)name.len + 1);
+    return NET_OK;
+}
+
+static int take_from(struct document *d, struct subscription_entry *e, const yaml_node_t *value)
+{
+    const char *text = document_text(value);
+    if (!text || config_parse_id(text, &e->peer) != NET_OK || e->peer == 0)
+        return document_fail(d, value, "from", "the peer's node id, 0x and 16 hex digits");
+    return NET_OK;
+}
+
+static int take_subscription_mode(struct document *d, struct subscription_entry *e, const yaml_node_t *value)
+{
+    const char *text = document_text(value);
+    if (!text || (strcmp(text, "follow") != 0 && strcmp(text, "live") != 0))
+        return document_fail(d, value, "mode", "follow or live");
+    e->mode = strcmp(text, "live") == 0 ? SUBSCRIBE_LIVE : SUBSCRIBE_FOLLOW;
+    return NET_OK;
+}
+
+static int take_start(struct document *d, struct subscription_entry *e, const yaml_node_t *value)
+{
+    const char *text = document_text(value);
+    if (!text || subscription_start_parse(text, &e->start, &e->sequence) != NET_OK)
+        return document_fail(d, value, "start", "earliest, latest or a sequence");
+    return NET_OK;
+}
+
+static const struct subscription_key {
+    const char *name;
+    int (*take)(struct document *, struct subscription_entry *, const yaml_node_t *value);
+} subscription_keys[] = {
+    {"channel", take_channel},
+    {"from", take_from},
+    {"mode", take_subscription_mode},
+    {"start", take_start},
+};
+enum { SUBSCRIPTION_KEYS = sizeof subscription_keys / sizeof subscription_keys[0] };
+
+static int take_subscription_key(struct document *d, struct subscription_entry *e, const yaml_node_t *key,
+                                 const yaml_node_t *value)
+{
+    for (size_t i = 0; i < SUBSCRIPTION_KEYS; i++)
+        if (strcmp(document_text(key), subscription_keys[i].name) == 0)
+            return subscription_keys[i].take(d, e, value);
+    return unknown_key(d, key, "channel, from, mode, start");
+}
+
 static int take_subscription(struct peers_loader *l, const yaml_node_t *node, size_t index)
 {
     struct document *d = &l->document;
     struct subscription_entry *e = &l->out->subscriptions[index];
     int err = document_check_mapping(d, node, "subscriptions");
-    for (const yaml_node_pair_t *p = node->data.mapping.pairs.start; !err && p < node->data.mapping.pairs.top; p++) {
-        const yaml_node_t *key = document_node(d, p->key), *value = document_node(d, p->value);
-        const char *text = document_text(value);
-        struct channel_name name;
-        if (strcmp(document_text(key), "channel") == 0) {
-            enum channel_name_error wrong = text ? channel_name_parse(text, strlen(text), &name) : CHANNEL_NAME_FORMAT;
-            if (wrong != CHANNEL_NAME_OK)
-                return document_fail(d, value, "channel", channel_name_error_text(wrong));
-            memcpy(e->channel, name.text, (size_t)name.len + 1);
-        } else if (strcmp(document_text(key), "from") == 0) {
-            if (!text || config_parse_id(text, &e->peer) != NET_OK || e->peer == 0)
-                return document_fail(d, value, "from", "the peer's node id, 0x and 16 hex digits");
-        } else
-            return unknown_key(d, key, "channel, from");
-    }
+    for (const yaml_node_pair_t *p = node->data.mapping.pairs.start; !err && p < node->data.mapping.pairs.top; p++)
+        err = take_subscription_key(d, e, document_node(d, p->key), document_node(d, p->value));
     l->subscription_lines[index] = node->start_mark.line + 1;
     if (!err && (!e->channel[0] || !e->peer))
         err = config_fail(d->error, "%s:%zu: found a subscription without %s, allowed: channel and from", d->file,
                           l->subscription_lines[index], e->channel[0] ? "from" : "channel");
+    if (!err && e->mode == SUBSCRIBE_LIVE && e->start != START_DEFAULT)
+        err = config_fail(d->error, "%s:%zu: start: found beside mode: live, allowed: only with mode: follow", d->file,
+                          l->subscription_lines[index]);
     return err;
 }
 
@@ -363,6 +422,17 @@ static void put_peer(FILE *out, const struct peer_entry *e)
         fprintf(out, "    compat: \"v0.19\"\n    mode: %s\n", e->mode == PEER_MODE_DIRECT ? "direct" : "routed");
 }
 
+/* What is not said is the default. */
+static void put_how(FILE *out, const struct subscription_entry *e)
+{
+    if (e->mode == SUBSCRIBE_LIVE)
+        fputs("    mode: live\n", out);
+    else if (e->start == START_SEQUENCE)
+        fprintf(out, "    start: %" PRIu64 "\n", e->sequence);
+    else if (e->start != START_DEFAULT)
+        fprintf(out, "    start: %s\n", e->start == START_LATEST ? "latest" : "earliest");
+}
+
 char *peers_file_render(const struct peers_file *f, size_t *len)
 {
     char *text = NULL;
@@ -380,6 +450,7 @@ char *peers_file_render(const struct peers_file *f, size_t *len)
         fputs("  - channel: ", out);
         yaml_put_quoted(out, f->subscriptions[i].channel);
         fprintf(out, "\n    from: \"0x%016" PRIx64 "\"\n", f->subscriptions[i].peer);
+        put_how(out, &f->subscriptions[i]);
     }
     if (fclose(out) != 0) {
         free(text);

@@ -209,7 +209,7 @@ void contacts_on_redial(struct shard *s, uint64_t node_id)
         dial_start(c);
 }
 
-void contacts_on_subscribed(struct shard *s, const struct msg_answer *a)
+void contacts_on_subscribed(struct shard *s, const struct msg_subscribed *a)
 {
     struct contact *c = contact_find(s->contacts, a->node_id);
     if (!c)
@@ -217,7 +217,7 @@ void contacts_on_subscribed(struct shard *s, const struct msg_answer *a)
     for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next) {
         struct wanted *w = container_of(n, struct wanted, in_contact);
         if (w->hash == a->hash && w->leaving == !a->subscribe) {
-            request_answered(s->contacts, w, a->accepted, (enum membership_reason)a->reason);
+            request_answered(s->contacts, w, a);
             return;
         }
     }
@@ -238,14 +238,14 @@ static int add_from_file(struct contacts *cs, const struct peers_file *file)
     }
     for (size_t i = 0; i < file->subscription_count; i++) {
         const struct subscription_entry *e = &file->subscriptions[i];
-        struct channel_name name;
-        if (channel_name_parse(e->channel, strlen(e->channel), &name) != CHANNEL_NAME_OK)
+        struct subscribe_ask ask = {.peer = e->peer, .mode = e->mode, .start = e->start, .sequence = e->sequence};
+        if (channel_name_parse(e->channel, strlen(e->channel), &ask.channel) != CHANNEL_NAME_OK)
             continue; /* the file was checked when it was read */
         struct contact *c = contact_get(cs, e->peer, &err);
         struct wanted *w;
-        if (!c || (err = wanted_add(c, &name, &w)) != NET_OK)
+        if (!c || (err = wanted_add(c, &ask, &w)) != NET_OK)
             return err;
-        wanted_tell_home(w, true);
+        wanted_tell_home(w, true, false);
     }
     return NET_OK;
 }

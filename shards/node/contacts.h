@@ -11,8 +11,14 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     struct contact *contact;
     struct channel_name channel;
     uint64_t hash;
-    bool active; /* the peer, as it is since its last start, has acknowledged it */
+    enum subscription_mode mode;
+    enum subscription_start start; /* where a followed log begins */
+    uint64_t sequence;             /* of START_SEQUENCE */
+    bool active;                   /* the peer, as it is since its last start, has acknowledged it */
+    bool live;                     /* and sends live events */
     bool leaving;
+    uint64_t lag;         /* of what is followed, as last heard */
+    const char *note;     /* static: why it is not active, or live though it was to be followed; "" */
     struct list requests; /* control_request waiting for the peer's answer */
 };
 
@@ -98,7 +104,8 @@ void contacts_deinit(struct shard *);
 void contacts_on_handshake(struct shard *, struct cspan datagram, const struct io_addr *from);
 void contacts_on_peer_state(struct shard *, unsigned home, const struct msg_peer_state *);
 void contacts_on_redial(struct shard *, uint64_t node_id);
-void contacts_on_subscribed(struct shard *, const struct msg_answer *);
+void contacts_on_subscribed(struct shard *, const struct msg_subscribed *);
+void contacts_on_follow_lag(struct shard *, const struct msg_follow_lag *);
 void contacts_on_published(struct shard *, const struct msg_published *);
 void contacts_on_list_row(struct shard *, uint64_t request, const void *body);
 void contacts_on_list_end(struct shard *, uint64_t request);
@@ -132,15 +139,15 @@ void store_save(struct contacts *, struct control_request *); /* requests.c goes
 bool store_busy(const struct contacts *);
 /* requests.c */
 void request_saved(struct contacts *, struct control_request *, int err, const char *why);
-void request_answered(struct contacts *, struct wanted *, bool accepted, enum membership_reason);
+void request_answered(struct contacts *, struct wanted *, const struct msg_subscribed *);
 void requests_init(struct contacts *);
 void requests_deinit(struct contacts *); /* nobody is answered any more */
 void requests_abort(struct contacts *);
 /* Finds or makes it. NET_ERR_EXISTS (another channel of that peer has its stream), NET_ERR_NO_MEMORY; *out is set only
  * on success. */
-int wanted_add(struct contact *, const struct channel_name *, struct wanted **out);
+int wanted_add(struct contact *, const struct subscribe_ask *, struct wanted **out);
 void wanted_free(struct wanted *);
-void wanted_tell_home(struct wanted *, bool on);
+void wanted_tell_home(struct wanted *, bool on, bool anew);
 /* tail.c */
 void tails_wake(struct contacts *); /* once a turn */
 /* stop.c */

@@ -50,9 +50,10 @@ int node_resolve_peer(struct node *, const char *text, uint64_t *node_id);
 /* The name an id goes by, or NULL. */
 const char *node_peer_name(struct node *, uint64_t node_id);
 
-/* A one-shot request. message: a sentence for a person, "" when err is 0. */
+/* A one-shot request. message: a sentence for a person; when err is 0 "", or what is worth knowing beside it. */
 struct control_request {
     void (*done)(struct control_request *, int err, const char *message);
+    bool live;        /* answered to node_subscribe(): live events will come, whatever was asked for */
     struct list link; /* the node's from here on */
     uint64_t deadline;
     struct {
@@ -67,9 +68,16 @@ void node_peer_add(struct node *, const struct peer_entry *, struct control_requ
 void node_peer_remove(struct node *, const char *name, struct control_request *); /* and its subscriptions */
 /* Persists, asks the peer, answers after its Ack: 0, NET_ERR_POLICY (refused; message has the reason), NET_ERR_EXISTS
  * (the hash of another channel of that peer), NET_ERR_TIMEOUT or NET_ERR_UNREACHABLE (not connected within timeout: the
- * subscription stays and is asked for again by itself). */
-void node_subscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns,
-                    struct control_request *);
+ * subscription stays and is asked for again by itself). With a start, what was followed before is set aside as a log of
+ * its own, and another begins there; without one, it goes on where it ends. */
+struct subscribe_ask {
+    struct channel_name channel;
+    uint64_t peer; /* node id */
+    enum subscription_mode mode;
+    enum subscription_start start;
+    uint64_t sequence; /* of START_SEQUENCE */
+};
+void node_subscribe(struct node *, const struct subscribe_ask *, uint64_t timeout_ns, struct control_request *);
 void node_unsubscribe(struct node *, const struct channel_name *, uint64_t peer, uint64_t timeout_ns,
                       struct control_request *);
 /* Forget a request whose client went away; its `done` will not be called. */
@@ -115,6 +123,8 @@ struct listing { /* the node's part */
     void (*row)(struct listing *, const void *body);
     void (*done)(struct listing *);
     uint32_t waiting, id;
+    struct node *node;
+    struct lag_list *lags; /* of a list of channels, which asks for them first */
 };
 void node_list_cancel(struct node *, struct listing *);
 
@@ -130,13 +140,17 @@ struct channel_row {
     uint64_t first_seq, next_seq, bytes;
     uint64_t appended_events, appended_bytes; /* since the node started */
     uint32_t subscribers;                     /* of ours, on this node */
+    uint64_t lag;                             /* events that the slowest of these has still to get */
     bool exists;                              /* false: subscribed to by peers, but nothing was ever published */
     int error;                                /* the log refuses appends: net_err */
 };
 struct subscription_row {
     const char *channel;
     uint64_t peer;
-    bool active; /* acknowledged in the current session */
+    bool active;                 /* acknowledged in the current session */
+    enum subscription_mode mode; /* what comes, or is asked for */
+    const char *note;            /* why it is not active, or live instead of followed; "": nothing to say */
+    uint64_t lag;                /* of what is followed: events written there and not yet here, as last heard */
 };
 void node_each_subscription(struct node *, void (*row)(void *, const struct subscription_row *), void *ctx);
 struct channel_list {
@@ -197,6 +211,7 @@ void node_list_streams(struct node *, struct stream_list *, const uint64_t *peer
 struct subscriber_row {
     uint64_t peer; /* node id */
     struct channel_name channel;
+    enum subscription_mode mode;
     uint64_t next_seq, lag; /* to be sent next; events it is behind */
 };
 struct subscriber_list {

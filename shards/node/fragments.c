@@ -193,6 +193,14 @@ enum fragments_sent fragments_commit(struct peer *p, struct stream *st, uint16_t
     return last ? FRAGMENTS_ALL : FRAGMENTS_SOME;
 }
 
+static void commit_while_room(struct peer *p, struct stream *st)
+{
+    for (uint64_t before = UINT64_MAX; st->message.data && st->message.sent.offset != before;) {
+        before = st->message.sent.offset;
+        fragments_commit_message(p, st);
+    }
+}
+
 int fragments_send_message(struct peer *p, struct stream *st, uint16_t subprotocol, struct cspan message)
 {
     struct shard *s = p->shard;
@@ -213,6 +221,8 @@ int fragments_send_message(struct peer *p, struct stream *st, uint16_t subprotoc
     st->message.sent.offset = 0;
     s->message_bytes += message.len;
     sender_wake(p, &st->sender);
+    if (message.len <= WIRE_MAX_PLAINTEXT) /* a few packets: the next message need not wait for them */
+        commit_while_room(p, st);
     return NET_OK;
 }
 

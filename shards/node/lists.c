@@ -1,7 +1,21 @@
 /* Lists of what all shards know, asked of each by message: logs, sessions, streams, subscribers; and which logs share a
  * channel's name. */
+#include <stdlib.h>
+
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
+
+/* How far the slowest reader of each channel is behind, as the shards have said. */
+struct lag_list {
+    size_t count, room;
+    struct scrape_lag rows[];
+};
+
+static void lags_free(struct listing *l)
+{
+    free(l->lags);
+    l->lags = NULL;
+}
 
 /* `only` NULL: all rows; else those of channels with that hash, of that peer. */
 static void start(struct node *node, struct listing *l, enum list_kind kind, const uint64_t *only)
@@ -44,9 +58,35 @@ void node_list_cancel(struct node *node, struct listing *l)
 {
     (void)node;
     list_remove(&l->link);
+    lags_free(l);
 }
 
 /* ---- channels ---- */
+
+/* Without memory for it a lag is left out. */
+static void on_lag(struct listing *l, const void *body)
+{
+    struct lag_list *lags = l->lags;
+    if (!lags || lags->count == lags->room) {
+        size_t room = lags ? 2 * lags->room : 64;
+        lags = realloc(lags, sizeof *lags + room * sizeof lags->rows[0]);
+        if (!lags)
+            return;
+        lags->count = l->lags ? lags->count : 0;
+        lags->room = room;
+        l->lags = lags;
+    }
+    memcpy(&lags->rows[lags->count++], body, sizeof lags->rows[0]);
+}
+
+static uint64_t lag_of(const struct lag_list *lags, uint64_t hash)
+{
+    uint64_t lag = 0;
+    for (size_t i = 0; lags && i < lags->count; i++)
+        if (lags->rows[i].hash == hash && lags->rows[i].lag > lag)
+            lag = lags->rows[i].lag;
+    return lag;
+}
 
 static void on_channel(struct listing *base, const void *body)
 {
@@ -68,12 +108,15 @@ static void on_channel(struct listing *base, const void *body)
         .exists = m->exists,
         .error = m->error,
     };
+    if (row.subscribers)
+        row.lag = lag_of(base->lags, channel_hash(m->channel.text, m->channel.len));
     l->row(l, &row);
 }
 
 static void on_channels_end(struct listing *base)
 {
     struct channel_list *l = container_of(base, struct channel_list, node);
+    lags_free(base);
     l->done(l);
 }
 
@@ -83,9 +126,17 @@ static void list_channels(struct node *node, struct channel_list *l, const uint6
     start(node, &l->node, LIST_CHANNELS, hash);
 }
 
+static void on_lags_end(struct listing *base)
+{
+    base->row = on_channel;
+    base->done = on_channels_end;
+    start(base->node, base, LIST_CHANNELS, NULL);
+}
+
 void node_list_channels(struct node *node, struct channel_list *l)
 {
-    list_channels(node, l, NULL);
+    l->node = (struct listing){.row = on_lag, .done = on_lags_end, .node = node};
+    start(node, &l->node, LIST_LAGS, NULL);
 }
 
 /* ---- sessions ---- */

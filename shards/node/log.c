@@ -78,8 +78,7 @@ static void log_free(struct log *log)
 
 void log_release(struct log *log)
 {
-    bool subscribed = log->key.origin == 0 && roster_count(&log->shard->roster, &log->name) > 0;
-    if (!log->open && !log->closing && !log->receives && log->watchers == 0 && !log->view && !subscribed)
+    if (!log->open && !log->closing && !log->receives && log->watchers == 0 && !log->view && !log_readers(log))
         log_free(log);
 }
 

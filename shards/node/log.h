@@ -145,6 +145,11 @@ void log_follow_store(struct log *); /* what found no room before */
 /* Names a log as extensions.md X7.1 has it: random, kept with it; zeros while the log is not open, and of `none`. */
 void log_id(const struct log *, uint8_t out[LOG_ID_SIZE]);
 
+/* Whether a peer may read a channel of ours, by whatever way; refusals are counted. */
+enum membership_reason log_authorize(struct shard *, const struct channel_name *, uint64_t node_id);
+enum membership_reason log_count_refused(struct shard *, int err);
+uint32_t log_readers(const struct log *); /* peers that subscribed to it, or follow it */
+
 /* log_publish.c: the owner's side of a publish */
 void log_on_publish_open(struct shard *, const struct msg_publish_open *);
 void log_on_publish(struct shard *, const struct msg_publish *, struct cspan frames);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/base/utf8.h"
+#include "shards/node/follow.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/peer.h"
@@ -239,9 +240,9 @@ void log_on_received(struct shard *s, unsigned from, const struct msg_received *
 /* ---- rosters ---- */
 
 /* Room in the ring for what a request sets off: peers cannot make messages wait, however fast they ask. */
-enum { ROSTER_ANSWER = sizeof(struct msg_cursor) + sizeof(struct msg_answer) + 64 };
+enum { ROSTER_ANSWER = sizeof(struct msg_cursor) + sizeof(struct msg_answer) + sizeof(struct msg_follow) + 96 };
 
-static enum membership_reason count_refused(struct shard *s, int err)
+enum membership_reason log_count_refused(struct shard *s, int err)
 {
     if (err == NET_ERR_EXISTS) {
         COUNT(s, subscribe_name);
@@ -254,13 +255,24 @@ static enum membership_reason count_refused(struct shard *s, int err)
     return REASON_TOO_MANY_CHANNELS;
 }
 
-/* Nobody is asked who may: tokens and visibility come later; until then any connected peer may subscribe. */
-static enum membership_reason authorize(struct shard *s, const struct msg_subscribe *m)
+/* Nobody is asked who may: tokens and visibility come later; until then any connected peer may read. */
+enum membership_reason log_authorize(struct shard *s, const struct channel_name *name, uint64_t node_id)
 {
-    if (!roster_has(&s->roster, &m->channel, m->node_id) &&
-        roster_peer_channels(&s->roster, m->node_id) >= s->config->max_channels_per_peer)
-        return count_refused(s, NET_ERR_LIMIT);
+    bool has = roster_has(&s->roster, name, node_id) || roster_has(&s->followers, name, node_id);
+    uint32_t held = roster_peer_channels(&s->roster, node_id) + roster_peer_channels(&s->followers, node_id);
+    if (!has && held >= s->config->max_channels_per_peer)
+        return log_count_refused(s, NET_ERR_LIMIT);
+    /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
+    struct log_key key = {0, channel_hash(name->text, name->len), 0};
+    if (!log_find(s, key) && s->logs.count >= (s->config->max_channels + 1) / 2)
+        return log_count_refused(s, NET_ERR_LIMIT);
     return REASON_NONE;
+}
+
+uint32_t log_readers(const struct log *log)
+{
+    const struct shard *s = log->shard;
+    return log->key.origin ? 0 : roster_count(&s->roster, &log->name) + roster_count(&s->followers, &log->name);
 }
 
 static struct say_about about(const struct msg_subscribe *m)
@@ -268,23 +280,30 @@ static struct say_about about(const struct msg_subscribe *m)
     return (struct say_about){.peer = m->node_id, .channel = m->channel.text};
 }
 
+/* A peer reads a channel in one way. Its home ends what it sends when it hears of the other. */
+static void end_follow(struct shard *s, unsigned home, const struct msg_subscribe *m)
+{
+    if (!roster_remove(&s->followers, &m->channel, m->node_id))
+        return;
+    struct msg_follow end = {m->node_id, {.type = FOLLOW_END, .channel = m->channel}};
+    mailbox_send(s, home, MSG_FOLLOW_GRANT, 0, 0, &end, sizeof end);
+}
+
 static enum membership_reason subscribe(struct shard *s, unsigned home, const struct msg_subscribe *m, uint64_t hash)
 {
-    enum membership_reason reason = authorize(s, m);
+    enum membership_reason reason = log_authorize(s, &m->channel, m->node_id);
     struct log *log;
     if (reason != REASON_NONE)
         return reason;
     struct log_key key = {0, hash, 0};
-    /* Channels that only peers ask for leave half of the table to what this node publishes and receives. */
-    if (!log_find(s, key) && s->logs.count >= (s->config->max_channels + 1) / 2)
-        return count_refused(s, NET_ERR_LIMIT);
     int err = log_touch(s, key, &m->channel, &log);
     if (err == NET_OK && (err = roster_add(&s->roster, &m->channel, m->node_id, home)) < 0)
         log_release(log);
     if (err < 0)
-        return count_refused(s, err);
+        return log_count_refused(s, err);
     if (err > 0)
         shard_say_about(s, LEVEL_INFO, about(m), "the peer has subscribed");
+    end_follow(s, home, m);
     struct log_heads heads;
     log_heads(log, &heads);
     struct msg_cursor c = {m->node_id, hash, heads.live, m->channel};
@@ -340,7 +359,7 @@ void log_on_list(struct shard *s, unsigned from, uint64_t request, const uint64_
         if (hash && log->key.hash != *hash)
             continue;
         log_heads(log, &heads);
-        uint32_t subscribers = log->key.origin == 0 ? roster_count(&s->roster, &log->name) : 0;
+        uint32_t subscribers = log_readers(log);
         if (!log->open && subscribers == 0)
             continue; /* only watched: nothing there yet */
         struct msg_list_row row = {

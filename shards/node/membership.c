@@ -27,6 +27,13 @@ static void queue_message(struct peer *p, const struct membership *m)
     peer_wants_tx(p);
 }
 
+static void again_later(struct subscription *sub, uint64_t now, uint64_t unit)
+{
+    uint64_t wait = unit << (sub->attempts < 4 ? sub->attempts : 4);
+    sub->attempts++;
+    sub->ask_at = now + (wait < ASK_AGAIN_MAX_NS ? wait : ASK_AGAIN_MAX_NS);
+}
+
 static void ask(struct subscription *sub, struct peer *p)
 {
     io_random(p->shard->io, &sub->nonce, sizeof sub->nonce);
@@ -36,19 +43,18 @@ static void ask(struct subscription *sub, struct peer *p)
         .channel = sub->channel,
     };
     queue_message(p, &m);
-    uint64_t wait = p->shard->config->ack_timeout_ns << (sub->attempts < 4 ? sub->attempts : 4);
-    sub->attempts++;
-    sub->ask_at = p->shard->now + (wait < ASK_AGAIN_MAX_NS ? wait : ASK_AGAIN_MAX_NS);
+    again_later(sub, p->shard->now, p->shard->config->ack_timeout_ns);
 }
 
-static void report(struct peer *p, const struct subscription *sub, bool accepted, enum membership_reason reason)
+static void report(struct peer *p, const struct subscription *sub, int err, const char *note)
 {
-    struct msg_answer a = {
+    struct msg_subscribed a = {
         .node_id = p->node_id,
         .hash = sub->hash,
         .subscribe = sub->state != SUBSCRIPTION_LEAVING,
-        .accepted = accepted,
-        .reason = (uint8_t)reason,
+        .err = err,
+        .live = !sub->followed,
+        .note = note,
     };
     mailbox_send(p->shard, 0, MSG_SUBSCRIBED, 0, 0, &a, sizeof a);
 }
@@ -66,11 +72,16 @@ static struct subscription *find_stream(struct peer *p, uint64_t stream_id)
     return NULL;
 }
 
-static void subscription_free(struct peer *p, struct subscription *sub)
+static void end_live(struct peer *p, struct subscription *sub)
 {
     struct stream *st = map_get(&p->streams, channel_stream_id(sub->hash));
     if (st && st->subscription == sub)
         stream_end_rx(p, st);
+}
+
+static void subscription_free(struct peer *p, struct subscription *sub)
+{
+    end_live(p, sub);
     list_remove(&sub->in_peer);
     free(sub);
 }
@@ -93,7 +104,7 @@ struct subscription *membership_find(struct peer *p, uint64_t stream_id)
 {
     struct stream *st = map_get(&p->streams, stream_id);
     struct subscription *sub = st && st->subscription ? st->subscription : find_stream(p, stream_id);
-    if (!sub || sub->state == SUBSCRIPTION_LEAVING || sub->state == SUBSCRIPTION_REFUSED)
+    if (!sub || sub->followed || sub->state == SUBSCRIPTION_LEAVING || sub->state == SUBSCRIPTION_REFUSED)
         return NULL;
     open_copy(p, sub);
     if (!st)
@@ -103,8 +114,53 @@ struct subscription *membership_find(struct peer *p, uint64_t stream_id)
     return sub;
 }
 
-static void subscribe(struct peer *p, const struct channel_name *channel, uint64_t hash)
+/* Asks in the way that is wanted, or that the peer knows. */
+static void begin(struct peer *p, struct subscription *sub)
 {
+    bool logs = (p->features & FEATURE_FOLLOW) != 0 && (sub->has_no_log_of == 0 || sub->has_no_log_of != p->instance);
+    sub->attempts = 0;
+    if (sub->mode == SUBSCRIBE_FOLLOW && logs && peer_usable(p)) {
+        end_live(p, sub);
+        sub->followed = true;
+        sub->note = "";
+        following_begin(p, sub);
+        return;
+    }
+    if (sub->followed)
+        following_end(p, sub);
+    sub->followed = false;
+    if (sub->mode == SUBSCRIBE_LIVE)
+        sub->note = "";
+    else if (!(p->features & FEATURE_FOLLOW))
+        sub->note = "the peer serves no logs";
+    sub->state = SUBSCRIPTION_ASKING;
+    sub->ask_at = p->shard->now;
+}
+
+void membership_go_live(struct peer *p, struct subscription *sub, const char *note)
+{
+    sub->has_no_log_of = p->instance;
+    sub->note = note;
+    begin(p, sub);
+}
+
+void membership_accepted(struct peer *p, struct subscription *sub)
+{
+    sub->state = SUBSCRIPTION_ACTIVE;
+    sub->attempts = 0;
+    report(p, sub, NET_OK, "");
+}
+
+void membership_refused(struct peer *p, struct subscription *sub, int err, const char *note)
+{
+    sub->state = SUBSCRIPTION_REFUSED;
+    again_later(sub, p->shard->now, p->shard->config->ack_timeout_ns);
+    report(p, sub, err, note);
+}
+
+static void subscribe(struct peer *p, const struct msg_want *m, uint64_t hash)
+{
+    const struct channel_name *channel = &m->ask.channel;
     struct subscription *sub = find_stream(p, channel_stream_id(hash));
     if (sub && !channel_name_equal(&sub->channel, channel)) { /* left, and its peer has not said so yet */
         subscription_free(p, sub);
@@ -118,9 +174,12 @@ static void subscribe(struct peer *p, const struct channel_name *channel, uint64
         sub->hash = hash;
         list_push_back(&p->subscriptions, &sub->in_peer);
     }
-    sub->state = SUBSCRIPTION_ASKING;
-    sub->attempts = 0;
-    sub->ask_at = p->shard->now;
+    sub->mode = m->ask.mode;
+    sub->start = m->ask.start;
+    sub->start_seq = m->ask.sequence;
+    sub->fresh = sub->fresh || m->anew;
+    sub->has_no_log_of = 0;
+    begin(p, sub);
 }
 
 /* The peer goes on sending until it has heard of it, so it is told until it answers, after an outage too. Who asked
@@ -133,32 +192,39 @@ static void unsubscribe(struct peer *p, uint64_t hash)
     sub->state = SUBSCRIPTION_LEAVING;
     sub->attempts = 0;
     sub->ask_at = p->shard->now;
-    if (!peer_usable(p))
-        report(p, sub, true, REASON_NONE);
+    if (sub->followed || !peer_usable(p))
+        report(p, sub, NET_OK, "");
+    if (sub->followed) { /* what it sends until it hears of it is refused */
+        following_end(p, sub);
+        subscription_free(p, sub);
+    }
 }
 
-void membership_on_subscribe(struct shard *s, bool on, const struct msg_subscribe *m)
+void membership_on_want(struct shard *s, bool on, const struct msg_want *m)
 {
-    struct peer *p = on ? peer_get(s, m->node_id) : peer_find(s, m->node_id);
+    const struct channel_name *channel = &m->ask.channel;
+    struct peer *p = on ? peer_get(s, m->ask.peer) : peer_find(s, m->ask.peer);
     if (!p)
         return;
-    uint64_t hash = channel_hash(m->channel.text, m->channel.len);
+    uint64_t hash = channel_hash(channel->text, channel->len);
     if (on)
-        subscribe(p, &m->channel, hash);
+        subscribe(p, m, hash);
     else
         unsubscribe(p, hash);
     membership_tick(p, s->now);
     peer_schedule(p);
 }
 
-void membership_on_session(struct peer *p)
+void membership_on_session(struct peer *p, bool anew)
 {
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        if (sub->state != SUBSCRIPTION_LEAVING)
-            sub->state = SUBSCRIPTION_ASKING;
         sub->attempts = 0;
         sub->ask_at = p->shard->now;
+        if (sub->followed && sub->state == SUBSCRIPTION_ACTIVE && !anew)
+            sub->following.heard_at = p->shard->now; /* its stream goes on */
+        else if (sub->state != SUBSCRIPTION_LEAVING)
+            begin(p, sub);
     }
     membership_tick(p, p->shard->now);
 }
@@ -171,8 +237,12 @@ void membership_tick(struct peer *p, uint64_t now)
         struct subscription *sub = container_of(n, struct subscription, in_peer);
         if (now < sub->ask_at)
             continue;
+        if (sub->followed) {
+            following_tick(p, sub, now);
+            continue;
+        }
         if (sub->state == SUBSCRIPTION_LEAVING && sub->attempts == 2)
-            report(p, sub, true, REASON_NONE);
+            report(p, sub, NET_OK, "");
         if (sub->state == SUBSCRIPTION_REFUSED)
             sub->state = SUBSCRIPTION_ASKING;
         ask(sub, p);
@@ -202,9 +272,12 @@ static void on_ack(struct peer *p, const struct membership *m)
 {
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        if (sub->nonce != m->nonce || sub->state == SUBSCRIPTION_REFUSED)
+        if (sub->nonce != m->nonce || sub->followed || sub->state == SUBSCRIPTION_REFUSED)
             continue;
-        report(p, sub, m->accepted, m->reason);
+        if (m->accepted || sub->state == SUBSCRIPTION_LEAVING)
+            report(p, sub, NET_OK, sub->state == SUBSCRIPTION_LEAVING ? "" : sub->note);
+        else
+            report(p, sub, NET_ERR_POLICY, membership_reason_text(m->reason));
         if (sub->state == SUBSCRIPTION_LEAVING) {
             subscription_free(p, sub);
         } else if (m->accepted) {

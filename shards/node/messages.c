@@ -5,6 +5,7 @@
 #include "core/crypto/crypto.h"
 #include "shards/node/append.h"
 #include "shards/node/contacts.h"
+#include "shards/node/follow.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -36,6 +37,9 @@ static void on_list(struct shard *s, unsigned from, enum list_kind kind, uint64_
         break;
     case LIST_SUBSCRIBERS:
         peer_on_list_subscribers(s, from, request);
+        break;
+    case LIST_LAGS:
+        peer_on_list_lags(s, from, request);
     }
     mailbox_send(s, from, MSG_LIST_END, 0, request, NULL, 0);
 }
@@ -50,6 +54,11 @@ static void on_list_row(struct shard *s, const struct spsc_record *r)
     }
     case LIST_SESSIONS: {
         BODY(struct session_row, m);
+        contacts_on_list_row(s, r->arg, &m);
+        break;
+    }
+    case LIST_LAGS: {
+        BODY(struct scrape_lag, m);
         contacts_on_list_row(s, r->arg, &m);
         break;
     }
@@ -78,13 +87,18 @@ static void on_control_message(struct shard *s, unsigned from, struct spsc_recor
         contacts_on_redial(s, r->arg);
         break;
     case MSG_SUBSCRIBED: {
-        BODY(struct msg_answer, m);
+        BODY(struct msg_subscribed, m);
         contacts_on_subscribed(s, &m);
         break;
     }
     case MSG_PUBLISHED: {
         BODY(struct msg_published, m);
         contacts_on_published(s, &m);
+        break;
+    }
+    case MSG_FOLLOW_LAG: {
+        BODY(struct msg_follow_lag, m);
+        contacts_on_follow_lag(s, &m);
         break;
     }
     case MSG_LIST_ROW:
@@ -133,14 +147,26 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_FOLLOWED: {
         BODY(struct msg_followed, m);
+        struct cspan tail = mailbox_tail(r, sizeof m);
         size_t runs = (size_t)m.runs * TIME_RUN_SIZE;
-        assert(r->len - sizeof m >= runs);
-        log_on_followed(s, from, &m, (struct cspan){r->body + sizeof m, runs}, mailbox_tail(r, sizeof m + runs));
+        assert(tail.len >= runs);
+        log_on_followed(s, from, &m, (struct cspan){tail.data, runs},
+                        (struct cspan){tail.data + runs, tail.len - runs});
         break;
     }
     case MSG_ROSTER: {
         BODY(struct msg_subscribe, m);
         log_on_roster(s, from, r->aux == 1, &m);
+        break;
+    }
+    case MSG_FOLLOW: {
+        BODY(struct msg_follow, m);
+        follow_on_ask(s, from, &m);
+        break;
+    }
+    case MSG_FOLLOW_END: {
+        BODY(struct msg_follow, m);
+        follow_on_end(s, &m);
         break;
     }
     case MSG_PEER_GONE:
@@ -241,8 +267,8 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
         on_forwarded(s, r);
         break;
     case MSG_SUBSCRIBE: {
-        BODY(struct msg_subscribe, m);
-        membership_on_subscribe(s, r->aux == 1, &m);
+        BODY(struct msg_want, m);
+        membership_on_want(s, r->aux == 1, &m);
         break;
     }
     case MSG_CREDIT: {
@@ -273,6 +299,16 @@ void shard_on_message(struct shard *s, unsigned from, struct spsc_record *r)
     case MSG_CURSOR: {
         BODY(struct msg_cursor, m);
         cursor_on_message(s, r->aux == 1, &m);
+        break;
+    }
+    case MSG_FOLLOW_GRANT: {
+        BODY(struct msg_follow, m);
+        follow_on_grant(s, &m);
+        break;
+    }
+    case MSG_FOLLOW_PLACE: {
+        BODY(struct msg_follow_place, m);
+        follow_on_place(s, &m);
         break;
     }
     case MSG_HEAD: {

@@ -25,6 +25,10 @@ enum message_kind {
     MSG_FOLLOW_OPEN,   /* home -> channel owner: a channel of that peer is followed: where does our log of it end? */
     MSG_FOLLOW_PLACE,  /* channel owner -> home: there */
     MSG_FOLLOWED,      /* home -> channel owner: events of the peer's log, or where it goes on */
+    MSG_FOLLOW,        /* home -> channel owner: a peer wants to follow a log of ours (follow.h) */
+    MSG_FOLLOW_END,    /* home -> channel owner: it no longer does */
+    MSG_FOLLOW_GRANT,  /* channel owner -> home: the answer, or the end of it */
+    MSG_FOLLOW_LAG,    /* home -> shard 0: how far what we follow is behind */
     MSG_ROSTER,        /* home -> channel owner: a peer subscribes (aux 1) or unsubscribes (aux 0) */
     MSG_ROSTER_ACK,    /* channel owner -> home: the answer for the peer */
     MSG_CURSOR,        /* channel owner -> home: start (aux 1) or end (aux 0) sending a channel to a peer */
@@ -85,15 +89,33 @@ struct msg_peer_state {
     bool relayed;
 };
 
-struct msg_subscribe { /* MSG_SUBSCRIBE, MSG_RECEIVE_OPEN, MSG_ROSTER */
+struct msg_subscribe { /* MSG_RECEIVE_OPEN, MSG_ROSTER */
     uint64_t node_id, nonce;
     struct channel_name channel;
 };
 
-struct msg_answer { /* MSG_SUBSCRIBED, MSG_ROSTER_ACK */
+struct msg_want { /* MSG_SUBSCRIBE */
+    struct subscribe_ask ask;
+    bool anew; /* asked for just now, with a start: what was followed before is left */
+};
+
+struct msg_answer { /* MSG_ROSTER_ACK */
     uint64_t node_id, nonce, hash;
     bool subscribe, accepted;
     uint8_t reason;
+};
+
+struct msg_subscribed { /* the peer's answer, or ours when it need not be asked */
+    uint64_t node_id, hash;
+    bool subscribe;
+    bool live;        /* what comes, or would, are live events */
+    int32_t err;      /* POLICY: the peer refused */
+    const char *note; /* static: why it was refused, or is live instead of followed; "" */
+};
+
+struct msg_follow_lag {
+    uint64_t node_id, hash;
+    uint64_t lag; /* events */
 };
 
 struct msg_received { /* followed by frames */
@@ -253,7 +275,7 @@ struct msg_appended {
     struct append_answer answer;
 };
 
-enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_STREAMS, LIST_SUBSCRIBERS };
+enum list_kind { LIST_CHANNELS, LIST_SESSIONS, LIST_STREAMS, LIST_SUBSCRIBERS, LIST_LAGS };
 
 struct msg_list_row {
     struct channel_name channel;

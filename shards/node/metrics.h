@@ -22,6 +22,10 @@
     X(stream_events_received, "stream_events_total", "dir=\"received\"", "")                                           \
     X(streams_idle, "streams_idle_total", "", "Fire-and-forget streams forgotten because nothing moved on them")       \
     X(stored_events, "stored_events_total", "", "Received events appended to their logs")                              \
+    X(follow_missing, "follow_missing_events_total", "",                                                               \
+      "Sequences that the logs we follow do not have: given up by their retention, or never written")                  \
+    X(follows_asked_again, "follows_asked_again_total", "",                                                            \
+      "Times that a follow was asked for again because nothing came, or no answer")                                    \
     X(relayed, "relayed_datagrams_total", "", "Datagrams forwarded for other nodes")                                   \
     X(passed_on, "passed_on_datagrams_total", "", "Datagrams that arrived on another shard than their session's")      \
     X(handshakes_started, "handshakes_total", "event=\"started\"", "Handshakes by what became of them")                \
@@ -105,6 +109,7 @@
     X(drop_fragment_late, "drops_total", "reason=\"fragment_of_dropped_event\"", "")                                   \
     X(drop_send, "drops_total", "reason=\"send_failed\"", "")                                                          \
     X(drop_membership, "drops_total", "reason=\"bad_membership\"", "")                                                 \
+    X(drop_follow, "drops_total", "reason=\"bad_follow\"", "")                                                         \
     X(drop_ack, "drops_total", "reason=\"unknown_ack\"", "")                                                           \
     X(drop_control_full, "drops_total", "reason=\"control_queue_full\"", "")                                           \
     X(drop_say, "drops_total", "reason=\"log_line\"", "")                                                              \

@@ -8,7 +8,7 @@
 static uint64_t offered_features(const struct config *c)
 {
     uint64_t features = FEATURE_SECURE | FEATURE_ACK | FEATURE_FRAGMENT | FEATURE_CREDIT | FEATURE_RELAYED |
-                        FEATURE_EPOCHS | FEATURE_APPEND;
+                        FEATURE_EPOCHS | FEATURE_FOLLOW | FEATURE_APPEND;
     if (c->cipher_aes_gcm && crypto_has_fast_aes())
         features |= FEATURE_AES_GCM;
     return features;

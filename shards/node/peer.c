@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "shards/node/append.h"
+#include "shards/node/follow.h"
 #include "shards/node/fragments.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
@@ -32,6 +33,7 @@ struct peer *peer_get(struct shard *s, uint64_t node_id)
     streams_init(p);
     transport_init(p);
     list_init(&p->cursors);
+    list_init(&p->followers);
     list_init(&p->subscriptions);
     list_init(&p->grants);
     list_init(&p->tx);
@@ -166,7 +168,7 @@ static void on_promoted(struct peer *p)
     if (!secure)
         COUNT(p->shard, compat_sessions);
     peer_report(p, PEER_CONNECTED, restarted, false);
-    membership_on_session(p);
+    membership_on_session(p, restarted || !secure || first);
     append_producer_on_session(p);
     append_taker_on_session(p);
     peer_wants_tx(p);
@@ -256,7 +258,7 @@ void peer_wants_tx(struct peer *p)
 void peer_schedule(struct peer *p)
 {
     uint64_t at = timer_earlier(link_deadline(&p->link), timer_earlier(streams_deadline(p), membership_deadline(p)));
-    at = timer_earlier(at, fragments_deadline(p));
+    at = timer_earlier(at, timer_earlier(fragments_deadline(p), followers_deadline(p)));
     if (at == UINT64_MAX)
         timer_cancel(&p->shard->timers, &p->timer);
     else if (!timer_armed(&p->timer) || p->timer.deadline != at)
@@ -300,6 +302,7 @@ static void on_timer(struct timer *t, uint64_t now)
     fragments_tick(p, now);
     user_streams_tick(p, now);
     membership_tick(p, now);
+    followers_tick(p, now);
     peer_wants_tx(p);
     peer_schedule(p);
 }
@@ -313,6 +316,7 @@ void peer_forget(struct peer *p)
     sync_ids(p, before, none);
     membership_free(p);
     p->leaving = true; /* whoever hears of the end of a stream opens no other */
+    followers_free(p);
     transport_on_session(p);
     streams_free(p);
     append_producer_free(p);

@@ -36,10 +36,12 @@ struct peer {
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
     struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */
-    uint64_t idle_round;  /* when idle streams are looked for again */
-    uint64_t control_seq; /* of credit packets */
+    uint64_t idle_round;           /* when idle streams are looked for again */
+    uint64_t control_seq;          /* of credit packets */
     uint64_t tx_events, rx_events;
     struct list cursors, subscriptions, grants;
+    struct list followers; /* struct follower: of logs of ours */
+    uint32_t follower_count;
     struct append_producer *append_producer; /* of our appends at the peer, or NULL */
     struct append_taker *append_taker;       /* of the peer's appends here, or NULL */
     struct list tx;                          /* in shard->tx_peers while it wants to send */
@@ -48,7 +50,7 @@ struct peer {
     uint32_t control_head, control_count;
     struct control_message control[CONTROL_QUEUE];
     bool confirm_due, heartbeat_due; /* decided by the link, sent by the next pull */
-    bool pulling, leaving; /* peer_pull(), peer_forget() */
+    bool pulling, leaving;           /* peer_pull(), peer_forget() */
 };
 
 struct peer *peer_find(struct shard *, uint64_t node_id);
@@ -70,6 +72,7 @@ void peer_on_list_sessions(struct shard *, unsigned from, uint64_t request);
 void stream_describe(const struct stream *, struct stream_row *); /* but the channel */
 void peer_on_list_streams(struct shard *, unsigned from, uint64_t request, const uint64_t *peer);
 void peer_on_list_subscribers(struct shard *, unsigned from, uint64_t request);
+void peer_on_list_lags(struct shard *, unsigned from, uint64_t request); /* of channels of ours that peers here read */
 
 /* pull.c: sends what there is to send, as far as buffers and a fair share go. True: there is more. */
 bool peer_pull(struct peer *);

@@ -1,4 +1,5 @@
 /* What the admin port is told of the peers at home here: their sessions and streams, and how far they have read. */
+#include "shards/node/follow.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/membership.h"
 #include "shards/node/view.h"
@@ -105,14 +106,15 @@ void peer_on_list_streams(struct shard *s, unsigned from, uint64_t request, cons
     }
 }
 
-static void send_subscriber(const struct peer *p, const struct cursor *c, unsigned to, uint64_t request)
+static void send_subscriber(const struct peer *p, const struct log_view *v, enum subscription_mode mode, uint64_t next,
+                            uint64_t end, unsigned to, uint64_t request)
 {
-    uint64_t live = c->view->heads.live;
     struct subscriber_row row = {
         .peer = p->node_id,
-        .channel = c->view->name,
-        .next_seq = c->next,
-        .lag = live > c->next ? live - c->next : 0,
+        .channel = v->name,
+        .mode = mode,
+        .next_seq = next,
+        .lag = end > next ? end - next : 0,
     };
     mailbox_send(p->shard, to, MSG_LIST_ROW, LIST_SUBSCRIBERS, request, &row, sizeof row);
 }
@@ -121,7 +123,27 @@ void peer_on_list_subscribers(struct shard *s, unsigned from, uint64_t request)
 {
     for (struct list *n = s->peer_list.next; n != &s->peer_list; n = n->next) {
         const struct peer *p = container_of(n, struct peer, in_shard);
-        for (struct list *m = p->cursors.next; m != &p->cursors; m = m->next)
-            send_subscriber(p, container_of(m, struct cursor, in_peer), from, request);
+        for (struct list *m = p->cursors.next; m != &p->cursors; m = m->next) {
+            const struct cursor *c = container_of(m, struct cursor, in_peer);
+            send_subscriber(p, c->view, SUBSCRIBE_LIVE, c->next, c->view->heads.live, from, request);
+        }
+        for (struct list *m = p->followers.next; m != &p->followers; m = m->next) {
+            const struct follower *f = container_of(m, struct follower, in_peer);
+            if (f->view)
+                send_subscriber(p, f->view, SUBSCRIBE_FOLLOW, f->next, f->view->heads.written, from, request);
+        }
+    }
+}
+
+void peer_on_list_lags(struct shard *s, unsigned from, uint64_t request)
+{
+    map_each(&s->views, slot)
+    {
+        const struct log_view *v = slot->value;
+        struct scrape_lag row = {v->key.hash, 0};
+        if (!view_has_readers(v))
+            continue;
+        row.lag = view_lag(v);
+        mailbox_send(s, from, MSG_LIST_ROW, LIST_LAGS, request, &row, sizeof row);
     }
 }

@@ -33,6 +33,9 @@ static char *render(struct contacts *cs, size_t *len)
             struct subscription_entry *e = &f.subscriptions[f.subscription_count++];
             memcpy(e->channel, w->channel.text, sizeof e->channel);
             e->peer = c->node_id;
+            e->mode = w->mode;
+            e->start = w->start;
+            e->sequence = w->sequence;
         }
     }
     char *text = f.peers && f.subscriptions ? peers_file_render(&f, len) : NULL;

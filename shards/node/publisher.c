@@ -139,7 +139,7 @@ int node_publish_open_to(struct node *node, struct publisher *p, const struct ch
 static size_t cut(struct cspan frames, uint32_t *count)
 {
     struct wire_frames walk = wire_frames(frames, UINT32_MAX);
-    struct cspan event;
+    struct cspan event = {NULL, 0};
     size_t len = 0;
     for (*count = 0; wire_frames_next(&walk, &event) && len + 4 + event.len <= APPEND_FRAMES_MAX; (*count)++)
         len += 4 + event.len;

@@ -6,6 +6,7 @@
 #include "core/channel/append.h"
 #include "shards/node/append.h"
 #include "shards/node/contacts.h"
+#include "shards/node/follow.h"
 #include "shards/node/fragments.h"
 #include "shards/node/log.h"
 #include "shards/node/mailbox.h"
@@ -133,6 +134,8 @@ packet_handler *receive_handler(const struct shard *s, uint16_t subprotocol)
 void receive_init(struct shard *s)
 {
     receive_handle(s, SUBPROTO_STREAM, stream_on_control);
+    receive_handle(s, SUBPROTO_FOLLOW, follow_on_control);
+    receive_handle(s, SUBPROTO_FOLLOWED, follow_on_records);
     receive_handle(s, SUBPROTO_APPEND, append_on_requests);
     receive_handle(s, SUBPROTO_APPEND_ANSWER, append_on_answers);
 }

@@ -67,6 +67,8 @@ void reload_on_config(struct shard *s, const struct config *c)
     s->packets.limit = c->max_unacknowledged;
     s->roster.max_channels = c->max_channels;
     s->roster.max_channels_per_peer = c->max_channels_per_peer;
+    s->followers.max_channels = c->max_channels;
+    s->followers.max_channels_per_peer = c->max_channels_per_peer;
     apply_to_peers(s);
     apply_to_views(s);
     mailbox_send(s, 0, MSG_CONFIGURED, 0, log_apply_settings(s), NULL, 0);

@@ -8,8 +8,8 @@
 #include "shards/node/contacts.h"
 #include "shards/node/mailbox.h"
 
-/* node.a of a control_request; node.b is its time limit, node.p its struct wanted. */
-enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_UNSUBSCRIBE };
+/* node.a of a control_request; node.b is its time limit, node.p its struct wanted. BEGIN: subscribe, with a start. */
+enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_BEGIN, REQUEST_UNSUBSCRIBE };
 
 static const char REMOVED[] = "the peer or the subscription was removed meanwhile";
 
@@ -123,8 +123,9 @@ static bool has_twin(struct contact *c, const struct channel_name *name, uint64_
     return false;
 }
 
-int wanted_add(struct contact *c, const struct channel_name *name, struct wanted **out)
+int wanted_add(struct contact *c, const struct subscribe_ask *ask, struct wanted **out)
 {
+    const struct channel_name *name = &ask->channel;
     uint64_t hash = channel_hash(name->text, name->len);
     struct wanted *w = wanted_find(c, name);
     if (!w && has_twin(c, name, hash))
@@ -136,9 +137,16 @@ int wanted_add(struct contact *c, const struct channel_name *name, struct wanted
         w->contact = c;
         w->channel = *name;
         w->hash = hash;
+        w->note = "";
         list_init(&w->requests);
         list_push_back(&c->wanted, &w->in_contact);
         c->owner->wanted_count++;
+    }
+    if (w->mode != ask->mode || ask->start != START_DEFAULT) { /* else it goes on as it was */
+        w->mode = ask->mode;
+        w->start = ask->start;
+        w->sequence = ask->sequence;
+        w->active = false;
     }
     w->leaving = false;
     *out = w;
@@ -186,31 +194,45 @@ void wanted_free(struct wanted *w)
     free(w);
 }
 
-void wanted_tell_home(struct wanted *w, bool on)
+void wanted_tell_home(struct wanted *w, bool on, bool anew)
 {
-    struct msg_subscribe m = {.node_id = w->contact->node_id, .channel = w->channel};
+    struct msg_want m = {.ask = {w->channel, w->contact->node_id, w->mode, w->start, w->sequence}, .anew = anew};
     mailbox_send(w->contact->owner->shard, w->contact->home, MSG_SUBSCRIBE, on, 0, &m, sizeof m);
 }
 
-void request_answered(struct contacts *cs, struct wanted *w, bool accepted, enum membership_reason reason)
+void request_answered(struct contacts *cs, struct wanted *w, const struct msg_subscribed *a)
 {
-    char text[256] = "";
+    char text[256];
     struct say_about about = {.peer = w->contact->node_id, .channel = w->channel.text};
-    if (!accepted) {
-        text_format(text, sizeof text, "the peer refused: %s", membership_reason_text(reason));
-        shard_say_about(cs->shard, LEVEL_WARN, about, "subscription refused by the peer: %s",
-                        membership_reason_text(reason));
-    } else if (!w->active || w->leaving) {
-        shard_say_about(cs->shard, LEVEL_INFO, about, "%s", w->leaving ? "unsubscribed" : "subscribed");
-    }
-    w->active = accepted && !w->leaving;
+    if (a->err)
+        shard_say_about(cs->shard, LEVEL_WARN, about, "subscription refused%s: %s",
+                        a->err == NET_ERR_POLICY ? " by the peer" : "", a->note);
+    else if (!w->active || w->leaving || w->live != a->live)
+        shard_say_about(cs->shard, LEVEL_INFO, about, "%s%s%s%s", w->leaving ? "unsubscribed" : "subscribed",
+                        a->live ? ", live" : "", *a->note ? ": " : "", a->note);
+    w->active = !a->err && !w->leaving;
+    w->live = a->live;
+    w->note = a->note;
+    text_format(text, sizeof text, "%s%s", a->err == NET_ERR_POLICY ? "the peer refused: " : "", a->note);
     bool leaving = w->leaving;
     struct control_request *r;
-    while ((r = take(cs, w)))
-        r->done(r, accepted ? NET_OK : NET_ERR_POLICY, text);
+    while ((r = take(cs, w))) {
+        r->live = a->live;
+        r->done(r, a->err, text);
+    }
     if (leaving)
         wanted_free(w);
     arm(cs);
+}
+
+void contacts_on_follow_lag(struct shard *s, const struct msg_follow_lag *m)
+{
+    struct contact *c = contact_find(s->contacts, m->node_id);
+    for (struct list *n = c ? c->wanted.next : NULL; n && n != &c->wanted; n = n->next) {
+        struct wanted *w = container_of(n, struct wanted, in_contact);
+        if (w->hash == m->hash)
+            w->lag = m->lag;
+    }
 }
 
 /* ---- after peers.yaml was saved ---- */
@@ -222,7 +244,7 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     if (err) {
         text_format(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
         if (w)
-            wanted_tell_home(w, r->node.a == REQUEST_SUBSCRIBE);
+            wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE, r->node.a == REQUEST_BEGIN);
         r->done(r, err, text);
         return;
     }
@@ -238,9 +260,9 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     r->deadline = cs->shard->now + r->node.b;
     arm(cs);
     if (wanted_active(w) && r->node.a == REQUEST_SUBSCRIBE)
-        request_answered(cs, w, true, REASON_NONE);
+        request_answered(cs, w, &(struct msg_subscribed){.live = w->live, .note = w->note});
     else
-        wanted_tell_home(w, r->node.a == REQUEST_SUBSCRIBE);
+        wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE, r->node.a == REQUEST_BEGIN);
 }
 
 static void save(struct contacts *cs, struct control_request *r, enum request_kind kind, uint64_t timeout,
@@ -318,20 +340,20 @@ void node_peer_remove(struct node *node, const char *name, struct control_reques
     save(cs, r, REQUEST_PEER, 0, NULL);
 }
 
-void node_subscribe(struct node *node, const struct channel_name *name, uint64_t peer, uint64_t timeout_ns,
-                    struct control_request *r)
+void node_subscribe(struct node *node, const struct subscribe_ask *ask, uint64_t timeout_ns, struct control_request *r)
 {
     struct contacts *cs = node->shards[0]->contacts;
-    struct contact *c = contact_find(cs, peer);
+    const struct channel_name *name = &ask->channel;
+    struct contact *c = contact_find(cs, ask->peer);
     if (!c) {
         refuse(cs, r, NET_ERR_NOT_FOUND, "no such peer");
     } else if (config_channel(node->config, name->text)->log == LOG_DISK && !channel_name_storable(name)) {
         refuse(cs, r, NET_ERR_INVALID, "this name cannot be stored: a part of it is a file name of the log itself");
     } else {
         struct wanted *w;
-        int err = wanted_add(c, name, &w);
+        int err = wanted_add(c, ask, &w);
         if (err == NET_OK)
-            save(cs, r, REQUEST_SUBSCRIBE, timeout_ns, w);
+            save(cs, r, ask->start == START_DEFAULT ? REQUEST_SUBSCRIBE : REQUEST_BEGIN, timeout_ns, w);
         else
             refuse(cs, r, err,
                    err == NET_ERR_EXISTS ? "another channel subscribed to at this peer has the same hash"
@@ -372,7 +394,15 @@ void node_each_subscription(struct node *node, void (*row)(void *, const struct 
         struct contact *c = container_of(n, struct contact, in_all);
         for (struct list *l = c->wanted.next; l != &c->wanted; l = l->next) {
             struct wanted *w = container_of(l, struct wanted, in_contact);
-            row(ctx, &(struct subscription_row){w->channel.text, c->node_id, wanted_active(w)});
+            struct subscription_row r = {
+                .channel = w->channel.text,
+                .peer = c->node_id,
+                .active = wanted_active(w),
+                .mode = w->live ? SUBSCRIBE_LIVE : w->mode,
+                .note = w->note,
+                .lag = w->lag,
+            };
+            row(ctx, &r);
         }
     }
 }

@@ -5,7 +5,7 @@
 #include "shards/node/scrape.h"
 #include "shards/node/view.h"
 
-static struct msg_scrape_channel row_of(struct shard *s, const struct log *log)
+static struct msg_scrape_channel row_of(const struct log *log)
 {
     struct log_heads heads;
     log_heads(log, &heads);
@@ -22,7 +22,7 @@ static struct msg_scrape_channel row_of(struct shard *s, const struct log *log)
                  .bytes = log->appended_bytes,
                  .log_bytes = stored ? redex_bytes(log->redex) : 0,
                  .logs = 1,
-                 .subscribers = log->key.origin == 0 ? roster_count(&s->roster, &log->name) : 0,
+                 .subscribers = log_readers(log),
                  .failing = stored && redex_error(log->redex) != NET_OK},
     };
 }
@@ -33,7 +33,7 @@ static void send_channels(struct shard *s, unsigned to, uint64_t request, struct
     uint32_t rows = 0;
     for (struct list *n = s->log_list.next; n != &s->log_list; n = n->next) {
         const struct log *log = container_of(n, struct log, in_shard);
-        struct msg_scrape_channel row = row_of(s, log);
+        struct msg_scrape_channel row = row_of(log);
         if (!log->open && row.sums.subscribers == 0)
             continue; /* only watched: nothing there yet */
         own->log_bytes += row.sums.log_bytes;
@@ -50,20 +50,6 @@ static void send_channels(struct shard *s, unsigned to, uint64_t request, struct
     }
 }
 
-static uint64_t slowest(const struct log_view *v)
-{
-    struct log_heads heads = v->heads;
-    if (v->log)
-        log_heads(v->log, &heads);
-    uint64_t live = heads.live, lag = 0;
-    for (const struct list *n = v->cursors.next; n != &v->cursors; n = n->next) {
-        const struct cursor *c = container_of(n, struct cursor, in_view);
-        if (c->next < live && live - c->next > lag)
-            lag = live - c->next;
-    }
-    return lag;
-}
-
 static void send_lags(struct shard *s, unsigned to, uint64_t request)
 {
     struct scrape_lag batch[SCRAPE_BATCH];
@@ -71,9 +57,9 @@ static void send_lags(struct shard *s, unsigned to, uint64_t request)
     map_each(&s->views, slot)
     {
         const struct log_view *v = slot->value;
-        if (list_empty(&v->cursors))
+        if (!view_has_readers(v))
             continue;
-        batch[count++] = (struct scrape_lag){v->key.hash, slowest(v)};
+        batch[count++] = (struct scrape_lag){v->key.hash, view_lag(v)};
         if (count == SCRAPE_BATCH) {
             mailbox_send(s, to, MSG_SCRAPE_LAGS, 0, request, batch, sizeof batch);
             count = 0;

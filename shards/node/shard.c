@@ -73,6 +73,8 @@ int shard_start(struct node *n, unsigned index, struct io *io, struct config_err
     if (!err)
         err = roster_init(&s->roster, s->config->max_channels, s->config->max_channels_per_peer, seed);
     if (!err)
+        err = roster_init(&s->followers, s->config->max_channels, s->config->max_channels_per_peer, seed);
+    if (!err)
         err = log_open_all(s, error);
     if (!err && index == 0)
         err = contacts_init(s, error);
@@ -123,6 +125,7 @@ void shard_destroy(struct shard *s)
         free_views(s);
         free_routes(s);
         roster_deinit(&s->roster);
+        roster_deinit(&s->followers);
         crypto_deinit(s->crypto);
         struct map *maps[] = {&s->sessions, &s->foreign,  &s->peers, &s->routes,
                               &s->logs,     &s->followed, &s->views, &s->owner_publishers};

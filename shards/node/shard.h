@@ -99,9 +99,9 @@ struct shard {
     struct map views;            /* log_map_key -> struct log_view */
     struct map owner_publishers; /* log_publish.c: id -> struct owner_publisher */
     struct list spare_pending, spare_appends;
-    struct list dirty_producers; /* struct producers, of logs: what redex holds back waits for them */
-    struct roster roster;
-    uint64_t stream_epoch; /* of the last stream that the application opened */
+    struct list dirty_producers;     /* struct producers, of logs: what redex holds back waits for them */
+    struct roster roster, followers; /* of the channels it owns: who gets them live, who follows them */
+    uint64_t stream_epoch;           /* of the last stream that the application opened */
 
     struct contacts *contacts; /* shard 0 only */
     struct netmesh_shard *face;

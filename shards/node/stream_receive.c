@@ -74,7 +74,10 @@ static bool take_fragment(struct peer *p, struct stream *st, const struct wire_h
             return true;
         }
     }
-    bool taken = deliver(p, st, h, (struct cspan){st->whole.frame, st->whole.len});
+    struct wire_header whole = *h;
+    whole.frag_flags = 0;
+    whole.fragment_offset = 0;
+    bool taken = deliver(p, st, &whole, (struct cspan){st->whole.frame, st->whole.len});
     if (taken && !st->closed_at)
         fragments_done(st);
     return taken;

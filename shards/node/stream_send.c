@@ -96,7 +96,8 @@ int stream_send_message(struct peer *p, uint64_t stream_id, uint16_t subprotocol
     size_t len = 4 + message.len;
     if (st->message.data)
         return NET_ERR_AGAIN;
-    if (len > p->plaintext_max)
+    /* What IP would fragment goes in fragments of ours: the loss of one is not the loss of all. */
+    if (len > (fragments_on(p) ? p->plaintext_path : p->plaintext_max))
         return fragments_send_message(p, st, subprotocol, message);
     struct packet *k = stream_packet(p, st, len);
     if (!k)

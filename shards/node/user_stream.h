@@ -1,6 +1,6 @@
 /*
- * Streams of the application (netmesh.h, streams.md) at their peer's home. What the application sends is pushed: it goes
- * into packets at once, as far as credit and the pool allow, and nothing is kept beyond them.
+ * Streams of the application (netmesh.h, streams.md) at their peer's home. What the application sends is pushed: it
+ * goes into packets at once, as far as credit and the pool allow, and nothing is kept beyond them.
  */
 #ifndef NM_SHARDS_NODE_USER_STREAM_H
 #define NM_SHARDS_NODE_USER_STREAM_H

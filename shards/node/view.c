@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "shards/node/follow.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/view.h"
 
@@ -59,6 +60,7 @@ int view_open(struct shard *s, struct log_key key, const struct channel_name *na
     v->shard = s;
     list_init(&v->cursors);
     list_init(&v->tails);
+    list_init(&v->followers);
     attach(v);
     *out = v;
     return NET_OK;
@@ -66,7 +68,7 @@ int view_open(struct shard *s, struct log_key key, const struct channel_name *na
 
 void view_unused(struct log_view *v)
 {
-    if (!list_empty(&v->cursors) || !list_empty(&v->tails))
+    if (!list_empty(&v->cursors) || !list_empty(&v->tails) || !list_empty(&v->followers))
         return;
     struct log *log = v->log;
     if (log)
@@ -101,6 +103,29 @@ uint64_t view_keep(struct log_view *v, uint64_t live)
     return keep;
 }
 
+bool view_has_readers(const struct log_view *v)
+{
+    return !list_empty(&v->cursors) || !list_empty(&v->followers);
+}
+
+static uint64_t more(uint64_t lag, uint64_t next, uint64_t end)
+{
+    return next < end && end - next > lag ? end - next : lag;
+}
+
+uint64_t view_lag(const struct log_view *v)
+{
+    struct log_heads heads = v->heads;
+    uint64_t lag = 0;
+    if (v->log)
+        log_heads(v->log, &heads);
+    for (const struct list *n = v->cursors.next; n != &v->cursors; n = n->next)
+        lag = more(lag, container_of(n, struct cursor, in_view)->next, heads.live);
+    for (const struct list *n = v->followers.next; n != &v->followers; n = n->next)
+        lag = more(lag, container_of(n, struct follower, in_view)->next, heads.written);
+    return lag;
+}
+
 static void tell_place(struct log_view *v)
 {
     struct msg_place m = {v->key, view_keep(v, v->heads.live)};
@@ -110,11 +135,14 @@ static void tell_place(struct log_view *v)
 void view_on_heads(struct log_view *v, const struct log_heads *heads)
 {
     bool grown = heads->live != v->heads.live || heads->first != v->heads.first;
+    bool written = heads->written != v->heads.written || heads->exists != v->heads.exists;
     v->heads = *heads;
     v->heads_known = true;
     if (grown)
         for (struct list *n = v->cursors.next; n != &v->cursors; n = n->next)
             peer_wants_tx(container_of(n, struct cursor, in_view)->peer);
+    for (struct list *n = written ? v->followers.next : &v->followers; n != &v->followers; n = n->next)
+        follower_on_heads(container_of(n, struct follower, in_view));
     tail_advance(v);
 }
 
@@ -170,6 +198,13 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
     v->heads = m.heads;
     if (v->heads.none)
         tell_place(v);
+    for (struct list *node = v->followers.next; node != &v->followers; node = node->next) {
+        struct follower *f = container_of(node, struct follower, in_view);
+        if (f->next == m.from && f->sent.offset == m.asked)
+            follower_feed(f, events, n, &m.part, m.next);
+        else
+            stream_wants_tx(f->peer, f->stream); /* it asks for its own */
+    }
     tail_on_data(v, &m, events, n);
     for (struct list *node = v->cursors.next; node != &v->cursors; node = node->next)
         peer_wants_tx(container_of(node, struct cursor, in_view)->peer);

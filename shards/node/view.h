@@ -14,11 +14,12 @@ struct log_view {
     struct shard *shard;
     struct log *log; /* when this shard owns it */
     struct log_heads heads;
-    uint64_t max_lag;    /* of the channel's settings */
-    struct list cursors; /* struct cursor, by `in_view` */
-    struct list tails;   /* struct tail, by node.link */
-    bool reading;        /* a MSG_READ is under way */
-    bool heads_known;    /* the owner said how far the log is, or that there is none */
+    uint64_t max_lag;      /* of the channel's settings */
+    struct list cursors;   /* struct cursor, by `in_view` */
+    struct list tails;     /* struct tail, by node.link */
+    struct list followers; /* struct follower, by in_view */
+    bool reading;          /* a MSG_READ is under way */
+    bool heads_known;      /* the owner said how far the log is, or that there is none */
 };
 
 struct log_view *view_find(struct shard *, struct log_key);
@@ -31,6 +32,9 @@ void view_on_head_message(struct shard *, const struct msg_head *);
 void view_on_data(struct shard *, const struct spsc_record *);
 /* Asks the owner, once at a time; `offset` bytes of the event at `from` are here already. */
 void view_read(struct log_view *, uint64_t from, uint64_t end, uint32_t offset);
+
+bool view_has_readers(const struct log_view *); /* peers */
+uint64_t view_lag(const struct log_view *);     /* events that the slowest of them has still to get */
 
 /* The oldest sequence below `live` that a cursor here still moves towards, else `live`. */
 uint64_t view_keep(struct log_view *, uint64_t live);

@@ -78,7 +78,7 @@ class Admin(mesh.MeshCase):
 
     def test_streams_agree_at_both_ends(self):
         alice, bob = self.pair("shards.count=2")
-        bob.command("subscribe", "x", "--from", "alice")
+        bob.command("subscribe", "x", "--from", "alice", "--live")
         alice.publish("x", ["y" * 100] * 5000)
         bob.wait_for("x", 5000, alice.node_id)
 
@@ -122,7 +122,7 @@ class Admin(mesh.MeshCase):
         alice.publish("x", ["1"] * 10)
         bob.wait_for("x", 10, alice.node_id)
         self.assertEqual(port.get("/v1/subscribers"), [{"channel": "x", "peer": bob.node_id, "peer_name": "bob",
-                                                        "next_seq": 10, "lag": 0}])
+                                                        "mode": "follow", "next_seq": 10, "lag": 0}])
         bob.kill()
         alice.publish("x", ["2"] * 5)
         row, = port.get("/v1/subscribers")

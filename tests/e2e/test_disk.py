@@ -219,7 +219,7 @@ class FullSubscriber(mesh.MeshCase):
         mesh.eventually(lambda: bob.channel("x", alice.node_id)["error"] == "no_space", "the disk is full")
         bob.wait_for("x", 3000, alice.node_id)
         self.assertLess(len(bob.rows("x")), 3000, "shown is what is written")
-        self.assertIn("peers.yaml", bob.fails(1, "subscribe", "new", "--from", "alice"))
+        self.assertIn("peers.yaml", bob.fails(1, "subscribe", "new", "--from", "alice", "--live"))
         mesh.eventually(lambda: (alice.channel("new") or {"subscribers": 0})["subscribers"] == 1, "it holds all the same")
         alice.publish("new", ["has no log"])
         mesh.eventually(lambda: bob.drops() == {"drops_total:no_log": 1}, "counted")

@@ -231,7 +231,7 @@ class Subscriptions(mesh.MeshCase):
             channel = f"after/{number}"
             alice.publish(channel, ["before"])
             answer = bob.json("subscribe", channel, "--from", "alice")
-            self.assertEqual(answer, {"channel": channel, "from": alice.node_id, "active": True})
+            self.assertEqual(answer, {"channel": channel, "from": alice.node_id, "active": True, "mode": "follow"})
             self.assertEqual(alice.channel(channel)["subscribers"], 1)
             alice.publish(channel, ["after"])
             self.assertEqual(bob.lines(channel, 1), ["after"], "live events: nothing from before")
@@ -273,7 +273,7 @@ class Subscriptions(mesh.MeshCase):
         alice, bob = self.pair("shards.count=2")
         channels = [f"restart/{number}" for number in range(5)]
         for channel in channels:
-            bob.command("subscribe", channel, "--from", "alice")
+            bob.command("subscribe", channel, "--from", "alice", "--live")
         for number, (node, how) in enumerate([(bob, "terminate"), (alice, "terminate"), (bob, "kill"), (alice, "kill"),
                                               (alice, "terminate"), (bob, "kill")]):
             getattr(node, how)()
@@ -291,7 +291,7 @@ class Subscriptions(mesh.MeshCase):
 
     def test_what_was_missed_is_not_fetched(self):
         alice, bob = self.pair()
-        bob.command("subscribe", "x", "--from", "alice")
+        bob.command("subscribe", "x", "--from", "alice", "--live")
         alice.publish("x", ["1"])
         bob.lines("x", 1)
         bob.terminate()
@@ -305,7 +305,7 @@ class Subscriptions(mesh.MeshCase):
     def test_unsubscribe(self):
         alice, bob = self.pair()
         for channel in ("x", "y"):
-            bob.command("subscribe", channel, "--from", "alice")
+            bob.command("subscribe", channel, "--from", "alice", "--live")
         alice.publish("x", ["1"])
         bob.lines("x", 1)
         self.assertEqual(bob.json("unsubscribe", "x", "--from", "alice"),
@@ -319,7 +319,7 @@ class Subscriptions(mesh.MeshCase):
         bob.start()
         mesh.eventually(lambda: alice.channel("y")["subscribers"] == 1, "y is asked for again")
         self.assertEqual(alice.channel("x")["subscribers"], 0, "x is not")
-        bob.command("subscribe", "x", "--from", "alice")
+        bob.command("subscribe", "x", "--from", "alice", "--live")
         alice.publish("x", ["4"])
         self.assertEqual(bob.lines("x", 2), ["1", "4"])
 

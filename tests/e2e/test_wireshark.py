@@ -198,7 +198,7 @@ class Dissector(mesh.MeshCase):
         alice.add_peer("bob", bob, addr=relay.address)
         bob.add_peer("alice", alice, addr=relay.address)
         mesh.eventually(lambda: alice.connected(bob) and bob.connected(alice), "alice and bob are connected")
-        bob.json("subscribe", "test/talk", "--from", "alice")
+        bob.json("subscribe", "test/talk", "--from", "alice", "--live")
         alice.publish("test/talk", ["first event", "second event", ""])
         alice.publish("test/talk", ["x" * 5000])
         bob.wait_for("test/talk", 4, origin=alice.node_id)

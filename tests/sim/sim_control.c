@@ -45,9 +45,21 @@ static struct channel_name name_of(const char *channel)
 int mesh_ask_subscribe(struct mesh_node *m, const char *channel, const struct mesh_node *from, uint64_t timeout_ns)
 {
     struct ask ask = {.request.done = on_done};
-    struct channel_name name = name_of(channel);
-    node_subscribe(m->node, &name, from->node_id, timeout_ns, &ask.request);
+    struct subscribe_ask want = {.channel = name_of(channel), .peer = from->node_id, .mode = SUBSCRIBE_LIVE};
+    node_subscribe(m->node, &want, timeout_ns, &ask.request);
     return answer(m, &ask);
+}
+
+int mesh_ask_follow(struct mesh_node *m, const char *channel, const struct mesh_node *from,
+                    enum subscription_start start, uint64_t sequence, uint64_t timeout_ns, bool *live)
+{
+    struct ask ask = {.request.done = on_done};
+    struct subscribe_ask want = {
+        .channel = name_of(channel), .peer = from->node_id, .start = start, .sequence = sequence};
+    node_subscribe(m->node, &want, timeout_ns, &ask.request);
+    int err = answer(m, &ask);
+    *live = ask.request.live;
+    return err;
 }
 
 int mesh_ask_unsubscribe(struct mesh_node *m, const char *channel, const struct mesh_node *from, uint64_t timeout_ns)

@@ -152,12 +152,23 @@ void mesh_know(struct mesh_node *m, const struct mesh_node *other)
     memcpy(e->public_key, other->public_key, sizeof e->public_key);
 }
 
-void mesh_subscribe(struct mesh_node *m, const char *channel, const struct mesh_node *from)
+static void want(struct mesh_node *m, const char *channel, const struct mesh_node *from, enum subscription_mode mode)
 {
     assert(m->subscription_count < MESH_MAX_PEERS);
     struct subscription_entry *e = &m->subscriptions[m->subscription_count++];
     e->peer = from->node_id;
+    e->mode = mode;
     text_format(e->channel, sizeof e->channel, "%s", channel);
+}
+
+void mesh_subscribe(struct mesh_node *m, const char *channel, const struct mesh_node *from)
+{
+    want(m, channel, from, SUBSCRIBE_LIVE);
+}
+
+void mesh_follow(struct mesh_node *m, const char *channel, const struct mesh_node *from)
+{
+    want(m, channel, from, SUBSCRIBE_FOLLOW);
 }
 
 void mesh_start(struct mesh_node *m)

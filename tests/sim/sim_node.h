@@ -45,8 +45,9 @@ void mesh_deinit(struct mesh *);
 /* A node with `shards` shards, default configuration, not started. Its settings may be changed before mesh_start(). */
 struct mesh_node *mesh_add(struct mesh *, unsigned shards);
 void mesh_know(struct mesh_node *, const struct mesh_node *other); /* a peer entry, with address and key */
-void mesh_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from);
-void mesh_start(struct mesh_node *); /* asserts that it starts */
+void mesh_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from); /* live */
+void mesh_follow(struct mesh_node *, const char *channel, const struct mesh_node *from); /* as peers.yaml's default */
+void mesh_start(struct mesh_node *);                                                     /* asserts that it starts */
 void mesh_kill(struct mesh_node *);
 void mesh_crash(struct mesh_node *);
 bool mesh_stop(struct mesh_node *, uint64_t limit_ns); /* the orderly stop; false: not done within the limit */
@@ -83,6 +84,9 @@ void mesh_log_free(struct mesh_log *);
 
 /* sim_control.c: requests of the admin port, run until answered; net_err, NET_ERR_TIMEOUT also when no answer came. */
 int mesh_ask_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from, uint64_t timeout_ns);
+/* As the admin port does without mode=live; *live: what was granted. */
+int mesh_ask_follow(struct mesh_node *, const char *channel, const struct mesh_node *from, enum subscription_start,
+                    uint64_t sequence, uint64_t timeout_ns, bool *live);
 int mesh_ask_unsubscribe(struct mesh_node *, const char *channel, const struct mesh_node *from, uint64_t timeout_ns);
 int mesh_ask_remove(struct mesh_node *, const struct mesh_node *other); /* one that mesh_know() told of */
 int mesh_ask_add(struct mesh_node *, const struct mesh_node *other);

@@ -190,8 +190,10 @@ static void ask_something(struct mesh_node *m, const struct mesh_node *other)
     case 2:
         node_unsubscribe(m->node, &name, other->node_id, 1 + below(10 * SIM_S), &p->request);
         break;
-    default:
-        node_subscribe(m->node, &name, other->node_id, 1 + below(10 * SIM_S), &p->request);
+    default: {
+        struct subscribe_ask want = {.channel = name, .peer = other->node_id, .mode = SUBSCRIBE_LIVE};
+        node_subscribe(m->node, &want, 1 + below(10 * SIM_S), &p->request);
+    }
     }
     sim_host_poke(m->host, 0);
 }

@@ -172,7 +172,7 @@ Test(sim_membership, channels_per_peer_are_capped) /* 23 */
 static void want(const char *channel)
 {
     struct subscription_entry *e = &node->subscriptions[node->subscription_count++];
-    *e = (struct subscription_entry){.peer = peer.identity.ids.node_id};
+    *e = (struct subscription_entry){.peer = peer.identity.ids.node_id, .mode = SUBSCRIBE_LIVE};
     text_format(e->channel, sizeof e->channel, "%s", channel);
 }
 

@@ -1,165 +1,8 @@
-/* Reliable streams between whole nodes: extensions X1, X2, X4. What is sent are packets of numbers that go up; what
- * arrives is checked one by one. */
-#include <criterion/criterion.h>
-
-#include "core/base/err.h"
-#include "core/stream/reset.h"
-#include "shards/node/peer.h"
-#include "shards/node/receive.h"
-#include "tests/sim/sim_node.h"
-
-enum { NUMBERS = 0x7f01 }; /* a subprotocol of this test */
-static const uint64_t STREAM = 77;
-
-static struct mesh mesh;
-static struct mesh_node *a, *b;
-
-/* What b heard on STREAM, and how it behaves. */
-static struct {
-    uint64_t next, ends, resets;
-    uint64_t wrong; /* not the number that was to come */
-    bool full;      /* no room downstream */
-    bool keep;      /* takes, but gives no credit back: kept */
-    uint64_t kept;
-} heard;
-
-static bool on_numbers(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
-{
-    if (st->ended) {
-        heard.resets++;
-        heard.next = 0;
-        return true;
-    }
-    if (heard.full)
-        return false;
-    struct wire_frames walk = wire_frames(plaintext, h->event_count);
-    struct cspan event;
-    while (wire_frames_next(&walk, &event))
-        heard.wrong += load_le64(event.data) != heard.next++;
-    heard.ends += (h->flags & WIRE_FIN) != 0;
-    uint32_t credit = h->payload_len + (uint32_t)WIRE_OVERHEAD;
-    if (heard.keep)
-        heard.kept += credit;
-    else
-        stream_consumed(p, st, credit);
-    return true;
-}
-
-/* Where a's numbers come from. */
-static struct {
-    struct stream_source source;
-    uint64_t next, limit, ended;
-    int why;
-    size_t event; /* bytes of one */
-} told;
-
-static bool fill(struct stream_source *source, struct peer *p, struct stream *st)
-{
-    (void)source;
-    if (told.next == told.limit)
-        return false;
-    size_t frame = 4 + told.event;
-    struct packet *k = stream_packet(p, st, frame > p->plaintext_path ? frame : p->plaintext_path);
-    if (!k)
-        return false;
-    k->subprotocol = NUMBERS;
-    while (told.next < told.limit && k->len + frame <= k->room) {
-        store_le32(k->data + k->len, (uint32_t)told.event);
-        memset(k->data + k->len + 4, 0, told.event);
-        store_le64(k->data + k->len + 4, told.next++);
-        k->len = (uint16_t)(k->len + frame);
-        k->count++;
-    }
-    stream_commit(p, st, k);
-    return true;
-}
-
-static void on_ended(struct stream_source *source, struct peer *p, struct stream *st, int why)
-{
-    (void)source, (void)p, (void)st;
-    told.ended++;
-    told.why = why;
-}
-
-static void start(struct mesh_node *m)
-{
-    mesh_start(m);
-    for (unsigned i = 0; i < m->config.shards; i++)
-        receive_handle(node_shard(m->node, i), NUMBERS, on_numbers);
-}
-
-static void make_only(uint64_t seed)
-{
-    mesh_init(&mesh, seed);
-    a = mesh_add(&mesh, 2);
-    b = mesh_add(&mesh, 2);
-    mesh_know(a, b);
-    mesh_know(b, a);
-    memset(&heard, 0, sizeof heard);
-    memset(&told, 0, sizeof told);
-    told.source = (struct stream_source){.fill = fill, .ended = on_ended};
-    told.event = 1000;
-}
-
-static void make(uint64_t seed)
-{
-    make_only(seed);
-    start(a);
-    start(b);
-    cr_assert(mesh_settle(&mesh, 30 * SIM_S));
-}
-
-static void end(void)
-{
-    mesh_deinit(&mesh);
-}
+/* Reliable streams between whole nodes: extensions X1, X2. How they bear bad paths, new sessions, restarts and want of
+ * room, and how they end. */
+#include "tests/sim/numbers.h"
 
 TestSuite(sim_reliable, .fini = end, .timeout = 120);
-
-static void poke(struct mesh_node *m)
-{
-    for (unsigned i = 0; i < m->config.shards; i++)
-        sim_host_poke(m->host, i);
-}
-
-static struct stream *open_stream(void)
-{
-    struct stream *st;
-    struct peer *p = mesh_peer(a, b);
-    cr_assert_eq(stream_open(p, STREAM, STREAM_RELIABLE, 0, 1, &st), NET_OK);
-    st->source = &told.source;
-    return st;
-}
-
-static void tell(uint64_t count)
-{
-    told.limit += count;
-    stream_wants_tx(mesh_peer(a, b), open_stream());
-    poke(a);
-}
-
-static bool to_come(void *ctx)
-{
-    (void)ctx;
-    return heard.next < told.limit;
-}
-
-static void hear_all(uint64_t limit_ns)
-{
-    cr_assert(sim_run_while(mesh.sim, to_come, NULL, limit_ns), "%lu of %lu", heard.next, told.limit);
-    cr_assert_eq(heard.wrong, 0);
-}
-
-static void both_ways(uint32_t loss, uint32_t duplicate, uint32_t reorder, struct sim_range delay)
-{
-    struct sim_link *links[] = {sim_link(mesh.sim, a->host, b->host), sim_link(mesh.sim, b->host, a->host)};
-    for (int i = 0; i < 2; i++) {
-        links[i]->loss = loss;
-        links[i]->duplicate = duplicate;
-        links[i]->reorder = reorder;
-        links[i]->delay = delay;
-    }
-}
 
 Test(sim_reliable, messages_arrive_in_order)
 {
@@ -331,25 +174,25 @@ Test(sim_reliable, a_pool_that_is_full_holds_back_and_is_never_exceeded)
     cr_assert_leq(p->shard->packets.taken, 1 << 20);
 }
 
-static void give(struct wire_header h, const void *bytes, size_t len)
+Test(sim_reliable, what_has_no_place_at_all_is_not_acknowledged)
 {
-    uint8_t frame[4 + 300];
-    store_le32(frame, (uint32_t)len);
-    memcpy(frame + 4, bytes, len);
-    h.event_count = 1;
-    cr_assert(mesh_send_sealed(a, b, h, (struct cspan){frame, 4 + len}));
-    sim_run_for(mesh.sim, 10 * SIM_MS);
+    make(20);
+    struct shard *at = mesh_peer(b, a)->shard;
+    heard.full = true; /* neither downstream nor in the stream */
+    at->packets.limit = 0;
+    tell(20);
+    sim_run_for(mesh.sim, 3 * SIM_S);
+    cr_assert_gt(MESH_COUNT(b, drop_pool), 0);
+    cr_assert_gt(mesh_peer(a, b)->shard->packets.used, 0, "kept by the sender");
+    cr_assert_gt(MESH_COUNT(a, probes_sent), 0, "which asks");
+    cr_assert_eq(at->packets.used, 0);
+    heard.full = false;
+    hear_all(30 * SIM_S);
+    sim_run_for(mesh.sim, SIM_S);
+    cr_assert_eq(mesh_peer(a, b)->shard->packets.used, 0);
 }
 
 /* ---- how they end ---- */
-
-static void see_nothing_left(struct mesh_node *m, struct mesh_node *of)
-{
-    struct peer *p = mesh_peer(m, of);
-    cr_assert_null(stream_find(p, STREAM));
-    cr_assert_null(map_get(&p->streams, STREAM));
-    cr_assert_eq(p->shard->packets.used, 0);
-}
 
 Test(sim_reliable, fin_frees_both_ends_when_all_arrived)
 {
@@ -416,127 +259,43 @@ Test(sim_reliable, a_reset_of_the_receiver_ends_the_source)
     see_nothing_left(b, a);
 }
 
-/* ---- what nobody of ours would send ---- */
-
-Test(sim_reliable, what_is_malformed_or_out_of_place_is_dropped_by_its_reason)
+static uint64_t drawn(uint64_t below)
 {
-    make(15);
-    uint8_t bytes[300] = {0};
-    give((struct wire_header){.subprotocol = SUBPROTO_ACK, .stream_id = UINT64_MAX}, bytes, 19);
-    cr_assert_eq(MESH_COUNT(b, drop_ack_block), 1);
-    store_le64(bytes, UINT64_C(1) << 40); /* a counter that was never used */
-    give((struct wire_header){.subprotocol = SUBPROTO_ACK, .stream_id = UINT64_MAX}, bytes, 20);
-    cr_assert_eq(MESH_COUNT(b, drop_ack_block), 2);
-
-    struct wire_header control = {.flags = WIRE_RELIABLE, .subprotocol = SUBPROTO_STREAM, .stream_id = SUBPROTO_STREAM};
-    give(control, bytes, 15);
-    cr_assert_eq(MESH_COUNT(b, drop_reset), 1);
-
-    struct wire_header numbers = {.flags = WIRE_RELIABLE, .subprotocol = NUMBERS, .stream_id = STREAM};
-    numbers.sequence = UINT64_C(1) << 50;
-    give(numbers, bytes, 8);
-    cr_assert_eq(MESH_COUNT(b, drop_window), 1);
-    struct stream *st = stream_find(mesh_peer(b, a), STREAM);
-    st->rx.window = 100;
-    numbers.sequence = 1;
-    give(numbers, bytes, 100);
-    cr_assert_eq(MESH_COUNT(b, drop_window), 2, "more than it was granted");
-
-    mesh_peer(b, a)->shard->packets.limit = 0;
-    give(numbers, bytes, 8);
-    cr_assert_eq(MESH_COUNT(b, drop_pool), 1);
-    mesh_peer(b, a)->shard->packets.limit = 1 << 20;
-
-    numbers.subprotocol = NUMBERS + 1;
-    numbers.stream_id = 99;
-    uint64_t unknown = MESH_COUNT(b, drop_subprotocol);
-    give(numbers, bytes, 8);
-    cr_assert_eq(MESH_COUNT(b, drop_subprotocol), unknown + 1);
-    cr_assert_eq(MESH_COUNT(b, resets_sent), 1);
+    return sim_random_below(mesh.sim, below);
 }
 
-Test(sim_reliable, an_id_is_not_used_in_two_modes)
+/* Everything at once: a bad path, new sessions, a receiver that is full now and then, little memory, a small window. */
+Test(sim_reliable, whatever_the_path_and_the_receiver_do)
 {
-    make(16);
-    cr_assert_eq(mesh_ask_subscribe(b, "x", a, 10 * SIM_S), NET_OK);
-    cr_assert_eq(mesh_publish(a, "x", 1, 0, 10, false, 10 * SIM_S).err, NET_OK);
-    sim_run_for(mesh.sim, SIM_S);
-    struct wire_header h = {
-        .flags = WIRE_RELIABLE, .subprotocol = NUMBERS, .stream_id = channel_stream_id(channel_hash("x", 1))};
-    give(h, "12345678", 8);
-    cr_assert_eq(MESH_COUNT(b, drop_stream_mode), 1);
-    struct stream *st;
-    cr_assert_eq(stream_open(mesh_peer(a, b), h.stream_id, STREAM_RELIABLE, 0, 1, &st), NET_ERR_LIMIT);
-    cr_assert_eq(mesh_publish(a, "x", 1, 10, 10, false, 10 * SIM_S).err, NET_OK);
-    sim_run_for(mesh.sim, SIM_S);
-    cr_assert_eq(MESH_COUNT(b, rx_events), 20, "the subscription goes on");
-}
-
-Test(sim_reliable, streams_have_a_limit_at_arrival) /* streams.md 15.8 */
-{
-    make_only(17);
-    b->config.max_streams = 8;
-    start(a);
-    start(b);
-    cr_assert(mesh_settle(&mesh, 30 * SIM_S));
-    for (uint64_t id = 1; id <= 50; id++)
-        give((struct wire_header){.flags = WIRE_RELIABLE, .subprotocol = NUMBERS, .stream_id = id}, "12345678", 8);
-    cr_assert_leq(mesh_peer(b, a)->streams.count, 8 + 1, "and the one that resets are told on");
-    cr_assert_gt(MESH_COUNT(b, drop_stream_limit), 0);
-}
-
-/* ---- beside fire-and-forget ---- */
-
-Test(sim_reliable, live_events_and_a_reliable_stream_share_a_session)
-{
-    make(18);
-    cr_assert_eq(mesh_ask_subscribe(b, "x", a, 10 * SIM_S), NET_OK);
-    both_ways(20000, 0, 0, (struct sim_range){2 * SIM_MS, 3 * SIM_MS});
-    tell(5000);
-    cr_assert_eq(mesh_publish(a, "x", 1, 0, 20000, false, 60 * SIM_S).err, NET_OK);
-    hear_all(60 * SIM_S);
-    sim_run_for(mesh.sim, 5 * SIM_S);
-    uint64_t came = MESH_COUNT(b, rx_events), lost = MESH_COUNT(b, drop_lost),
-             written_off = MESH_COUNT(a, credit_written_off);
-    cr_assert_gt(came, 15000);
-    cr_assert_gt(lost, 0);
-    cr_assert_eq(written_off, 0, "lost credit came back with the loss (X4), not after a silence");
-}
-
-/* A link that takes 10 Mbit/s and loses the rest. */
-static struct {
-    uint64_t at, room;
-} thin;
-
-static bool thin_link(void *ctx, const struct io_addr *from, const struct io_addr *to, struct span datagram)
-{
-    (void)ctx, (void)to;
-    struct io_addr sender = sim_host_addr(a->host);
-    uint64_t now = sim_now(mesh.sim);
-    if (!io_addr_equal(from, &sender))
-        return true;
-    thin.room += (now - thin.at) / 800; /* ns a byte */
-    thin.at = now;
-    if (thin.room > 100000)
-        thin.room = 100000;
-    if (datagram.len > thin.room)
-        return false;
-    thin.room -= datagram.len;
-    return true;
-}
-
-Test(sim_reliable, live_events_do_not_starve_a_reliable_stream_on_a_thin_link)
-{
-    make(19);
-    cr_assert_eq(mesh_ask_subscribe(b, "x", a, 10 * SIM_S), NET_OK);
-    both_ways(0, 0, 0, (struct sim_range){5 * SIM_MS, 5 * SIM_MS});
-    cr_assert_eq(mesh_publish(a, "x", 1, 0, 10, false, SIM_S).err, NET_OK);
-    sim_set_tap(mesh.sim, thin_link, NULL);
-    tell(4000); /* 4.3 MB: alone, 3.5 s */
-    cr_assert_eq(mesh_publish(a, "x", 1, 10, 100000, false, 60 * SIM_S).err, NET_OK);
-    uint64_t live = MESH_COUNT(b, rx_events);
-    hear_all(14 * SIM_S);
-    cr_assert_gt(MESH_COUNT(b, rx_events), live, "and is not starved by it");
-    cr_assert_lt(MESH_COUNT(b, rx_events), 100000, "there was more to send all the time");
-    sim_set_tap(mesh.sim, NULL, NULL);
+    for (uint64_t seed = 100; seed < 130; seed++) {
+        if (seed > 100)
+            mesh_deinit(&mesh);
+        make_only(seed);
+        a->config.rekey_interval_ns = b->config.rekey_interval_ns = SIM_S + drawn(5 * SIM_S);
+        a->config.max_unacknowledged = b->config.max_unacknowledged = 1 << 20;
+        a->config.window = b->config.window = (uint32_t)(65536 + drawn(1 << 20));
+        told.event = 8 + drawn(3000);
+        start(a);
+        start(b);
+        cr_assert(mesh_settle(&mesh, 60 * SIM_S), "seed %lu", seed);
+        uint64_t least = drawn(20 * SIM_MS);
+        both_ways((uint32_t)drawn(200000), (uint32_t)drawn(100000), (uint32_t)drawn(SIM_ALWAYS),
+                  (struct sim_range){least, least + drawn(50 * SIM_MS)});
+        tell(500 + drawn(2000));
+        for (int i = 0; i < 600 && heard.next < told.limit; i++) {
+            heard.full = drawn(4) == 0;
+            poke(b);
+            sim_run_for(mesh.sim, 500 * SIM_MS);
+        }
+        heard.full = false;
+        cr_assert_eq(heard.next, told.limit, "seed %lu: %lu of %lu", seed, heard.next, told.limit);
+        cr_assert_eq(heard.wrong, 0, "seed %lu", seed);
+        stream_finish(mesh_peer(a, b), open_stream());
+        sim_run_for(mesh.sim, 60 * SIM_S);
+        cr_assert(heard.ends == 1 && told.ended == 1 && told.why == NET_OK, "seed %lu", seed);
+        both_ways(0, 0, 0, (struct sim_range){SIM_MS, SIM_MS});
+        sim_run_for(mesh.sim, 5 * SIM_S);
+        see_nothing_left(a, b);
+        see_nothing_left(b, a);
+    }
 }

@@ -68,10 +68,11 @@ static void fill_entry(struct peer_entry *entry, const char *dir)
     crypto_deinit(crypto);
 }
 
-static void introduce(const char *dir, const char *other, uint16_t port, const char *channel)
+static void introduce(const char *dir, const char *other, uint16_t port, const char *channel,
+                      enum subscription_mode mode)
 {
     struct peer_entry peer = {.name = "other", .has_addr = true, .has_key = true};
-    struct subscription_entry sub = {0};
+    struct subscription_entry sub = {.mode = mode};
     char addr[64], path[NODE_PAIR_PATH + 16];
     fill_entry(&peer, other);
     text_format(addr, sizeof addr, "127.0.0.1:%u", port);
@@ -91,7 +92,7 @@ static void introduce(const char *dir, const char *other, uint16_t port, const c
     free(text);
 }
 
-void node_pair_make(struct node_pair *p, const char *forth, const char *back)
+void node_pair_make(struct node_pair *p, const char *forth, const char *back, enum subscription_mode mode)
 {
     text_format(p->root, sizeof p->root, "/var/tmp/net-mesh-pair-XXXXXX");
     char *made = mkdtemp(p->root);
@@ -104,8 +105,8 @@ void node_pair_make(struct node_pair *p, const char *forth, const char *back)
     p->admin_b = free_port();
     make_dir(p->a, NULL, p->port_a, p->admin_a);
     make_dir(p->b, p->a, p->port_b, p->admin_b);
-    introduce(p->a, p->b, p->port_b, back);
-    introduce(p->b, p->a, p->port_a, forth);
+    introduce(p->a, p->b, p->port_b, back, mode);
+    introduce(p->b, p->a, p->port_a, forth, mode);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -2,7 +2,7 @@
 #ifndef NM_TESTS_SUPPORT_NODE_PAIR_H
 #define NM_TESTS_SUPPORT_NODE_PAIR_H
 
-#include <stdint.h>
+#include "shards/config/config.h"
 
 enum { NODE_PAIR_PATH = 96 };
 
@@ -13,7 +13,7 @@ struct node_pair {
 
 /* Makes both below /var/tmp, on free ports of 127.0.0.1. b subscribes to `forth` of a; a to `back` of b (NULL: not).
  * Asserts on failure. */
-void node_pair_make(struct node_pair *, const char *forth, const char *back);
+void node_pair_make(struct node_pair *, const char *forth, const char *back, enum subscription_mode);
 void node_pair_remove(struct node_pair *); /* and everything in it */
 
 #endif

@@ -257,7 +257,8 @@ Test(admin_routes, channels)
                                               .next_seq = UINT64_MAX,
                                               .first_seq = 5,
                                               .bytes = 77,
-                                              .subscribers = 2};
+                                              .subscribers = 2,
+                                              .lag = 9};
     w.node.channels[1] =
         (struct channel_row){.channel = "c", .origin = 0xb, .log = LOG_MEMORY, .error = NET_ERR_POISONED};
     w.node.channels[2] = (struct channel_row){.channel = "c", .origin = 0xd, .log = LOG_NONE};
@@ -268,23 +269,23 @@ Test(admin_routes, channels)
     expect(200, "[{\"channel\":\"a/b\",\"origin\":\"self\",\"origin_name\":null,\"source\":\"own\",\"edition\":null,"
                 "\"log\":\"disk\",\"first_seq\":5,\"next_seq\":18446744073709551615,\"bytes\":77,\"appended_events\":0,"
                 "\"appended_bytes\":0,"
-                "\"subscribers\":2,\"error\":null},"
+                "\"subscribers\":2,\"lag\":9,\"error\":null},"
                 "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\","
                 "\"source\":\"live\",\"edition\":null,\"log\":\"memory\","
                 "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
-                "0,\"error\":\"poisoned\"},"
+                "0,\"lag\":0,\"error\":\"poisoned\"},"
                 "{\"channel\":\"c\",\"origin\":\"0x000000000000000d\",\"origin_name\":null,"
                 "\"source\":\"live\",\"edition\":null,\"log\":\"none\","
                 "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
-                "0,\"error\":null},"
+                "0,\"lag\":0,\"error\":null},"
                 "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\","
                 "\"source\":\"earlier\",\"edition\":1,\"log\":\"disk\","
                 "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
-                "0,\"error\":null},"
+                "0,\"lag\":0,\"error\":null},"
                 "{\"channel\":\"c\",\"origin\":\"0x000000000000000b\",\"origin_name\":\"lidar\","
                 "\"source\":\"followed\",\"edition\":2,\"log\":\"disk\","
                 "\"first_seq\":0,\"next_seq\":0,\"bytes\":0,\"appended_events\":0,\"appended_bytes\":0,\"subscribers\":"
-                "0,\"error\":null}]\n");
+                "0,\"lag\":0,\"error\":null}]\n");
 }
 
 Test(admin_routes, subscriptions)
@@ -293,12 +294,14 @@ Test(admin_routes, subscriptions)
     expect(200, "[]\n");
     w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
     w.node.peer_count = 1;
-    w.node.subscriptions[0] = (struct subscription_row){"a/b", 0xb, true};
-    w.node.subscriptions[1] = (struct subscription_row){"c", 0xd, false};
+    w.node.subscriptions[0] = (struct subscription_row){"a/b", 0xb, true, SUBSCRIBE_FOLLOW, "", 7};
+    w.node.subscriptions[1] = (struct subscription_row){"c", 0xd, false, SUBSCRIBE_LIVE, "no log there", 0};
     w.node.subscription_count = 2;
     get("/v1/subscriptions");
-    expect(200, "[{\"channel\":\"a/b\",\"from\":\"0x000000000000000b\",\"from_name\":\"lidar\",\"active\":true},"
-                "{\"channel\":\"c\",\"from\":\"0x000000000000000d\",\"from_name\":null,\"active\":false}]\n");
+    expect(200, "[{\"channel\":\"a/b\",\"from\":\"0x000000000000000b\",\"from_name\":\"lidar\",\"active\":true,"
+                "\"mode\":\"follow\",\"lag\":7,\"note\":null},"
+                "{\"channel\":\"c\",\"from\":\"0x000000000000000d\",\"from_name\":null,\"active\":false,"
+                "\"mode\":\"live\",\"lag\":null,\"note\":\"no log there\"}]\n");
 }
 
 Test(admin_routes, subscribe)
@@ -306,10 +309,10 @@ Test(admin_routes, subscribe)
     w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
     w.node.peer_count = 1;
     ask("POST", "/v1/channels/a%2Fb/subscribe?from=lidar&timeout_ms=250", "");
-    expect(200, "{\"channel\":\"a/b\",\"from\":\"0x000000000000000b\",\"active\":true}\n");
-    cr_assert_str_eq(w.node.asked, "subscribe a/b b 250000000");
+    expect(200, "{\"channel\":\"a/b\",\"from\":\"0x000000000000000b\",\"active\":true,\"mode\":\"follow\"}\n");
+    cr_assert_str_eq(w.node.asked, "subscribe a/b b 250000000 follow default 0");
     ask("POST", "/v1/channels/a/subscribe?from=0x000000000000000b", "{}");
-    cr_assert_str_eq(w.node.asked, "subscribe a b 30000000000");
+    cr_assert_str_eq(w.node.asked, "subscribe a b 30000000000 follow default 0");
     ask("POST", "/v1/channels/a/unsubscribe?from=lidar", "");
     expect(200, "{\"channel\":\"a\",\"from\":\"0x000000000000000b\",\"active\":false}\n");
     cr_assert_str_eq(w.node.asked, "unsubscribe a b 30000000000");
@@ -321,6 +324,45 @@ Test(admin_routes, subscribe)
     expect_response_error(&r, 400, "invalid");
     ask("POST", "/v1/channels/%2Fa/subscribe?from=lidar", "");
     expect_response_error(&r, 400, "invalid");
+}
+
+Test(admin_routes, how_to_subscribe)
+{
+    static const struct {
+        const char *query, *asked;
+    } cases[] = {
+        {"&mode=follow", "subscribe a b 30000000000 follow default 0"},
+        {"&mode=live", "subscribe a b 30000000000 live default 0"},
+        {"&start=earliest", "subscribe a b 30000000000 follow earliest 0"},
+        {"&start=latest&mode=follow", "subscribe a b 30000000000 follow latest 0"},
+        {"&start=18446744073709551615", "subscribe a b 30000000000 follow at 18446744073709551615"},
+    };
+    static const char *const wrong[] = {
+        "&mode=all", "&mode=", "&start=", "&start=-1", "&start=1.5", "&start=first", "&start=earliest&mode=live"};
+    w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
+    w.node.peer_count = 1;
+    char path[256];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(path, sizeof path, "/v1/channels/a/subscribe?from=lidar%s", cases[i].query);
+        ask("POST", path, "");
+        cr_expect_str_eq(w.node.asked, cases[i].asked);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(path, sizeof path, "/v1/channels/a/subscribe?from=lidar%s", wrong[i]);
+        ask("POST", path, "");
+        expect_response_error(&r, 400, "invalid");
+    }
+}
+
+Test(admin_routes, a_subscription_says_what_will_come)
+{
+    w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
+    w.node.peer_count = 1;
+    w.node.live = true;
+    w.node.message = "the channel keeps no log there";
+    ask("POST", "/v1/channels/a/subscribe?from=lidar", "");
+    expect(200, "{\"channel\":\"a\",\"from\":\"0x000000000000000b\",\"active\":true,\"mode\":\"live\","
+                "\"note\":\"the channel keeps no log there\"}\n");
 }
 
 Test(admin_routes, what_a_subscription_may_be_answered)
@@ -533,13 +575,13 @@ Test(admin_routes, subscribers)
 {
     w.node.peers[0] = (struct peer_row){.name = "lidar", .node_id = 0xb};
     w.node.peer_count = 1;
-    w.node.subscribers[0] = (struct subscriber_row){.peer = 0xb, .next_seq = 7, .lag = 3};
+    w.node.subscribers[0] = (struct subscriber_row){.peer = 0xb, .mode = SUBSCRIBE_LIVE, .next_seq = 7, .lag = 3};
     channel_name_parse("a/b", 3, &w.node.subscribers[0].channel);
     w.node.subscriber_count = 1;
     get("/v1/subscribers");
     expect(
         200,
-        "[{\"channel\":\"a/b\",\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"next_seq\":7,\"lag\":3}]\n");
+        "[{\"channel\":\"a/b\",\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"mode\":\"live\",\"next_seq\":7,\"lag\":3}]\n");
 }
 
 /* Whoever leaves before all shards have answered is forgotten. */

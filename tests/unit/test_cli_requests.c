@@ -132,6 +132,23 @@ Test(cli_requests, subscribe_and_unsubscribe)
         CLI("subscribe", "sensors/lidar", "--from", "alpha", "--timeout", "5s"),
         HEAD("POST", "/v1/channels/sensors%2Flidar/subscribe?from=alpha&timeout_ms=4500") "Content-Length: 0\r\n\r\n",
         0, "{\n  \"active\": true\n}\n", "");
+    static const struct {
+        const char *start, *query;
+    } starts[] = {{"earliest", "earliest"}, {"latest", "latest"}, {"0x10", "16"}, {"7", "7"}};
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        char head[256];
+        snprintf(head, sizeof head, HEAD("POST", "/v1/channels/a/subscribe?from=b&timeout_ms=29000&start=%s") "%s",
+                 starts[i].query, "Content-Length: 0\r\n\r\n");
+        start_json("200 OK", "{\"active\":true}");
+        expect(CLI("subscribe", "a", "--from", "b", "--start", starts[i].start), head, 0, "{\n  \"active\": true\n}\n",
+               "");
+    }
+    start_json("200 OK", "{\"mode\":\"live\"}");
+    expect(CLI("subscribe", "a", "--from", "b", "--live"),
+           HEAD("POST", "/v1/channels/a/subscribe?from=b&timeout_ms=29000&mode=live") "Content-Length: 0\r\n\r\n", 0,
+           "{\n  \"mode\": \"live\"\n}\n", "");
+    expect_refusal(CLI("subscribe", "a", "--from", "b", "--live", "--start", "7"), 2, "--live");
+    expect_refusal(CLI("subscribe", "a", "--from", "b", "--start", "first"), 2, "earliest, latest or a sequence");
     start_json("200 OK", "{\"active\":false}");
     expect(CLI("unsubscribe", "a", "--from", "0x1"),
            HEAD("POST", "/v1/channels/a/unsubscribe?from=0x1&timeout_ms=29000") "Content-Length: 0\r\n\r\n", 0,

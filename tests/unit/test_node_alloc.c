@@ -86,7 +86,7 @@ static void count_allocations(const char *log)
     memset(&run, 0, sizeof run);
     for (size_t i = 0; i < BATCH; i++)
         store_le32(run.frames + i * (SIZE + 4), SIZE);
-    node_pair_make(&pair, CHANNEL, NULL);
+    node_pair_make(&pair, CHANNEL, NULL, SUBSCRIBE_LIVE);
     start(&a, pair.a, log, &(struct netmesh_hooks){.ctx = &run, .on_turn = publish_turn});
     start(&b, pair.b, log, &(struct netmesh_hooks){.ctx = &run, .on_events = on_events});
     wait_for(&run, WARM_EVENTS);

@@ -88,8 +88,14 @@ Test(peers_file, what_is_rendered_reads_back)
 {
     struct peer_entry peers[2] = {entry(),
                                   {.name = "true", .node_id = 9, .compat = PEER_V019, .mode = PEER_MODE_DIRECT}};
-    struct subscription_entry subscriptions[1] = {{.channel = "a.b/c_d-1", .peer = UINT64_MAX}};
-    struct peers_file f = {peers, 2, subscriptions, 1}, back;
+    struct subscription_entry subscriptions[] = {
+        {.channel = "a.b/c_d-1", .peer = UINT64_MAX},
+        {.channel = "a", .peer = 9, .mode = SUBSCRIBE_LIVE},
+        {.channel = "b", .peer = 9, .start = START_EARLIEST},
+        {.channel = "c", .peer = 9, .start = START_LATEST},
+        {.channel = "d", .peer = 9, .start = START_SEQUENCE, .sequence = UINT64_MAX},
+    };
+    struct peers_file f = {peers, 2, subscriptions, 5}, back;
     struct config_error e;
     size_t len = 0;
     char *text = peers_file_render(&f, &len);
@@ -106,8 +112,14 @@ Test(peers_file, what_is_rendered_reads_back)
         cr_expect_eq(back.peers[i].compat, peers[i].compat);
         cr_expect_eq(back.peers[i].mode, peers[i].mode);
     }
-    cr_expect_str_eq(back.subscriptions[0].channel, "a.b/c_d-1");
-    cr_expect_eq(back.subscriptions[0].peer, UINT64_MAX);
+    cr_assert_eq(back.subscription_count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        cr_expect_str_eq(back.subscriptions[i].channel, subscriptions[i].channel);
+        cr_expect_eq(back.subscriptions[i].peer, subscriptions[i].peer);
+        cr_expect_eq(back.subscriptions[i].mode, subscriptions[i].mode);
+        cr_expect_eq(back.subscriptions[i].start, subscriptions[i].start);
+        cr_expect_eq(back.subscriptions[i].sequence, subscriptions[i].sequence);
+    }
     free(text);
     peers_file_free(&back);
 }

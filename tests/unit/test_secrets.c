@@ -62,7 +62,7 @@ Test(secrets, of_the_directory_are_wiped, .timeout = 60)
     const char *overrides[] = {"shards.count=2"};
     if (!MEMORY_SCAN_WORKS)
         return;
-    node_pair_make(&pair, "x", NULL);
+    node_pair_make(&pair, "x", NULL, SUBSCRIBE_LIVE);
     for (size_t i = 0; i < FILES; i++)
         hide_file(pair.a, files[i], &secrets[i]);
     cr_assert_eq(netmesh_open(&run.nm, pair.a, overrides, 1, NULL, error, sizeof error), 0, "%s", error);
@@ -85,7 +85,7 @@ Test(secrets, no_core_dump)
     struct rlimit limit;
     char error[1024] = "";
     const char *allowed[] = {"memory.core_dumps=true"};
-    node_pair_make(&pair, "x", NULL);
+    node_pair_make(&pair, "x", NULL, SUBSCRIBE_LIVE);
     getrlimit(RLIMIT_CORE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_CORE, &limit);

@@ -112,10 +112,12 @@ void node_peer_remove(struct node *n, const char *name, struct control_request *
     ask(n, r);
 }
 
-void node_subscribe(struct node *n, const struct channel_name *c, uint64_t peer, uint64_t timeout,
-                    struct control_request *r)
+void node_subscribe(struct node *n, const struct subscribe_ask *a, uint64_t timeout, struct control_request *r)
 {
-    snprintf(n->asked, sizeof n->asked, "subscribe %s %" PRIx64 " %" PRIu64, c->text, peer, timeout);
+    static const char *const starts[] = {"default", "earliest", "latest", "at"};
+    snprintf(n->asked, sizeof n->asked, "subscribe %s %" PRIx64 " %" PRIu64 " %s %s %" PRIu64, a->channel.text, a->peer,
+             timeout, a->mode == SUBSCRIBE_LIVE ? "live" : "follow", starts[a->start], a->sequence);
+    r->live = n->live || a->mode == SUBSCRIBE_LIVE;
     ask(n, r);
 }
 

@@ -46,6 +46,7 @@ struct node {
     /* One-shot requests: what the next is answered, and the last that was asked, as text. */
     int err;
     const char *message;
+    bool live; /* a subscription is granted as live, whatever was asked for */
     char asked[512];
     struct peer_entry added;
     struct config_changes changes; /* of a reload */

@@ -1,0 +1,563 @@
+/* Followed channels of whole nodes: the follower's log is the publisher's, whatever the network, the disks and the
+ * processes do. extensions X7 */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "core/base/err.h"
+#include "shards/node/log.h"
+#include "shards/node/peer.h"
+#include "tests/support/mesh_expect.h"
+
+static const char CHANNEL[] = "log/of/all";
+
+static struct mesh mesh;
+static struct mesh_node *a, *b; /* publisher, follower */
+
+static void end(void)
+{
+    mesh_deinit(&mesh);
+}
+
+TestSuite(sim_follow, .fini = end, .timeout = 280);
+
+static void make(uint64_t seed, unsigned shards_a, unsigned shards_b)
+{
+    mesh_init(&mesh, seed);
+    a = mesh_add(&mesh, shards_a);
+    b = mesh_add(&mesh, shards_b);
+    mesh_know(b, a);
+}
+
+static void start(void)
+{
+    mesh_start(a);
+    mesh_start(b);
+    cr_assert(mesh_settle(&mesh, 20 * SIM_S));
+}
+
+static void publish(uint64_t from, uint64_t count)
+{
+    expect_published(a, CHANNEL, 1, from, count, false);
+}
+
+/* The log of the channel that `m` holds now: its own, or the newest it has of `origin`. */
+static struct log *log_held_of(struct mesh_node *m, const char *channel, const struct mesh_node *origin)
+{
+    uint64_t hash = channel_hash(channel, strlen(channel));
+    struct shard *s = node_shard(m->node, (unsigned)(hash % m->config.shards));
+    struct log *log = NULL;
+    for (uint32_t edition = 0; edition < 16; edition++) {
+        struct log *there = log_find(s, (struct log_key){origin ? origin->node_id : 0, hash, edition});
+        log = there && there->open ? there : log;
+    }
+    return log;
+}
+
+static struct log *log_held(struct mesh_node *m, const struct mesh_node *origin)
+{
+    return log_held_of(m, CHANNEL, origin);
+}
+
+static struct log_heads heads_of(struct mesh_node *m, const struct mesh_node *origin)
+{
+    struct log_heads heads = {0};
+    const struct log *log = m->node ? log_held(m, origin) : NULL;
+    if (log)
+        log_heads(log, &heads);
+    return heads;
+}
+
+static bool behind(void *ctx)
+{
+    (void)ctx;
+    struct log_heads want = heads_of(a, NULL), have = heads_of(b, a);
+    return !have.exists || have.written < want.written;
+}
+
+static void catch_up(uint64_t limit_ns)
+{
+    cr_assert(sim_run_while(mesh.sim, behind, NULL, limit_ns), "at %lu of %lu", heads_of(b, a).written,
+              heads_of(a, NULL).written);
+}
+
+struct copy { /* of a log */
+    struct copied {
+        uint64_t seq, ts_ns, bytes; /* bytes: their hash */
+    } * rows;
+    size_t count;
+};
+
+static struct copy copy_of(struct mesh_node *m, const struct mesh_node *origin)
+{
+    struct log_heads heads = heads_of(m, origin);
+    struct copy c = {.rows = calloc(heads.written - heads.first + 1, sizeof *c.rows)};
+    struct log *log = log_held(m, origin);
+    cr_assert(log && c.rows);
+    for (uint64_t next = heads.first; next < heads.written;) {
+        struct redex_event events[64];
+        size_t n = log_read(log, &next, heads.written, events, 64);
+        for (size_t i = 0; i < n; i++)
+            c.rows[c.count++] = (struct copied){events[i].seq, events[i].ts_ns,
+                                                channel_hash((const char *)events[i].data.data, events[i].data.len)};
+    }
+    return c;
+}
+
+/* Each event of the publisher from `first` on is in the follower's log, the same under the same sequence. What power
+ * took from the publisher the follower may still have: events where the publisher has a hole, and times. */
+static void expect_mirror(uint64_t first, bool exactly)
+{
+    struct copy from = copy_of(a, NULL), to = copy_of(b, a);
+    size_t k = 0, extra = 0;
+    for (size_t i = 0; i < from.count; i++) {
+        const struct copied *want = &from.rows[i];
+        if (want->seq < first)
+            continue;
+        for (; k < to.count && to.rows[k].seq < want->seq; k++)
+            extra++;
+        cr_assert_lt(k, to.count, "%lu is missing", want->seq);
+        const struct copied *have = &to.rows[k++];
+        cr_assert_eq(have->seq, want->seq, "%lu where %lu is due", have->seq, want->seq);
+        cr_assert(have->ts_ns == want->ts_ns || !exactly, "time of %lu", want->seq);
+        cr_assert_eq(have->bytes, want->bytes, "bytes of %lu", want->seq);
+    }
+    extra += to.count - k;
+    if (exactly)
+        cr_assert_eq(extra, 0, "%zu events that the publisher does not have", extra);
+    free(from.rows);
+    free(to.rows);
+}
+
+/* ---- where it begins ---- */
+
+Test(sim_follow, takes_all_there_is_and_goes_on)
+{
+    static const unsigned shards[][2] = {{1, 1}, {2, 1}, {1, 3}, {3, 2}, {2, 4}};
+    for (size_t i = 0; i < sizeof shards / sizeof shards[0]; i++) {
+        make(10 + i, shards[i][0], shards[i][1]);
+        mesh_follow(b, CHANNEL, a);
+        mesh_start(a);
+        publish(0, 5000);
+        mesh_start(b);
+        cr_assert(mesh_subscribed(b, CHANNEL, 20 * SIM_S));
+        catch_up(20 * SIM_S);
+        publish(5000, 3000);
+        catch_up(5 * SIM_S);
+        cr_expect_eq(heads_of(b, a).written, 8000);
+        expect_mirror(0, true);
+        cr_expect_eq(MESH_COUNT(b, follows_asked_again), 0);
+        if (i + 1 < sizeof shards / sizeof shards[0])
+            mesh_deinit(&mesh);
+    }
+}
+
+Test(sim_follow, waits_for_a_channel_that_is_not_there_yet)
+{
+    for (unsigned seed = 20; seed < 22; seed++) {
+        make(seed, seed & 1 ? 2 : 1, 2);
+        mesh_follow(b, CHANNEL, a);
+        start();
+        cr_assert(mesh_subscribed(b, CHANNEL, 10 * SIM_S));
+        sim_run_for(mesh.sim, 30 * SIM_S);
+        cr_assert_not(heads_of(a, NULL).exists, "asking makes no log");
+        cr_assert_eq(MESH_COUNT(b, follows_asked_again), 0, "positions tell that it is alive");
+        publish(0, 100);
+        catch_up(2 * SIM_S);
+        expect_mirror(0, true);
+        if (seed == 20)
+            mesh_deinit(&mesh);
+    }
+}
+
+Test(sim_follow, begins_where_it_is_told)
+{
+    bool live;
+    make(30, 1, 2);
+    start();
+    publish(0, 1000);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_LATEST, 0, 10 * SIM_S, &live), NET_OK);
+    cr_assert_not(live);
+    publish(1000, 100);
+    catch_up(5 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 1000);
+    expect_mirror(1000, true);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_SEQUENCE, 500, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 500, "a new log, from there");
+    expect_mirror(500, true);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_EARLIEST, 0, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    expect_mirror(0, true);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    publish(1100, 10);
+    catch_up(5 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 0, "without a start it goes on");
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, a_start_beyond_the_end_is_waited_for)
+{
+    bool live;
+    make(31, 2, 1);
+    start();
+    publish(0, 10);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_SEQUENCE, 15, 10 * SIM_S, &live), NET_OK);
+    publish(10, 10);
+    catch_up(5 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 15);
+    expect_mirror(15, true);
+}
+
+/* ---- through everything ---- */
+
+static void make_links_bad(uint32_t loss, uint32_t reorder, uint32_t duplicate, uint64_t delay)
+{
+    struct sim_link *links[] = {sim_link(mesh.sim, a->host, b->host), sim_link(mesh.sim, b->host, a->host)};
+    for (size_t i = 0; i < 2; i++) {
+        links[i]->loss = loss;
+        links[i]->reorder = reorder;
+        links[i]->duplicate = duplicate;
+        links[i]->delay = (struct sim_range){delay, delay * 2};
+    }
+}
+
+Test(sim_follow, loses_nothing_where_the_network_does)
+{
+    for (unsigned seed = 40; seed < 43; seed++) {
+        make(seed, 1 + seed % 2, 1 + seed % 3);
+        mesh_follow(b, CHANNEL, a);
+        start();
+        make_links_bad(50000, 100000, 50000, 2 * SIM_MS);
+        publish(0, 20000);
+        catch_up(120 * SIM_S);
+        expect_mirror(0, true);
+        if (seed < 42)
+            mesh_deinit(&mesh);
+    }
+}
+
+Test(sim_follow, goes_on_after_the_follower_was_killed)
+{
+    for (unsigned seed = 50; seed < 54; seed++) {
+        make(seed, 1 + seed % 2, 1 + seed / 2 % 2);
+        mesh_follow(b, CHANNEL, a);
+        start();
+        make_links_bad(10000, 10000, 10000, SIM_MS);
+        for (uint64_t life = 0; life < 6; life++) {
+            publish(life * 3000, 3000);
+            sim_run_for(mesh.sim, sim_random_below(mesh.sim, 100 * SIM_MS));
+            if (life & 1)
+                mesh_crash(b);
+            else
+                mesh_kill(b);
+            mesh_start(b);
+        }
+        catch_up(60 * SIM_S);
+        expect_mirror(0, true);
+        if (seed < 53)
+            mesh_deinit(&mesh);
+    }
+}
+
+Test(sim_follow, goes_on_after_the_publisher_was_killed)
+{
+    for (unsigned seed = 60; seed < 64; seed++) {
+        bool power = seed & 1;
+        make(seed, 1 + seed / 2 % 2, 1 + seed % 2);
+        mesh_follow(b, CHANNEL, a);
+        start();
+        make_links_bad(10000, 10000, 10000, SIM_MS);
+        for (uint64_t life = 0; life < 6; life++) {
+            publish(life * 3000, 3000);
+            sim_run_for(mesh.sim, sim_random_below(mesh.sim, 100 * SIM_MS));
+            if (power)
+                mesh_crash(a);
+            else
+                mesh_kill(a);
+            mesh_start(a);
+        }
+        publish(18000, 10);
+        catch_up(120 * SIM_S);
+        expect_mirror(0, !power);
+        if (seed < 63)
+            mesh_deinit(&mesh);
+    }
+}
+
+Test(sim_follow, goes_on_after_a_long_outage)
+{
+    make(70, 2, 2);
+    mesh_follow(b, CHANNEL, a);
+    start();
+    publish(0, 1000);
+    catch_up(5 * SIM_S);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    publish(1000, 1000);
+    sim_run_for(mesh.sim, 4 * a->config.session_timeout_ns);
+    publish(2000, 1000);
+    cr_assert_eq(heads_of(b, a).written, 1000);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    catch_up(120 * SIM_S);
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, goes_on_across_handshakes)
+{
+    make(71, 1, 2);
+    a->config.rekey_interval_ns = b->config.rekey_interval_ns = 2 * SIM_S;
+    mesh_follow(b, CHANNEL, a);
+    start();
+    for (uint64_t i = 0; i < 10; i++) {
+        publish(i * 500, 500);
+        sim_run_for(mesh.sim, SIM_S);
+    }
+    catch_up(5 * SIM_S);
+    expect_mirror(0, true);
+    cr_expect_gt(MESH_COUNT(b, sessions_confirmed), 3);
+    cr_expect_eq(MESH_COUNT(b, follows_asked_again), 0, "the stream went on");
+}
+
+/* ---- what is not there ---- */
+
+Test(sim_follow, is_told_what_retention_gave_up)
+{
+    make(80, 2, 1);
+    a->config.channel.retention_events = 1000;
+    mesh_follow(b, CHANNEL, a);
+    start();
+    publish(0, 500);
+    catch_up(5 * SIM_S);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    publish(500, 9000);
+    sim_run_for(mesh.sim, 5 * SIM_S);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    catch_up(120 * SIM_S);
+    uint64_t first = heads_of(a, NULL).first;
+    cr_assert_gt(first, 500);
+    expect_mirror(first, false);
+    cr_expect_eq(MESH_COUNT(b, follow_missing), first - 500);
+    struct copy copy = copy_of(b, a);
+    cr_assert_gt(copy.count, 500);
+    cr_expect_eq(copy.rows[499].seq, 499);
+    cr_expect_eq(copy.rows[500].seq, first, "the log shows the hole");
+    free(copy.rows);
+}
+
+struct note {
+    char text[128];
+    bool active;
+    enum subscription_mode mode;
+};
+
+static void on_row(void *ctx, const struct subscription_row *row)
+{
+    struct note *n = ctx;
+    snprintf(n->text, sizeof n->text, "%s", row->note);
+    n->active = row->active;
+    n->mode = row->mode;
+}
+
+static struct note note(void)
+{
+    struct note n = {0};
+    node_each_subscription(b->node, on_row, &n);
+    return n;
+}
+
+static bool not_refused(void *ctx)
+{
+    (void)ctx;
+    return note().text[0] == '\0';
+}
+
+Test(sim_follow, a_log_that_was_made_anew_is_not_mixed_with_the_old_one)
+{
+    bool live;
+    make(90, 2, 2);
+    a->config.channel.log = LOG_MEMORY; /* it has another identity after each start */
+    mesh_follow(b, CHANNEL, a);
+    start();
+    publish(0, 1000);
+    catch_up(5 * SIM_S);
+    mesh_kill(a);
+    mesh_start(a);
+    publish(5000, 2000);
+    cr_assert(sim_run_while(mesh.sim, not_refused, NULL, 60 * SIM_S));
+    cr_expect_str_eq(note().text, "the log was made anew");
+    cr_expect_not(note().active);
+    sim_run_for(mesh.sim, 30 * SIM_S);
+    cr_expect_eq(heads_of(b, a).written, 1000, "nothing of the new log");
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_ERR_POLICY);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_EARLIEST, 0, 10 * SIM_S, &live), NET_OK);
+    catch_up(10 * SIM_S);
+    expect_mirror(0, true);
+    cr_expect_eq(note().text[0], '\0');
+}
+
+Test(sim_follow, a_channel_without_a_log_comes_live)
+{
+    bool live = false;
+    make(91, 1, 1);
+    a->config.channel.log = LOG_NONE;
+    start();
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    cr_assert(live);
+    cr_expect_str_eq(note().text, "the channel keeps no log there");
+    cr_expect_eq(note().mode, SUBSCRIBE_LIVE);
+    publish(0, 200);
+    sim_run_for(mesh.sim, SIM_S);
+    expect_ascending(b, CHANNEL, a, 200, 199);
+    mesh_kill(a);
+    a->config.channel.log = LOG_DISK;
+    mesh_start(a);
+    publish(200, 100);
+    sim_run_for(mesh.sim, 60 * SIM_S);
+    cr_expect_eq(note().mode, SUBSCRIBE_FOLLOW, "now that it has one");
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, a_node_that_keeps_no_logs_takes_them_live)
+{
+    bool live = false;
+    make(92, 1, 1);
+    b->config.channel.log = LOG_NONE;
+    start();
+    publish(0, 10);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    cr_expect(live);
+    cr_expect_str_eq(note().text, "this node keeps no log of the channel");
+}
+
+/* ---- changing one's mind ---- */
+
+Test(sim_follow, live_events_and_the_log_are_kept_apart)
+{
+    bool live;
+    make(100, 2, 2);
+    mesh_subscribe(b, CHANNEL, a);
+    start();
+    publish(0, 50);
+    cr_assert(mesh_subscribed(b, CHANNEL, 10 * SIM_S));
+    publish(50, 100);
+    sim_run_for(mesh.sim, SIM_S);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    cr_expect_not(live);
+    catch_up(5 * SIM_S);
+    publish(150, 100);
+    catch_up(5 * SIM_S);
+    expect_mirror(0, true);
+    uint64_t stored = MESH_COUNT(b, rx_events);
+    publish(250, 10);
+    catch_up(5 * SIM_S);
+    cr_expect_eq(MESH_COUNT(b, rx_events), stored + 10, "not live as well");
+    cr_assert_eq(mesh_ask_subscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
+    publish(260, 10);
+    sim_run_for(mesh.sim, 2 * SIM_S);
+    cr_expect_eq(heads_of(b, a).written, 260, "the followed log stays as it was");
+    cr_expect_eq(MESH_COUNT(b, rx_events), stored + 20);
+}
+
+Test(sim_follow, ends_when_it_is_no_longer_wanted)
+{
+    bool live;
+    make(101, 2, 1);
+    start();
+    publish(0, 100);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+        catch_up(5 * SIM_S);
+        cr_assert_eq(mesh_ask_unsubscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
+        sim_run_for(mesh.sim, SIM_S);
+        cr_assert_eq(mesh_peer(a, b)->follower_count, 0);
+        uint64_t sent = MESH_COUNT(a, tx_events);
+        publish(100 * ((uint64_t)i + 1), 100);
+        sim_run_for(mesh.sim, 2 * SIM_S);
+        cr_assert_eq(MESH_COUNT(a, tx_events), sent);
+    }
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, a_follower_that_is_gone_for_good_costs_a_place)
+{
+    bool live;
+    make(102, 1, 1);
+    start();
+    publish(0, 100);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    mesh_kill(b);
+    publish(100, 20000);
+    sim_run_for(mesh.sim, 5 * a->config.session_timeout_ns);
+    publish(20100, 1000);
+    mesh_start(b); /* without its peers.yaml: it wants nothing */
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    struct peer *p = mesh_peer(a, b);
+    cr_assert_not_null(p);
+    cr_expect_eq(p->follower_count, 0, "it restarted, and asks for nothing");
+}
+
+Test(sim_follow, limits_hold_as_for_subscriptions)
+{
+    bool live;
+    make(103, 2, 2);
+    a->config.max_channels_per_peer = 2;
+    start();
+    cr_assert_eq(mesh_ask_follow(b, "x", a, START_DEFAULT, 0, 20 * SIM_S, &live), NET_OK);
+    cr_assert_eq(mesh_ask_follow(b, "y", a, START_DEFAULT, 0, 20 * SIM_S, &live), NET_OK);
+    cr_assert_eq(mesh_ask_follow(b, "z", a, START_DEFAULT, 0, 20 * SIM_S, &live), NET_ERR_POLICY);
+    cr_assert_eq(mesh_ask_unsubscribe(b, "x", a, 20 * SIM_S), NET_OK);
+    cr_assert_eq(mesh_ask_follow(b, "z", a, START_DEFAULT, 0, 60 * SIM_S, &live), NET_OK);
+}
+
+/* ---- many at once ---- */
+
+static void expect_numbers(struct log *log, uint32_t tag, uint64_t count)
+{
+    struct log_heads heads;
+    log_heads(log, &heads);
+    cr_assert_eq(heads.written, count);
+    for (uint64_t next = 0, number = 0; next < count;) {
+        struct redex_event events[64];
+        size_t n = log_read(log, &next, count, events, 64);
+        for (size_t i = 0; i < n; i++, number++) {
+            uint8_t expected[256];
+            cr_assert_eq(events[i].seq, number);
+            cr_assert_eq(mesh_event(tag, number, expected), events[i].data.len);
+            cr_assert_arr_eq(events[i].data.data, expected, events[i].data.len);
+        }
+    }
+}
+
+Test(sim_follow, everybody_follows_everybody)
+{
+    enum { NODES = 4 };
+    static const char *const names[] = {"w/0", "w/1", "w/2"};
+    mesh_init(&mesh, 110);
+    for (unsigned i = 0; i < NODES; i++)
+        mesh_add(&mesh, 1 + i % 3);
+    for (unsigned i = 0; i < NODES; i++)
+        for (unsigned k = 0; k < NODES; k++) {
+            if (i == k)
+                continue;
+            mesh_know(&mesh.nodes[i], &mesh.nodes[k]);
+            for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
+                mesh_follow(&mesh.nodes[i], names[n], &mesh.nodes[k]);
+        }
+    for (unsigned i = 0; i < NODES; i++)
+        mesh_start(&mesh.nodes[i]);
+    cr_assert(mesh_settle(&mesh, 30 * SIM_S));
+    for (uint64_t round = 0; round < 4; round++)
+        for (unsigned i = 0; i < NODES; i++)
+            for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
+                expect_published(&mesh.nodes[i], names[n], i, round * 500, 500, false);
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    for (unsigned i = 0; i < NODES; i++)
+        for (unsigned k = 0; k < NODES; k++)
+            for (size_t n = 0; i != k && n < sizeof names / sizeof names[0]; n++) {
+                struct log *log = log_held_of(&mesh.nodes[i], names[n], &mesh.nodes[k]);
+                cr_assert_not_null(log);
+                expect_numbers(log, k, 2000);
+            }
+}
