@@ -159,17 +159,21 @@ static int check_resumed(struct append_run *r)
     return r->file.events && XXH3_64bits_digest(r->sum) != r->file.sum ? other_input(r) : CLI_OK;
 }
 
-/* A large event is an append by itself. */
-static bool make_room(struct append_run *r, size_t more)
+/* Appends are of what one packet takes, or of one event that none does. */
+static bool fits(const struct append_run *r, size_t len)
 {
-    if (r->batch_len + more <= r->batch_room)
-        return true;
-    uint8_t *grown = realloc(r->batch, r->batch_len + more);
-    if (grown) {
-        r->batch = grown;
-        r->batch_room = r->batch_len + more;
-    }
-    return grown != NULL;
+    return r->batch_count == 0 || r->batch_len + len <= APPEND_FRAMES_MAX;
+}
+
+/* The batch is empty. */
+static bool grow(struct append_run *r, size_t len)
+{
+    uint8_t *grown = realloc(r->batch, len);
+    if (!grown)
+        return false;
+    r->batch = grown;
+    r->batch_room = len;
+    return true;
 }
 
 static int take_event(struct append_run *r, struct cspan frame)
@@ -181,13 +185,13 @@ static int take_event(struct append_run *r, struct cspan frame)
         take_up(r, frame, 1);
         return CLI_OK;
     }
-    bool full = r->batch_len + frame.len > APPEND_FRAMES_MAX || r->batch_count == BATCH_EVENTS;
+    bool full = !fits(r, frame.len) || r->batch_count == BATCH_EVENTS;
     if (r->file.pending ? r->batch_count == r->file.pending : full)
         code = flush(r);
-    if (code == CLI_OK && r->batch_len > 0 && r->batch_len + frame.len > APPEND_FRAMES_MAX)
+    if (code == CLI_OK && !fits(r, frame.len))
         code = other_input(r); /* of a run that was cut off: its append was no larger */
-    if (code == CLI_OK && !make_room(r, frame.len))
-        code = cli_error(CLI_FAILURE, "out of memory");
+    if (code == CLI_OK && frame.len > r->batch_room && !grow(r, frame.len))
+        code = cli_error(CLI_FAILURE, "%s: out of memory", r->name);
     if (code != CLI_OK)
         return code;
     memcpy(r->batch + r->batch_len, frame.data, frame.len);
@@ -353,9 +357,11 @@ int append_run(const struct cli_args *args)
     if (r) {
         r->args = args;
         r->file.lock = r->client.http.fd = -1;
+        r->batch_room = APPEND_FRAMES_MAX;
+        r->batch = malloc(r->batch_room);
         r->sum = XXH3_createState();
     }
-    if (r && r->sum && framing_init(&r->framing, framing_of(args))) {
+    if (r && r->batch && r->sum && framing_init(&r->framing, framing_of(args))) {
         XXH3_64bits_reset(r->sum);
         code = run(r);
         client_close(&r->client);

@@ -442,7 +442,7 @@ Test(admin_publish, one_append_is_all_or_nothing)
         body[i] = '\n';
     append("to=alpha&sequence=1&producer=" PRODUCER, body, sizeof body);
     cr_assert_eq(r.status, 413, "%s", r.body);
-    cr_assert(strstr(r.body, "one append of several events has at most 57344 bytes"), "%s", r.body);
+    cr_assert(strstr(r.body, "one append is one event, or at most 57344 bytes"), "%s", r.body);
     cr_assert_eq(w.node.puts, 0);
     append("to=alpha&sequence=1&producer=" PRODUCER, body, 58000);
     cr_assert_eq(r.status, 413, "%s", r.body);
