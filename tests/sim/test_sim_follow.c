@@ -561,3 +561,72 @@ Test(sim_follow, everybody_follows_everybody)
                 expect_numbers(log, k, 2000);
             }
 }
+
+/* ---- events of every size ---- */
+
+static void on_writable(struct publisher *p)
+{
+    (void)p;
+}
+
+struct put {
+    struct publisher publisher;
+    bool done;
+};
+
+static void on_put_done(struct publisher *p, int err)
+{
+    cr_assert_eq(err, NET_OK, "%s", net_err_name(err));
+    container_of(p, struct put, publisher)->done = true;
+}
+
+static bool putting(void *ctx)
+{
+    return !((struct put *)ctx)->done;
+}
+
+/* One event of each size, which all are in the log afterwards. */
+static void publish_sizes(const uint32_t *sizes, size_t count)
+{
+    struct put p = {.publisher = {.writable = on_writable, .done = on_put_done}};
+    struct channel_name name;
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &name), CHANNEL_NAME_OK);
+    cr_assert_eq(node_publish_open(a->node, &p.publisher, &name, false), NET_OK);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *frame = calloc(1, 4 + (size_t)sizes[i]);
+        store_le32(frame, sizes[i]);
+        for (uint32_t k = 0; k < sizes[i]; k++)
+            frame[4 + k] = (uint8_t)(k * 31 + (k >> 8) + i);
+        size_t len = 4 + (size_t)sizes[i];
+        bool large = len > 60000;
+        int err = NET_ERR_AGAIN;
+        for (; err == NET_ERR_AGAIN; sim_run_for(mesh.sim, SIM_MS))
+            err = large ? node_publish_give(a->node, &p.publisher, frame, len)
+                        : node_publish_put(a->node, &p.publisher, (struct cspan){frame, len}, 1);
+        cr_assert_eq(err, NET_OK, "%u bytes: %s", sizes[i], net_err_name(err));
+        if (!large)
+            free(frame);
+    }
+    node_publish_finish(a->node, &p.publisher);
+    sim_host_poke(a->host, 0);
+    cr_assert(sim_run_while(mesh.sim, putting, &p, 60 * SIM_S));
+}
+
+Test(sim_follow, events_of_every_size)
+{
+    static const uint32_t sizes[] = {0,    1,     1300, 1340,  1344,   1345,   1350,   1360, 1388,
+                                     1392, 8000,  8060, 8076,  8080,   8104,   8108,   8109, 9000,
+                                     0,    60000, 1,    65536, 262144, 262145, 700000, 3,    1 << 19};
+    static const unsigned shards[][2] = {{1, 1}, {2, 2}, {3, 4}};
+    for (size_t i = 0; i < 3; i++) {
+        make(120 + i, shards[i][0], shards[i][1]);
+        mesh_follow(b, CHANNEL, a);
+        start();
+        make_links_bad(i == 2 ? 20000 : 0, i == 2 ? 20000 : 0, 0, SIM_MS);
+        publish_sizes(sizes, sizeof sizes / sizeof sizes[0]);
+        catch_up(60 * SIM_S);
+        expect_mirror(0, true);
+        if (i < 2)
+            mesh_deinit(&mesh);
+    }
+}
