@@ -121,29 +121,33 @@ static void settle_batch(struct append_run *r)
     progress_show(&r->progress, r->file.events, r->file.bytes);
 }
 
-static int flush(struct append_run *r)
-{
-    if (r->batch_count == 0)
-        return CLI_OK;
-    int code = CLI_OK;
-    if (!r->file.pending) { /* else the file says so already */
-        r->file.unfinished = true;
-        r->file.pending = r->batch_count;
-        code = producer_file_save(&r->file);
-    }
-    if (code == CLI_OK)
-        code = send_append(r);
-    if (code == CLI_OK)
-        settle_batch(r);
-    return code;
-}
-
 static int other_input(const struct append_run *r)
 {
     return cli_error(CLI_FAILURE,
                      "%s: the last run was not finished, and this is not its input: its first %llu events were "
                      "appended, %llu more perhaps. Give it again, or another --producer file",
                      r->file.path, (unsigned long long)r->file.events, (unsigned long long)r->file.pending);
+}
+
+static int flush(struct append_run *r)
+{
+    if (r->batch_count == 0)
+        return CLI_OK;
+    int code = CLI_OK;
+    uint64_t sum = XXH3_64bits(r->batch, r->batch_len);
+    if (!r->file.pending) {
+        r->file.unfinished = true;
+        r->file.pending = r->batch_count;
+        r->file.pending_sum = sum;
+        code = producer_file_save(&r->file);
+    } else if (sum != r->file.pending_sum) { /* the file says already what it was */
+        code = other_input(r);
+    }
+    if (code == CLI_OK)
+        code = send_append(r);
+    if (code == CLI_OK)
+        settle_batch(r);
+    return code;
 }
 
 /* Passed over so many events as were answered: are they the same? */
@@ -155,21 +159,17 @@ static int check_resumed(struct append_run *r)
     return r->file.events && XXH3_64bits_digest(r->sum) != r->file.sum ? other_input(r) : CLI_OK;
 }
 
-/* Appends are of what one packet takes, or of one event that none does. */
-static bool fits(const struct append_run *r, size_t len)
+/* A large event is an append by itself. */
+static bool make_room(struct append_run *r, size_t more)
 {
-    return r->batch_count == 0 || r->batch_len + len <= APPEND_FRAMES_MAX;
-}
-
-/* The batch is empty. */
-static bool grow(struct append_run *r, size_t len)
-{
-    uint8_t *grown = realloc(r->batch, len);
-    if (!grown)
-        return false;
-    r->batch = grown;
-    r->batch_room = len;
-    return true;
+    if (r->batch_len + more <= r->batch_room)
+        return true;
+    uint8_t *grown = realloc(r->batch, r->batch_len + more);
+    if (grown) {
+        r->batch = grown;
+        r->batch_room = r->batch_len + more;
+    }
+    return grown != NULL;
 }
 
 static int take_event(struct append_run *r, struct cspan frame)
@@ -181,13 +181,13 @@ static int take_event(struct append_run *r, struct cspan frame)
         take_up(r, frame, 1);
         return CLI_OK;
     }
-    bool full = !fits(r, frame.len) || r->batch_count == BATCH_EVENTS;
+    bool full = r->batch_len + frame.len > APPEND_FRAMES_MAX || r->batch_count == BATCH_EVENTS;
     if (r->file.pending ? r->batch_count == r->file.pending : full)
         code = flush(r);
-    if (code == CLI_OK && !fits(r, frame.len))
+    if (code == CLI_OK && r->batch_len > 0 && r->batch_len + frame.len > APPEND_FRAMES_MAX)
         code = other_input(r); /* of a run that was cut off: its append was no larger */
-    if (code == CLI_OK && frame.len > r->batch_room && !grow(r, frame.len))
-        code = cli_error(CLI_FAILURE, "%s: out of memory", r->name);
+    if (code == CLI_OK && !make_room(r, frame.len))
+        code = cli_error(CLI_FAILURE, "out of memory");
     if (code != CLI_OK)
         return code;
     memcpy(r->batch + r->batch_len, frame.data, frame.len);
@@ -353,11 +353,9 @@ int append_run(const struct cli_args *args)
     if (r) {
         r->args = args;
         r->file.lock = r->client.http.fd = -1;
-        r->batch_room = APPEND_FRAMES_MAX;
-        r->batch = malloc(r->batch_room);
         r->sum = XXH3_createState();
     }
-    if (r && r->batch && r->sum && framing_init(&r->framing, framing_of(args))) {
+    if (r && r->sum && framing_init(&r->framing, framing_of(args))) {
         XXH3_64bits_reset(r->sum);
         code = run(r);
         client_close(&r->client);

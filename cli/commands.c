@@ -94,7 +94,7 @@ const struct cli_command cli_commands[] = {
      "  net-mesh --endpoint a publish logs/app app.log\n"
      "  journalctl -f | net-mesh --endpoint a publish logs/journal\n"
      "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"
-     "  net-mesh --endpoint a publish orders/new --to beta --durable --producer orders.producer orders.txt\n"},
+     "  net-mesh --endpoint b publish orders/new --to alpha --durable --producer orders.producer app.log\n"},
     {"subscribe", "CHANNEL --from PEER [--start earliest|latest|SEQ | --live]", 1, 1,
      BIT(OPTION_FROM) | BIT(OPTION_START) | BIT(OPTION_LIVE), command_subscribe,
      "subscribe the node to a channel of a peer",

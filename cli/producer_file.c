@@ -42,17 +42,23 @@ static bool get_u64(struct json_object *o, const char *key, uint64_t *out)
     return errno == 0;
 }
 
+/* A checksum: 16 hex digits. */
+static bool get_sum(struct json_object *o, const char *key, uint64_t *out)
+{
+    char text[17], *end;
+    if (!get_text(o, key, text, sizeof text))
+        return false;
+    *out = strtoull(text, &end, 16);
+    return text[0] && !*end;
+}
+
 static bool get_unfinished(struct json_object *o, struct producer_file *f)
 {
-    char sum[17];
-    char *end;
-    if (!get_u64(o, "events", &f->events) || !get_u64(o, "bytes", &f->bytes) ||
-        !get_u64(o, "first_seq", &f->first_seq) || !get_u64(o, "last_seq", &f->last_seq) ||
-        !get_u64(o, "pending", &f->pending) || !get_text(o, "sum", sum, sizeof sum))
-        return false;
-    f->sum = strtoull(sum, &end, 16);
     f->unfinished = true;
-    return sum[0] && !*end;
+    return get_u64(o, "events", &f->events) && get_u64(o, "bytes", &f->bytes) &&
+           get_u64(o, "first_seq", &f->first_seq) && get_u64(o, "last_seq", &f->last_seq) &&
+           get_sum(o, "sum", &f->sum) && get_u64(o, "pending", &f->pending) &&
+           get_sum(o, "pending_sum", &f->pending_sum);
 }
 
 static bool parse(struct producer_file *f, const char *text)
@@ -91,9 +97,15 @@ static int load(struct producer_file *f)
 
 /* ---- writing ---- */
 
+static void add_sum(struct json_object *o, const char *key, uint64_t sum)
+{
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)sum);
+    json_object_object_add(o, key, json_object_new_string(text));
+}
+
 static struct json_object *to_json(const struct producer_file *f)
 {
-    char sum[17];
     struct json_object *o = json_object_new_object();
     json_object_object_add(o, "version", json_object_new_int(VERSION));
     json_object_object_add(o, "producer", json_object_new_string(f->id));
@@ -103,13 +115,13 @@ static struct json_object *to_json(const struct producer_file *f)
     if (!f->unfinished)
         return o;
     struct json_object *run = json_object_new_object();
-    snprintf(sum, sizeof sum, "%016llx", (unsigned long long)f->sum);
     json_object_object_add(run, "events", json_object_new_uint64(f->events));
     json_object_object_add(run, "bytes", json_object_new_uint64(f->bytes));
     json_object_object_add(run, "first_seq", json_object_new_uint64(f->first_seq));
     json_object_object_add(run, "last_seq", json_object_new_uint64(f->last_seq));
-    json_object_object_add(run, "sum", json_object_new_string(sum));
+    add_sum(run, "sum", f->sum);
     json_object_object_add(run, "pending", json_object_new_uint64(f->pending));
+    add_sum(run, "pending_sum", f->pending_sum);
     json_object_object_add(o, "unfinished", run);
     return o;
 }

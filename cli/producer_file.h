@@ -23,6 +23,7 @@ struct producer_file {
     uint64_t events, bytes, first_seq, last_seq; /* acknowledged; the sequences: if events > 0 */
     uint64_t sum;                                /* XXH3-64 of their frames */
     uint64_t pending;                            /* events behind them in append `sequence`, sent and not answered */
+    uint64_t pending_sum;                        /* of their frames */
 };
 
 /* Reads it, or makes one for this channel and peer; takes the lock. CLI_OK, or an exit code (said).

@@ -10,12 +10,11 @@
 #include "core/stream/recovery.h"
 
 enum { PACKETS = 1024, RECORD = 4, LIMIT = 64 };
-enum fate { UNSENT, FLYING, KEPT, ACKED, LOST, SPURIOUS, GONE };
+enum fate { UNSENT, FLYING, KEPT, ACKED, LOST, SPURIOUS };
 
 struct model {
     struct recovery r;
     enum fate fate[PACKETS];
-    uint16_t bytes[PACKETS];
     uint64_t next, now, in_flight;
 };
 
@@ -55,7 +54,6 @@ static void send_some(struct model *m, unsigned count, unsigned flags)
         recovery_on_sent(&m->r, &sent, m->now);
         if (eliciting) {
             m->fate[m->next] = kept ? KEPT : FLYING;
-            m->bytes[m->next] = sent.bytes;
             m->in_flight += sent.bytes;
         }
         m->next += 1 + (flags >> 7);
@@ -82,15 +80,12 @@ static void tick(struct model *m, const struct recovery_events *events)
 {
     if (!recovery_on_tick(&m->r, m->now, events))
         return;
-    bool full = m->r.tail - m->r.head == LIMIT, any = m->r.kept > 0;
+    bool any = m->r.kept > 0;
     enum fate *probe = recovery_probe(&m->r);
     assert(any ? probe && *probe == KEPT : !probe);
-    if (!probe)
-        return;
-    *probe = full ? GONE : FLYING;
-    if (full)
-        m->in_flight -= m->bytes[probe - m->fate];
-    assert(!full || recovery_reserve(&m->r, m->now) == NET_OK);
+    if (probe)
+        *probe = FLYING;
+    assert(recovery_reserve(&m->r, m->now) == NET_OK);
 }
 
 static void check(const struct model *m)

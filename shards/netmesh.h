@@ -127,7 +127,7 @@ NETMESH_API unsigned netmesh_owner(const struct netmesh_shard *, const char *cha
 /* Opens the sending half of a stream. While it is open, opening it again gives the same handle and changes nothing.
  * `options` NULL: NETMESH_STREAM_DEFAULTS. Returns 0, or NETMESH_NOT_FOUND (no such peer is at home on this shard),
  * NETMESH_UNREACHABLE (it has no session, or, for a reliable stream, its version knows none), NETMESH_AGAIN (a stream
- * of that id was closed less than two seconds ago), or another error. */
+ * of that id was closed less than two seconds ago, or the peer still sends on it), or another error. */
 NETMESH_API int netmesh_stream_open(struct netmesh_shard *, uint64_t peer, uint64_t id,
                                     const struct netmesh_stream_options *options, struct netmesh_stream *out);
 /* Sends the events, as many to a packet as fit. *sent (may be NULL) says how many were taken, also when it fails: go on

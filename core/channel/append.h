@@ -36,9 +36,9 @@ enum {
     PRODUCER_ID_SIZE = 16,
     APPEND_HEAD = 32,        /* bytes before the name */
     APPEND_ANSWER_SIZE = 48, /* bytes */
-    /* Bytes of frames that one packet takes, whatever the channel's name and the way to the peer: what our nodes put
-     * into one APPEND. */
-    APPEND_FRAMES_MAX = WIRE_MAX_EVENT_ROUTED - APPEND_HEAD - CHANNEL_NAME_MAX,
+    /* Bytes of frames that our nodes put into one APPEND of several events. One event alone may be as large as the peer
+     * takes; what exceeds a packet goes in fragments (X3). */
+    APPEND_FRAMES_MAX = 56 << 10,
 };
 
 struct append {

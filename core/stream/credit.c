@@ -62,9 +62,11 @@ void credit_tx_lost(struct credit_tx *c, uint32_t bytes)
 
 void credit_tx_found(struct credit_tx *c, uint32_t bytes)
 {
+    uint64_t known = c->arrived < bytes ? c->arrived : bytes;
     uint64_t found = c->written_off < c->remaining ? c->written_off : c->remaining;
-    if (found > bytes)
-        found = bytes;
+    c->arrived -= known;
+    if (found > bytes - known)
+        found = bytes - known;
     c->written_off -= found;
     c->max_consumed -= found;
     c->remaining -= (uint32_t)found;
@@ -77,8 +79,10 @@ void credit_tx_grant(struct credit_tx *c, uint64_t total, uint64_t now)
         return;
     if (total > c->sent)
         total = c->sent;
-    if (c->written_off > c->sent - total) /* some of it has arrived after all */
+    if (c->written_off > c->sent - total) { /* some of it has arrived after all */
+        c->arrived += c->written_off - (c->sent - total);
         c->written_off = c->sent - total;
+    }
     total += c->written_off;
     if (total <= c->max_consumed)
         return;

@@ -16,6 +16,7 @@ struct credit_tx {
     uint64_t sent;          /* admitted minus refunded */
     uint64_t max_consumed;  /* highest total seen, clamped, with what was written off */
     uint64_t written_off;   /* taken as lost, and not seen to have arrived since */
+    uint64_t arrived;       /* of what was taken as lost: a grant told, no credit_tx_found() yet */
     uint64_t last_grant_ns; /* of the last grant that brought anything */
     uint64_t exhausted_ns;  /* first refusal since then; UINT64_MAX: none */
     uint64_t refusals;      /* for want of credit */

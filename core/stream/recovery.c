@@ -15,6 +15,7 @@ enum {
     TIME_SHIFT = 3,      /* kTimeThreshold: 9/8 */
     PERSISTENT_PTOS = 3, /* kPersistentCongestionThreshold */
     REMEMBER_PTOS = 4,   /* how long after its departure a lost packet may still turn up */
+    PROBES = 2,          /* RFC 9002 6.2.4 */
     MIN_LIMIT = 64,
 };
 
@@ -259,6 +260,15 @@ uint64_t recovery_deadline(const struct recovery *r)
     return r->last_eliciting_ns + (wait < most ? wait : most);
 }
 
+/* So many are remembered that there is no place for a probe: the oldest give way, with no verdict on the path. */
+static void make_room(struct recovery *r, const struct recovery_events *events)
+{
+    for (sent_trim(r, NEVER); r->tail - r->head + PROBES > r->limit; sent_trim(r, NEVER)) {
+        congestion_forget(&r->congestion, sent_at(r, r->head)->bytes);
+        declare_lost(r, r->head, events);
+    }
+}
+
 bool recovery_on_tick(struct recovery *r, uint64_t now, const struct recovery_events *events)
 {
     if (now < recovery_deadline(r))
@@ -267,6 +277,8 @@ bool recovery_on_tick(struct recovery *r, uint64_t now, const struct recovery_ev
         detect_lost(r, now, events);
         return false;
     }
+    if (r->tail - r->head + PROBES > r->limit)
+        make_room(r, events);
     r->backoff++;
     r->probes++;
     return true;
@@ -279,14 +291,8 @@ void *recovery_probe(struct recovery *r)
         if (!(entry->flags & SENT_KEPT))
             continue;
         void *what = entry->what;
-        if (r->tail - r->head == r->limit) {
-            congestion_forget(&r->congestion, entry->bytes);
-            land(r, place);
-            sent_trim(r, NEVER);
-        } else {
-            release(r, entry);
-            entry->cost = 0;
-        }
+        release(r, entry);
+        entry->cost = 0;
         return what;
     }
     return NULL;

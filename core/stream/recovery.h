@@ -106,7 +106,8 @@ uint64_t recovery_deadline(const struct recovery *);
 /*
  * Declares lost what the time threshold says. True: a probe time-out expired: send one or two eliciting packets with
  * SENT_PROBE now, whatever congestion control and pacer say, first what recovery_probe() returns, then anything.
- * Nothing is lost because of silence alone: the answer to a probe tells.
+ * Nothing is lost because of silence alone: the answer to a probe tells. Only where the limit is reached the oldest are
+ * reported lost, so that two probes can be recorded.
  */
 bool recovery_on_tick(struct recovery *, uint64_t now, const struct recovery_events *);
 /* Takes `what` of the oldest KEPT packet in flight out of its entry, which stays in flight without: it is to be sent

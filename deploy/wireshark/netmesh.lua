@@ -19,6 +19,7 @@ local subprotocols = {
     [0x0600] = "negotiation", [0x0700] = "continuity", [0x0701] = "fork announcement", [0x0702] = "continuity proof",
     [0x0800] = "partition", [0x0801] = "reconcile", [0x0900] = "replica group", [0x0A00] = "membership",
     [0x0A01] = "follow", [0x0A02] = "followed",
+    [0x0A11] = "append", [0x0A12] = "append answer",
     [0x0B00] = "credit", [0x0B01] = "acknowledgement", [0x0B02] = "stream control", [0x0C00] = "capabilities", [0x0D00] = "NAT reflex", [0x0D01] = "NAT rendezvous",
     [0x0E00] = "RedEX replication", [0x0F00] = "MeshDB" }
 local healths = { [0] = "healthy", [1] = "degraded", [2] = "unhealthy", [3] = "unknown" }

@@ -111,21 +111,20 @@ static void refuse_event(struct publishing *pu, int err)
     fail(pu, err, message, pu->framer.index);
 }
 
-/* A body that is one append is larger than that. */
+/* A body that is one append holds more than that: one event may be as large as any. */
+static bool exceeds_append(struct connection *c)
+{
+    const struct publishing *pu = &c->publishing;
+    return pu->whole && pu->framer.count > 1 && framer_frames(&pu->framer).len > node_max_append(c->admin->node);
+}
+
 static void refuse_whole(struct connection *c)
 {
     struct publishing *pu = &c->publishing;
     text_format(pu->text, sizeof pu->text,
-                "one append is one event, or at most %u bytes, 4 for each event included, and %u events",
+                "one append of several events has at most %u bytes, 4 for each of them included, and %u events",
                 node_max_append(c->admin->node), FRAMER_MAX_EVENTS);
     fail(pu, NET_ERR_TOO_LARGE, pu->text, pu->framer.index);
-}
-
-/* More than one append takes, which is one event of any size, or several that fit a packet together. */
-static bool exceeds_append(const struct connection *c)
-{
-    const struct framer *f = &c->publishing.framer;
-    return f->count > 1 && f->whole > node_max_append(c->admin->node);
 }
 
 /* There is something for the node: whole events, or the whole body. */
@@ -157,8 +156,6 @@ static bool hand_over(struct connection *c)
     struct framer *f = &pu->framer;
     if (pu->blocked)
         return false;
-    if (pu->whole && exceeds_append(c))
-        refuse_whole(c);
     bool due = is_due(pu);
     int err = due ? put(c) : 0;
     if (err == NET_ERR_AGAIN) {
@@ -179,7 +176,7 @@ static void advance(struct connection *c)
     struct framer *f = &pu->framer;
     while (!pu->finishing) {
         int err = pu->ended && !pu->err ? framer_end(f) : 0;
-        if (err == NET_ERR_AGAIN && pu->whole)
+        if ((err == NET_ERR_AGAIN && pu->whole) || (pu->ended && !pu->err && !pu->put && exceeds_append(c)))
             refuse_whole(c);
         else if (err && err != NET_ERR_AGAIN)
             refuse_event(pu, err);
@@ -276,7 +273,7 @@ void publish_begin(struct connection *c)
     struct publishing *pu = &c->publishing;
     struct node *node = c->admin->node;
     *pu = (struct publishing){.publisher = {.writable = on_writable, .done = on_done}};
-    if (!take_type(c, &input) || !take_destination(c, producer))
+    if (!take_destination(c, producer) || !take_type(c, &input))
         return;
     int err = pu->to ? node_publish_open_to(node, &pu->publisher, &c->request.channel, durable, pu->to,
                                             pu->whole ? producer : NULL, pu->sequence)
@@ -285,7 +282,7 @@ void publish_begin(struct connection *c)
         respond_error(c, err, pu->to ? reason_at_peer(err) : NULL);
         return;
     }
-    uint32_t max = node_max_event(c->admin->node, &c->request.channel, &pu->limit);
+    uint32_t max = node_max_event(node, &c->request.channel, &pu->limit);
     framer_init(&pu->framer, c->body, max, input, &c->admin->large_events);
     c->exchange = &publish_exchange;
 }
@@ -298,7 +295,7 @@ size_t publish_body(struct connection *c, const uint8_t *data, size_t len)
         size_t n;
         int err = framer_push(&pu->framer, (struct cspan){data + taken, len - taken}, &n);
         taken += n;
-        if (pu->whole && (err == NET_ERR_AGAIN || exceeds_append(c))) {
+        if ((pu->whole && err == NET_ERR_AGAIN) || exceeds_append(c)) {
             refuse_whole(c);
             advance(c);
         } else if (err == NET_ERR_AGAIN) {

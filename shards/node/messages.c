@@ -147,11 +147,9 @@ static void on_log_message(struct shard *s, unsigned from, struct spsc_record *r
     }
     case MSG_FOLLOWED: {
         BODY(struct msg_followed, m);
-        struct cspan tail = mailbox_tail(r, sizeof m);
-        size_t runs = (size_t)m.runs * TIME_RUN_SIZE;
-        assert(tail.len >= runs);
-        log_on_followed(s, from, &m, (struct cspan){tail.data, runs},
-                        (struct cspan){tail.data + runs, tail.len - runs});
+        size_t runs = (size_t)m.runs * TIME_RUN_SIZE; /* in the body, also when the frame stands elsewhere */
+        assert(r->len - sizeof m >= runs);
+        log_on_followed(s, from, &m, (struct cspan){r->body + sizeof m, runs}, mailbox_tail(r, sizeof m + runs));
         break;
     }
     case MSG_ROSTER: {

@@ -135,7 +135,7 @@ int node_publish_open_to(struct node *node, struct publisher *p, const struct ch
 
 /* ---- putting ---- */
 
-/* As many of the first frames as one packet takes, or one event that none does; sets how many they are. */
+/* As many of the first frames as go into one append, or one event that is larger; sets how many they are. */
 static size_t cut(struct cspan frames, uint32_t *count)
 {
     struct wire_frames walk = wire_frames(frames, UINT32_MAX);

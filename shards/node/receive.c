@@ -133,6 +133,7 @@ packet_handler *receive_handler(const struct shard *s, uint16_t subprotocol)
 
 void receive_init(struct shard *s)
 {
+    receive_handle(s, SUBPROTO_EVENTS, user_stream_on_packet);
     receive_handle(s, SUBPROTO_STREAM, stream_on_control);
     receive_handle(s, SUBPROTO_FOLLOW, follow_on_control);
     receive_handle(s, SUBPROTO_FOLLOWED, follow_on_records);

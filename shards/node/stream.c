@@ -136,9 +136,11 @@ static bool shared(const struct stream *st)
     return st->cursors || st->subscription;
 }
 
+/* What the peer sends on it ends with FIN, where the peer knows that; else with our own half. */
 static bool unused(const struct stream *st)
 {
-    return !shared(st) && !st->tx_open && (!st->rx_reliable || st->rx_finished);
+    bool receives = st->rx_reliable || (st->rx_next && transport_acknowledges(st->peer));
+    return !shared(st) && !st->tx_open && (!receives || st->rx_finished);
 }
 
 void stream_end_tx(struct peer *p, struct stream *st)
@@ -188,6 +190,13 @@ static uint64_t closed_deadline(const struct peer *p)
                                        : container_of(first, struct stream, closed)->closed_at + QUARANTINE_NS;
 }
 
+/* The peer may not have heard of all resets yet, and send what belongs to a stream that was. */
+static bool resets_on_their_way(const struct peer *p)
+{
+    const struct stream *st = map_get(&p->streams, SUBPROTO_STREAM);
+    return st && !(list_empty(&st->unsent) && list_empty(&st->lost) && list_empty(&st->in_flight));
+}
+
 static void forget_closed(struct peer *p, uint64_t now)
 {
     for (struct list *n = p->closed_streams.next; n != &p->closed_streams; n = n->next) {
@@ -197,7 +206,7 @@ static void forget_closed(struct peer *p, uint64_t now)
     }
     while (closed_deadline(p) <= now) {
         struct stream *st = container_of(list_first(&p->closed_streams), struct stream, closed);
-        if (st->reset_owed) { /* there is no room for the message yet: another two seconds */
+        if (st->reset_owed || (st->was_reset && resets_on_their_way(p))) { /* another two seconds */
             list_remove(&st->closed);
             st->closed_at = now;
             list_push_back(&p->closed_streams, &st->closed);

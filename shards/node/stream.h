@@ -66,6 +66,7 @@ struct stream {
     uint64_t grant_counter; /* of the packet that carried the last one */
     struct list closed;     /* in peer->closed_streams: over, and known until `closed_at` + 2 s */
     uint64_t closed_at;
+    bool was_reset;      /* by us: the peer may go on with it until it has heard */
     uint32_t reset_code; /* that the peer is to be told of */
     bool reset_owed;     /* there was no room for the message yet */
 
@@ -92,6 +93,8 @@ struct stream {
     /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
     bool rx_finished;              /* FIN was delivered */
+    bool fin_held;    /* FIN came and waits; it is not acknowledged, so that the id is not used again: */
+    uint64_t fin_session, fin_counter;
     bool delivering;               /* its handler is running: what ends meanwhile is freed afterwards */
     bool ended;                    /* by the peer, or with it */
     uint16_t rx_subprotocol;       /* of what arrived last: whose handler hears of the end */

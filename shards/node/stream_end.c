@@ -43,6 +43,7 @@ void stream_reset(struct peer *p, struct stream *st, uint32_t code)
 {
     st->source = NULL;
     stream_close(p, st);
+    st->was_reset = true;
     st->reset_code = code;
     st->reset_owed = !send_reset(p, st->id, code);
 }

@@ -44,6 +44,15 @@ void stream_release_rx(struct stream *st)
         list_remove(&st->stalled);
 }
 
+/* All before it was taken, too: now the peer may hear that it arrived. */
+static void acknowledge_fin(struct peer *p, struct stream *st)
+{
+    struct wire_header h = {.session_id = st->fin_session, .counter = st->fin_counter};
+    if (st->fin_held)
+        transport_on_packet(p, &h, true);
+    st->fin_held = false;
+}
+
 /* Hands a packet that is next, or a message, to its handler. False: there is no room downstream. */
 static bool deliver(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
@@ -56,6 +65,8 @@ static bool deliver(struct peer *p, struct stream *st, const struct wire_header 
         return taken;
     ordered_advance(&st->arrived);
     st->rx_finished = (h->flags & WIRE_FIN) != 0;
+    if (st->rx_finished)
+        acknowledge_fin(p, st);
     return true;
 }
 
@@ -178,6 +189,7 @@ static struct stream *stream_of(struct peer *p, const struct wire_header *h, boo
     *placed = true;
     if (st && (st->closed_at || st->rx_finished)) {
         COUNT(s, drop_stream_closed);
+        *placed = st->rx_finished; /* a repeated FIN; else it may be the first of a new stream of that id */
         return NULL;
     }
     if (!receive_handler(s, h->subprotocol)) {
@@ -212,7 +224,7 @@ bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan 
     case ORDERED_DUPLICATE:
         COUNT(s, rx_duplicates);
         ack_hurry(&p->transport.acks, s->now);
-        return true;
+        return !(st->fin_held && (h->flags & WIRE_FIN));
     case ORDERED_BEYOND:
         COUNT(s, drop_window);
         return false;
@@ -224,7 +236,14 @@ bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan 
         COUNT(s, drop_window); /* nobody within its credit sends so much */
         return false;
     }
-    return place(p, st, h, plaintext);
+    bool has_place = place(p, st, h, plaintext);
+    if (has_place && (h->flags & WIRE_FIN) && !st->rx_finished && !st->closed_at) {
+        st->fin_held = true;
+        st->fin_session = h->session_id;
+        st->fin_counter = h->counter;
+        return false;
+    }
+    return has_place;
 }
 
 void streams_offer(struct shard *s)

@@ -74,10 +74,11 @@ int user_stream_open(struct peer *p, uint64_t id, const struct netmesh_stream_op
     if (!u)
         return NET_ERR_NO_MEMORY;
     enum stream_mode mode = o->mode == NETMESH_RELIABLE ? STREAM_RELIABLE : STREAM_FIRE_AND_FORGET;
-    int err = stream_open(p, id, mode, o->window, o->weight, &st);
+    uint32_t granted = stream_tx_window(p);
+    int err = stream_open(p, id, mode, o->window < granted ? o->window : granted, o->weight, &st);
     if (err) {
         free(u);
-        return err;
+        return err == NET_ERR_STATE ? NET_ERR_AGAIN : err; /* the other direction is not over yet */
     }
     u->source = (struct stream_source){nothing_to_fill, on_ended};
     u->epoch = ++p->shard->stream_epoch;
@@ -171,9 +172,9 @@ bool user_stream_on_events(struct peer *p, const struct wire_header *h, struct c
         return true;
     }
     struct stream *st = stream_find(p, h->stream_id);
-    if (!st && map_get(&p->streams, h->stream_id)) {
-        COUNT(s, drop_stream_closed); /* a straggler of one that is over */
-        return true;
+    if ((!st && map_get(&p->streams, h->stream_id)) || (st && st->rx_finished && !st->rx_reliable)) {
+        COUNT(s, drop_stream_closed); /* a straggler of one that is over; one that is not gets its credit back */
+        return false;
     }
     if (!st && !(st = stream_get(p, h->stream_id))) {
         COUNT(s, drop_stream_limit);
@@ -193,8 +194,10 @@ bool user_stream_on_events(struct peer *p, const struct wire_header *h, struct c
         return false;
     }
     stream_consumed(p, st, h->payload_len + (uint32_t)WIRE_OVERHEAD);
-    if (fin && !st->tx_open)
-        stream_close(p, st);
+    if (fin) {
+        st->rx_finished = true;
+        stream_settle(p, st);
+    }
     return true;
 }
 
@@ -229,18 +232,26 @@ static bool may_be_forgotten(const struct stream *st)
            !is_the_nodes(st->id);
 }
 
+static struct stream *find_idle(const struct peer *p, uint64_t now)
+{
+    map_each(&p->streams, slot)
+    {
+        struct stream *st = slot->value;
+        if (may_be_forgotten(st) && now - st->last_active > p->shard->config->stream_idle_ns)
+            return st;
+    }
+    return NULL;
+}
+
+/* Who hears of an end may open others: the table is looked through anew after each. */
 void user_streams_tick(struct peer *p, uint64_t now)
 {
     if (now < p->idle_round)
         return;
     p->idle_round = now + p->shard->link_config.heartbeat_interval_ns;
-    map_each(&p->streams, slot)
-    {
-        struct stream *st = slot->value;
-        if (!may_be_forgotten(st) || now - st->last_active <= p->shard->config->stream_idle_ns)
-            continue;
-        COUNT(p->shard, streams_idle);
+    for (struct stream *st; (st = find_idle(p, now));) {
         struct stream_source *source = st->source;
+        COUNT(p->shard, streams_idle);
         stream_close(p, st);
         if (source)
             source->ended(source, p, st, NET_ERR_CLOSED);

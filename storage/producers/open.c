@@ -183,7 +183,9 @@ static int adopt(struct producers *p, const struct intent *in)
 {
     struct producer *pr = producers_find(p, in->append.id);
     uint64_t sequence = in->append.sequence, wall = io_wall(p->io);
-    if (in->untrue || (p->age_ns && wall > p->age_ns && in->wall_ns < wall - p->age_ns)) {
+    /* An append of nothing has no events to tell: it is true if the ones before it are. */
+    bool astray = pr && sequence > pr->next && in->append.count == 0;
+    if (in->untrue || astray || (p->age_ns && wall > p->age_ns && in->wall_ns < wall - p->age_ns)) {
         p->file_spoiled = true;
         return NET_OK;
     }

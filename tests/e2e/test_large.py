@@ -26,12 +26,9 @@ class Large(mesh.MeshCase):
         """Event `number` of the log, as it is."""
         return node.raw(channel, "--start", number, "--count", 1, "--follow", *options)[:-1]
 
-    def subscribed(self, alice, bob, channel):
-        bob.json("subscribe", channel, "--from", "alice")
-
-    def file_goes_to_a_subscriber(self, shards):
+    def file_goes_to_a_subscriber(self, shards, *how):
         alice, bob = self.mesh(f"shards.count={shards}")
-        self.subscribed(alice, bob, "files")
+        bob.json("subscribe", "files", "--from", "alice", *how)
         data = os.urandom(10 * MIB)
         answer = alice.publish("files", b"", "--whole", self.file("f", data))
         self.assertEqual((answer["events"], answer["bytes"]), (1, len(data)))
@@ -39,20 +36,35 @@ class Large(mesh.MeshCase):
         self.assertEqual(self.tailed(bob, "files", 0), data)
         self.assertEqual(bob.drops(), {})
 
-    def test_a_file_goes_to_a_subscriber(self):
+    def test_a_file_goes_to_a_follower(self):
         self.file_goes_to_a_subscriber(1)
 
-    def test_a_file_goes_to_a_subscriber_of_many_shards(self):
+    def test_a_file_goes_to_a_follower_of_many_shards(self):
         self.file_goes_to_a_subscriber(3)
+
+    def test_a_file_goes_live(self):
+        self.file_goes_to_a_subscriber(1, "--live")
+
+    def test_a_file_goes_live_over_many_shards(self):
+        self.file_goes_to_a_subscriber(3, "--live")
+
+    def test_a_follower_gets_what_was_there_before(self):
+        alice, bob = self.mesh("shards.count=2")
+        events = [os.urandom(size) for size in (LARGEST, 100, 3 * MIB, 60000)]
+        for data in events:
+            alice.publish("x", data, "--whole")
+        bob.json("subscribe", "x", "--from", "alice")
+        for n, data in enumerate(events):
+            self.assertEqual(self.tailed(bob, "x", n), data, f"{len(data)} bytes")
+        self.assertEqual(bob.drops(), {})
 
     def test_sizes_around_every_boundary(self):
         alice, bob = self.mesh("shards.count=2")
-        self.subscribed(alice, bob, "x")
+        bob.json("subscribe", "x", "--from", "alice", "--live")
         sizes = [0, 1, 8108, 8109, 59996, 59997, 65536, 262144, 262145, MIB, LARGEST - 1, LARGEST, 10]
         events = [os.urandom(size) for size in sizes]
         for n, data in enumerate(events):
             self.assertEqual(alice.publish("x", data, "--whole")["last_seq"], n)
-        bob.wait_for("x", len(events), alice.node_id if bob.channel("x", alice.node_id) else "alice")
         for node in alice, bob:
             for n, data in enumerate(events):
                 self.assertEqual(self.tailed(node, "x", n), data, f"{len(data)} bytes")

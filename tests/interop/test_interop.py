@@ -255,17 +255,17 @@ class WithOurs(Case):
         return node
 
     def reference_takes_ours(self, ours, peer):
-        """The reference subscribes to a channel of ours and gets its events, more than a window of credit, in order."""
+        """The reference subscribes to a channel of ours and gets its events, 1 MiB, in order. streams.md 19 (53)."""
         peer.call("subscribe", publisher=ours.node_id, channel="from/ours")
-        events = [f"event {number} of ours " + "." * 100 for number in range(2000)]
+        events = [f"event {number} of ours " + "." * 520 for number in range(2000)]
         ours.publish("from/ours", events)
         self.assertEqual(peer.poll(len(events)), events)
 
     def ours_takes_reference(self, ours, peer):
-        """We subscribe to a channel of the reference and get its events, more than a window of credit, in order."""
+        """We subscribe to a channel of the reference and get its events, 1 MiB, in order. streams.md 19 (53)."""
         peer.call("register", channel="from/reference")
         ours.command("subscribe", "from/reference", "--from", peer.node_id)
-        events = [f"event {number} of the reference " + "." * 100 for number in range(1000)]
+        events = [f"event {number} of the reference " + "." * 1040 for number in range(1000)]
         for event in events:
             peer.publish("from/reference", event)
         self.assertEqual(ours.tail("from/reference", peer.node_id, len(events)), events)

@@ -295,6 +295,9 @@ Test(sim_user_streams, handles_and_epochs)
     cr_assert_eq(netmesh_stream_close(home(), &a), NET_OK);
     cr_assert_eq(send_events(&b, 1, 10, NULL), NET_OK, "nor does it close what came after it");
     cr_assert_eq(stats_of(ID).tx_window, 65536, "0: what the peer grants");
+    struct netmesh_stream_options greedy = {.window = 10 << 20};
+    open_with(ID + 1, &greedy);
+    cr_assert_eq(stats_of(ID + 1).tx_window, 65536, "nor is more than that taken");
     struct netmesh_stream other = b;
     other.peer++;
     cr_assert_eq(netmesh_stream_close(home(), &other), NETMESH_NOT_FOUND);
@@ -391,6 +394,7 @@ Test(sim_user_streams, retries_are_counted_and_paused)
     make(10, false);
     struct mesh_node *other = mesh_add(&mesh, 1); /* the one that gives no credit: it hears nothing */
     peer_id = other->node_id;
+    node->peer_count = 0;
     mesh_know(node, other);
     mesh_know(other, node);
     mesh_start(node);

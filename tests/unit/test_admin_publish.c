@@ -387,3 +387,87 @@ Test(admin_publish, ndjson_with_back_pressure)
     expect_status(world_heard(&w, client), 200);
     cr_assert_eq(w.node.taken_events, 20000);
 }
+
+/* ---- to a peer (extensions X8) ---- */
+
+static const struct peer_row alpha = {.name = "alpha", .node_id = 0xa1, .state = PEER_CONNECTED};
+
+#define PRODUCER "0123456789abcdef0123456789abcdef"
+
+static void append(const char *query, const char *body, size_t len)
+{
+    char target[200];
+    snprintf(target, sizeof target, "/v1/channels/a/publish?%s", query);
+    w.node.peers[0] = alpha;
+    w.node.peer_count = 1;
+    w.node.taken_len = 0;
+    world_request(&w, "POST", target, TEXT, body, len, &r);
+}
+
+static void expect_refused(const char *query, unsigned status, const char *what)
+{
+    append(query, "x\n", 2);
+    cr_expect_eq(r.status, status, "%s: %u", query, r.status);
+    cr_expect(strstr(r.body, what), "%s: %s", query, r.body);
+}
+
+Test(admin_publish, to_a_peer)
+{
+    append("to=alpha&durable=true", "one\ntwo\n", 8);
+    cr_assert_eq(r.status, 200, "%s", r.body);
+    cr_assert(strstr(w.node.asked, "append a to "), "%s", w.node.asked);
+    cr_assert(w.node.durable);
+    expect_taken("\3\0\0\0one\3\0\0\0two", 14);
+    cr_assert(strstr(r.body, "\"to\":\"0x"), "%s", r.body);
+    cr_assert(!strstr(r.body, "\"sequence\""), "%s", r.body);
+}
+
+Test(admin_publish, as_one_append_of_a_producer)
+{
+    append("to=alpha&sequence=7&producer=" PRODUCER, "one\ntwo", 7);
+    cr_assert_eq(r.status, 200, "%s", r.body);
+    cr_assert(strstr(w.node.asked, " as 01..ef 7"), "%s", w.node.asked);
+    cr_assert_eq(w.node.puts, 1);
+    cr_assert(strstr(r.body, "\"sequence\":7"), "%s", r.body);
+    append("to=alpha&sequence=0&producer=" PRODUCER, "", 0);
+    cr_assert_eq(r.status, 200, "%s", r.body);
+    cr_assert_eq(w.node.puts, 2, "an append of nothing is one");
+}
+
+Test(admin_publish, one_append_is_all_or_nothing)
+{
+    static char body[100000];
+    memset(body, '.', sizeof body);
+    for (size_t i = 999; i < sizeof body; i += 1000)
+        body[i] = '\n';
+    append("to=alpha&sequence=1&producer=" PRODUCER, body, sizeof body);
+    cr_assert_eq(r.status, 413, "%s", r.body);
+    cr_assert(strstr(r.body, "one append of several events has at most 57344 bytes"), "%s", r.body);
+    cr_assert_eq(w.node.puts, 0);
+    append("to=alpha&sequence=1&producer=" PRODUCER, body, 58000);
+    cr_assert_eq(r.status, 413, "%s", r.body);
+    cr_assert_eq(w.node.puts, 0);
+    append("to=alpha&sequence=1&producer=" PRODUCER, body, 57000);
+    cr_assert_eq(r.status, 200, "%s", r.body);
+    cr_assert_eq(w.node.puts, 1);
+}
+
+Test(admin_publish, to_nobody_or_as_nobody)
+{
+    expect_refused("to=stranger", 404, "there is no such peer");
+    expect_refused("to=alpha&producer=" PRODUCER, 400, "belong together");
+    expect_refused("to=alpha&sequence=1", 400, "belong together");
+    expect_refused("sequence=1&producer=" PRODUCER, 400, "belong together");
+    expect_refused("to=alpha&sequence=1&producer=0123", 400, "32 lower-case hex digits");
+    expect_refused("to=alpha&sequence=1&producer=0123456789ABCDEF0123456789abcdef", 400, "32 lower-case hex digits");
+    expect_refused("to=alpha&sequence=-1&producer=" PRODUCER, 400, "sequence");
+    w.node.open_err = NET_ERR_UNREACHABLE;
+    expect_refused("to=alpha", 503, "the peer is not connected");
+    w.node.open_err = NET_ERR_UNSUPPORTED;
+    expect_refused("to=alpha", 501, "does not know acknowledged append");
+    w.node.open_err = 0;
+    w.node.done_err = NET_ERR_REPLAY;
+    expect_refused("to=alpha", 409, "whether it was appended is not known");
+    w.node.done_err = NET_ERR_EXISTS;
+    expect_refused("to=alpha", 409, "was used for other events");
+}

@@ -81,6 +81,8 @@ Test(config, defaults)
     cr_expect_eq(c.rule_count, 0);
     cr_expect_eq(c.log_none_bytes, 2u << 20);
     cr_expect_eq(c.channel.max_lag, 0);
+    cr_expect(c.channel.append);
+    cr_expect(c.max_producers == 4096 && c.producer_age_ns == UINT64_C(86400000000000));
     cr_expect_eq(c.ack_timeout_ns, 5 * S);
     cr_expect_eq(c.publish_timeout_ns, 30 * S);
     cr_expect_eq(c.log_level, LEVEL_INFO);
@@ -108,7 +110,8 @@ Test(config, every_type_is_read)
                        "shards:\n  count: 4\n  cpus: [0, 2, 3]\n  pin: true\n  spin: 50us\n  ring_bytes: 1MiB\n"
                        "security: {sessions: compat, peers: listed, ciphers: [chacha20-poly1305]}\n"
                        "transport: {max_datagram: 1400, gso: false}\n"
-                       "channels:\n  log: none\n  max_lag: 9223372036854775807\n",
+                       "channels:\n  log: none\n  max_lag: 9223372036854775807\n  append: false\n  producers: 1\n  "
+                       "producer_age: none\n",
                        &c, &e),
                  NET_OK, "%s", e.text);
     config_format_addr(&c.listen, text);
@@ -130,6 +133,7 @@ Test(config, every_type_is_read)
     cr_expect(!c.gso && c.gro);
     cr_expect_eq(c.channel.log, LOG_NONE);
     cr_expect_eq(c.channel.max_lag, INT64_MAX);
+    cr_expect(!c.channel.append && c.max_producers == 1 && c.producer_age_ns == 0);
 }
 
 Test(config, errors_name_file_line_key_found_and_allowed)

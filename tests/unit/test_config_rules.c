@@ -39,7 +39,7 @@ Test(config_rules, a_rule_says_what_differs)
         parse("channels:\n"
               "  prefixes:\n"
               "    sensors: {retention_age: 1h, fsync: each}\n"
-              "    'logs/debug': {log: none, max_lag: 7}\n"
+              "    'logs/debug': {log: none, max_lag: 7, append: false}\n"
               "    all: {log: memory, fsync: every, fsync_events: 5, fsync_interval: 2s, retention_events: 9,\n"
               "          retention_bytes: 1MiB, retention_age: none}\n"
               "  retention_age: 2h\n"
@@ -52,7 +52,8 @@ Test(config_rules, a_rule_says_what_differs)
     cr_expect(s->log == LOG_DISK && s->fsync == FSYNC_EACH && s->retention_age_ns == 3600 * S);
     cr_expect(s->retention_events == 44 && s->fsync_events == 1000, "the rest is of channels.*, also from --set");
     s = &c.rules[1].settings;
-    cr_expect(s->log == LOG_NONE && s->max_lag == 7 && s->fsync == FSYNC_INTERVAL && s->retention_age_ns == 7200 * S);
+    cr_expect(s->log == LOG_NONE && s->max_lag == 7 && !s->append && s->fsync == FSYNC_INTERVAL &&
+              s->retention_age_ns == 7200 * S);
     s = &c.rules[2].settings;
     cr_expect(s->log == LOG_MEMORY && s->fsync == FSYNC_EVERY && s->fsync_events == 5);
     cr_expect(s->fsync_interval_ns == 2 * S && s->retention_events == 9 && s->retention_bytes == 1 << 20);
@@ -78,10 +79,12 @@ Test(config_rules, the_longest_prefix_of_whole_segments_has_the_word)
 
 Test(config_rules, mistakes_in_a_rule)
 {
-    refuses_setting("retention: 1h", ": found the unknown key \"retention\", allowed: log, fsync, fsync_events, "
-                                     "fsync_interval, retention_events, retention_bytes, retention_age, max_lag");
-    refuses_setting("none_bytes: 1MiB", ": found the unknown key \"none_bytes\", allowed: log, fsync, fsync_events, "
-                                        "fsync_interval, retention_events, retention_bytes, retention_age, max_lag");
+    refuses_setting("retention: 1h",
+                    ": found the unknown key \"retention\", allowed: log, fsync, fsync_events, "
+                    "fsync_interval, retention_events, retention_bytes, retention_age, max_lag, append");
+    refuses_setting("none_bytes: 1MiB",
+                    ": found the unknown key \"none_bytes\", allowed: log, fsync, fsync_events, "
+                    "fsync_interval, retention_events, retention_bytes, retention_age, max_lag, append");
     refuses_setting("retention_age: soon", ".retention_age: found \"soon\", allowed: a duration, none or 1s..36500d");
     refuses_setting("retention_age: 1ms", ".retention_age: found \"1ms\", allowed: a duration, none or 1s..36500d");
     refuses_setting("retention_age: [1h]", ".retention_age: found a list, allowed: a duration, none or 1s..36500d");

@@ -202,6 +202,25 @@ Test(credit, larger_than_the_window_is_refused_for_ever)
     cr_assert(!credit_tx_recover(&c, UINT64_MAX, 0));
 }
 
+/* A grant may tell of a packet that was taken as lost before its acknowledgement does: it is not counted twice. */
+Test(credit, what_a_grant_told_is_not_found_again)
+{
+    struct credit_tx c;
+    credit_tx_init(&c, 1000, 0);
+    cr_assert(credit_tx_acquire(&c, 300, 0));
+    cr_assert(credit_tx_acquire(&c, 500, 0));
+    credit_tx_lost(&c, 300);
+    credit_tx_lost(&c, 500);
+    cr_assert_eq(c.remaining, 1000);
+    credit_tx_grant(&c, 300, 0); /* it had arrived */
+    credit_tx_found(&c, 300);
+    cr_assert(c.remaining == 1000 && c.written_off == 500 && c.max_consumed == c.sent);
+    credit_tx_found(&c, 500);
+    cr_assert(c.remaining == 500 && c.written_off == 0, "the other one: until its grant comes");
+    credit_tx_grant(&c, 800, 0);
+    cr_assert_eq(c.remaining, 1000);
+}
+
 /* 12, 23, 26 */
 Test(credit, receiver)
 {
