@@ -412,7 +412,7 @@ static bool put_apart(struct follower *f, const struct redex_event *e, const str
 {
     struct peer *p = f->peer;
     uint32_t total = part->total ? part->total : (uint32_t)e->data.len;
-    bool alone = FRAGMENT_FRAME_HEAD + total <= p->plaintext_max;
+    bool alone = FRAGMENT_FRAME_HEAD + total <= p->plaintext_whole;
     if (f->apart)
         return alone && !f->sent.offset ? put_alone(f, e) : put_fragment(f, e, total, part->offset);
     if (alone || fragments_on(p))
@@ -431,7 +431,7 @@ static bool put_events(struct follower *f, const struct redex_event *e, size_t n
     uint16_t runs;
     size_t count = f->apart || part->total ? 0 : measure(e, n, room, &runs, &len);
     if (count == 0 && !f->apart && !part->total)
-        count = measure(e, 1, p->plaintext_max, &runs, &len);
+        count = measure(e, 1, p->plaintext_whole, &runs, &len);
     if (count == 0)
         return put_apart(f, e, part);
     struct packet *pk = stream_packet(p, f->stream, len > room ? len : room);

@@ -96,6 +96,7 @@ static void learn_sizes(struct peer *p, uint16_t peer_max_datagram)
     int most = peer_max_datagram ? peer_max_datagram : WIRE_MAX_PACKET;
     p->plaintext_max = clamp_plaintext(most, p->relayed);
     p->plaintext_path = clamp_plaintext(path < most ? path : most, p->relayed);
+    p->plaintext_whole = fragments_on(p) ? p->plaintext_path : p->plaintext_max;
 }
 
 static void tell_application(const struct peer *p)

@@ -29,10 +29,13 @@ struct peer {
     uint64_t contact;  /* which contact of shard 0 this is */
     uint64_t instance; /* the peer's, of the current state */
     uint64_t features, rtt_ns;
-    uint16_t plaintext_path;    /* bytes that fit the path unfragmented */
-    uint16_t plaintext_max;     /* bytes the peer takes */
-    uint32_t rx_window;         /* bytes we granted per stream */
-    struct map streams;         /* id -> struct stream */
+    uint16_t plaintext_path; /* bytes that fit the path unfragmented */
+    uint16_t plaintext_max;  /* bytes the peer takes */
+    uint16_t
+        plaintext_whole; /* bytes of an event that goes in one packet; a larger one goes in fragments, if the peer takes
+                          * them: a lost piece of IP's fragments holds memory of the peer's kernel for 30 s */
+    uint32_t rx_window;  /* bytes we granted per stream */
+    struct map streams;  /* id -> struct stream */
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
     struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */

@@ -97,7 +97,7 @@ int stream_send_message(struct peer *p, uint64_t stream_id, uint16_t subprotocol
     if (st->message.data)
         return NET_ERR_AGAIN;
     /* What IP would fragment goes in fragments of ours: the loss of one is not the loss of all. */
-    if (len > (fragments_on(p) ? p->plaintext_path : p->plaintext_max))
+    if (len > p->plaintext_whole)
         return fragments_send_message(p, st, subprotocol, message);
     struct packet *k = stream_packet(p, st, len);
     if (!k)

@@ -215,12 +215,11 @@ static void batch_send(struct batch *b)
     b->cursor->moved_at = b->cursor->stream->last_active = s->now;
 }
 
-/* The plaintext limit for what comes next: the path's, or for an event above it what the peer takes: IP fragments it.
- */
+/* The plaintext limit for what comes next: the path's, or for an event above it what the peer takes. */
 static uint16_t choose_limit(const struct cursor *c, uint32_t event_len)
 {
     const struct peer *p = c->peer;
-    return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_max;
+    return event_len + 4 <= p->plaintext_path ? p->plaintext_path : p->plaintext_whole;
 }
 
 /* An event that fits no packet of this peer: in fragments, or not at all. False: no more now, for the reason in *why.
@@ -262,7 +261,7 @@ static enum pull_result pump(struct cursor *c, struct source *src, uint64_t allo
     enum pull_result why;
     for (*spent = 0; source_has(src, c);) {
         uint32_t len = source_peek(src, c);
-        if (len + 4 > p->plaintext_max) {
+        if (len + 4 > p->plaintext_whole) {
             if (!pump_large(c, src, allowance, spent, &why))
                 return why;
             continue;
