@@ -211,11 +211,11 @@ const struct schema schema_subscribed =
            FIELD("mode", &schema_subscription_mode, .about = "what comes; not when it has ended", .optional = true),
            FIELD("note", &schema_text, .about = "why that differs from what was asked for", .optional = true));
 
-static const struct schema subscriber = OBJECT(
-    "subscriber", "a peer that reads a channel of this node", FIELD("channel", &schema_text), FIELD("peer", &schema_id),
-    FIELD("peer_name", &schema_text, .nullable = true), FIELD("mode", &schema_subscription_mode),
-    FIELD("next_seq", &schema_u64, .about = "sent to it next"),
-    FIELD("lag", &schema_u64, .about = "events it is behind"));
+static const struct schema subscriber =
+    OBJECT("subscriber", "a peer that reads a channel of this node", FIELD("channel", &schema_text),
+           FIELD("peer", &schema_id), FIELD("peer_name", &schema_text, .nullable = true),
+           FIELD("mode", &schema_subscription_mode), FIELD("next_seq", &schema_u64, .about = "sent to it next"),
+           FIELD("lag", &schema_u64, .about = "events it is behind"));
 const struct schema schema_subscribers = ARRAY(&subscriber, NULL);
 
 const struct schema schema_published = OBJECT("published", NULL, PUBLISHED);

@@ -92,7 +92,7 @@ struct stream {
 
     /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
-    bool rx_finished;              /* FIN was delivered */
+    bool rx_finished; /* FIN was delivered */
     bool fin_held;    /* FIN came and waits; it is not acknowledged, so that the id is not used again: */
     uint64_t fin_session, fin_counter;
     bool delivering;               /* its handler is running: what ends meanwhile is freed afterwards */

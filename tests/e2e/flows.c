@@ -1,7 +1,7 @@
 /*
- * An application that uses streams, as its makers would write it: it sees netmesh.h alone. With a number it sends so many
- * numbered events to the first peer that comes, on a reliable stream and beside it on a fire-and-forget one; without, it
- * takes streams of others. Every stream that is over is a JSON line.
+ * An application that uses streams, as its makers would write it: it sees netmesh.h alone. With a number it sends so
+ * many numbered events to the first peer that comes, on a reliable stream and beside it on a fire-and-forget one;
+ * without, it takes streams of others. Every stream that is over is a JSON line.
  */
 #include <inttypes.h>
 #include <netmesh.h>
@@ -138,8 +138,7 @@ static bool on_stream(void *ctx, struct netmesh_shard *shard, const struct netme
         return true;
     printf("{\"stream\":%" PRIu64 ",\"events\":%" PRIu32 ",\"disorder\":%" PRIu32
            ",\"first\":\"%s\",\"last\":\"%s\",\"ascends\":%s,\"finished\":%s}\n",
-           e->stream, f->in[e->stream].events, f->in[e->stream].disorder, f->in[e->stream].first,
-           f->in[e->stream].last,
+           e->stream, f->in[e->stream].events, f->in[e->stream].disorder, f->in[e->stream].first, f->in[e->stream].last,
            netmesh_event_id_compare(f->in[e->stream].first, f->in[e->stream].last) < 0 ? "true" : "false",
            e->end == NETMESH_STREAM_FINISHED ? "true" : "false");
     fflush(stdout);
@@ -156,11 +155,8 @@ static void on_ready(void *ctx, const char *json_line)
 int main(int argc, char **argv)
 {
     static struct flows flows;
-    struct netmesh_hooks hooks = {.ctx = &flows,
-                                  .on_turn = on_turn,
-                                  .on_peer = on_peer,
-                                  .on_stream = on_stream,
-                                  .on_stream_end = on_stream_end};
+    struct netmesh_hooks hooks = {
+        .ctx = &flows, .on_turn = on_turn, .on_peer = on_peer, .on_stream = on_stream, .on_stream_end = on_stream_end};
     const char *overrides[] = {"shards.count=1"}; /* so that one thread has all of `flows` */
     struct netmesh *node;
     char error[1024] = "which directory?";

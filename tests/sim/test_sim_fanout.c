@@ -74,7 +74,7 @@ Test(sim_fanout, a_subscriber_without_credit_costs_its_publisher_no_turns)
         sim_cut(mesh.sim, a->host, b->host, true);
         sim_cut(mesh.sim, a->host, c->host, true);
         expect_published(a, "busy", 1, 0, 30000, false); /* more than a window */
-        sim_run_for(mesh.sim, SIM_S); /* what the windows hold leaves paced */
+        sim_run_for(mesh.sim, SIM_S);                    /* what the windows hold leaves paced */
         uint64_t before = MESH_COUNT(a, turns);
         sim_run_for(mesh.sim, 5 * SIM_S);
         cr_assert_leq(MESH_COUNT(a, turns) - before, 1000 * shards, "%lu turns in 5 s", MESH_COUNT(a, turns) - before);

@@ -581,7 +581,8 @@ Test(admin_routes, subscribers)
     get("/v1/subscribers");
     expect(
         200,
-        "[{\"channel\":\"a/b\",\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"mode\":\"live\",\"next_seq\":7,\"lag\":3}]\n");
+        "[{\"channel\":\"a/"
+        "b\",\"peer\":\"0x000000000000000b\",\"peer_name\":\"lidar\",\"mode\":\"live\",\"next_seq\":7,\"lag\":3}]\n");
 }
 
 /* Whoever leaves before all shards have answered is forgotten. */

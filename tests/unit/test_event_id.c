@@ -28,9 +28,9 @@ Test(event_id, numbers_decide)
 /* What is no id is text: the whole of both. */
 Test(event_id, text_decides_where_one_is_no_id)
 {
-    static const char *const texts[] = {"",      ":",    "1:",    ":1",  "1",
-                                        "1:2:3", "1:2 ", "+1:2",  "-1:2", "1:4294967296",
-                                        " 1:2",  "1.5:2", "a:b",  "18446744073709551616:0"};
+    static const char *const texts[] = {
+        "",     ":",    "1:",           ":1",   "1",     "1:2:3", "1:2 ",
+        "+1:2", "-1:2", "1:4294967296", " 1:2", "1.5:2", "a:b",   "18446744073709551616:0"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         cr_assert_eq(event_id_compare(texts[i], texts[i]), 0, "%s", texts[i]);
         int order = event_id_compare(texts[i], "5:0"), text = strcmp(texts[i], "5:0");
