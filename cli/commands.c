@@ -95,7 +95,7 @@ const struct cli_command cli_commands[] = {
      "  journalctl -f | net-mesh --endpoint a publish logs/journal\n"
      "  net-mesh --endpoint a publish sensors/lidar --binary --durable scan.bin\n"
      "  net-mesh --endpoint b publish orders/new --to alpha --durable --producer orders.producer app.log\n"},
-    {"subscribe", "CHANNEL --from PEER [--start earliest|latest|SEQ | --live]", 1, 1,
+    {"subscribe", "CHANNEL --from PEER [--start WHERE] [--live]", 1, 1,
      BIT(OPTION_FROM) | BIT(OPTION_START) | BIT(OPTION_LIVE), command_subscribe,
      "subscribe the node to a channel of a peer",
      "The node follows the peer's log of the channel: it takes every event once and in order, through restarts and "

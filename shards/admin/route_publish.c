@@ -276,7 +276,7 @@ void publish_begin(struct connection *c)
     struct publishing *pu = &c->publishing;
     struct node *node = c->admin->node;
     *pu = (struct publishing){.publisher = {.writable = on_writable, .done = on_done}};
-    if (!take_type(c, &input) || !take_destination(c, producer))
+    if (!take_destination(c, producer) || !take_type(c, &input))
         return;
     int err = pu->to ? node_publish_open_to(node, &pu->publisher, &c->request.channel, durable, pu->to,
                                             pu->whole ? producer : NULL, pu->sequence)
