@@ -100,7 +100,12 @@ class Reference:
     def publish(self, channel, text):
         """Publishes; waits for credit when there is none, as an application of the reference has to."""
         def sent():
-            report = self.call("publish", channel=channel, text=text)
+            try:
+                report = self.call("publish", channel=channel, text=text)
+            except Refused as refused:
+                if "backpressured" not in str(refused):
+                    raise
+                return False
             return report["attempted"] == 1 and report["delivered"] == 1
         eventually(sent, f"publish on {channel} reaches its one subscriber")
 
