@@ -6,9 +6,10 @@
 #include "shards/node/peer.h"
 #include "shards/node/receive.h"
 
-/* Who uses it hears that it is over. */
+/* Who uses it hears that it is over. Its handler may be running already, when a reset came on the stream it ends. */
 static void tell(struct peer *p, struct stream *st, int why)
 {
+    bool delivering = st->delivering;
     st->ended = true;
     packet_handler *handler = receive_handler(p->shard, st->rx_subprotocol);
     if (st->rx_reliable && !st->rx_finished && handler) {
@@ -18,7 +19,7 @@ static void tell(struct peer *p, struct stream *st, int why)
                                 .sequence = st->arrived.next};
         st->delivering = true;
         (void)handler(p, st, &h, (struct cspan){NULL, 0});
-        st->delivering = false;
+        st->delivering = delivering;
     }
     struct stream_source *source = st->source;
     st->source = NULL;
@@ -45,17 +46,15 @@ void stream_reset(struct peer *p, struct stream *st, uint32_t code)
     stream_close(p, st);
     st->was_reset = true;
     st->reset_code = code;
+    st->reset_owed = true; /* it is not freed to make room for its own reset */
     st->reset_owed = !send_reset(p, st->id, code);
 }
 
 void stream_fail(struct peer *p, struct stream *st, uint32_t code)
 {
     tell(p, st, NET_ERR_CLOSED);
-    if (st->closed_at)
-        return;
-    st->delivering = true; /* it is not freed to make room for its own reset */
-    stream_reset(p, st, code);
-    st->delivering = false;
+    if (!st->closed_at)
+        stream_reset(p, st, code);
 }
 
 void stream_refuse(struct peer *p, uint64_t id, uint32_t code)
