@@ -97,6 +97,7 @@ struct stream {
     uint64_t fin_session, fin_counter;
     bool delivering;               /* its handler is running: what ends meanwhile is freed afterwards */
     bool ended;                    /* by the peer, or with it */
+    uint32_t released;             /* how often all that it held was dropped: an id that is shared goes on after it */
     uint16_t rx_subprotocol;       /* of what arrived last: whose handler hears of the end */
     struct ordered arrived;        /* struct packet that are not delivered yet */
     uint64_t rx_taken;             /* bytes, as credit counts them, of all that has its place */

@@ -15,6 +15,8 @@ static void open_rx(struct peer *p, struct stream *st, uint32_t window)
 {
     uint32_t ahead = window / WIRE_OVERHEAD + 1;
     st->rx_reliable = true;
+    st->fin_held = false;
+    st->rx_taken = 0;
     credit_rx_init(&st->rx, window);
     ordered_init(&st->arrived, ahead < AHEAD_MAX ? ahead : AHEAD_MAX);
     st->last_active = p->shard->now;
@@ -36,6 +38,7 @@ int stream_expect(struct peer *p, uint64_t id, uint32_t rx_window)
 void stream_release_rx(struct stream *st)
 {
     struct packet *k;
+    st->released++;
     while ((k = ordered_take_any(&st->arrived)))
         packet_put(&st->peer->shard->packets, k);
     ordered_deinit(&st->arrived);
@@ -57,12 +60,13 @@ static void acknowledge_fin(struct peer *p, struct stream *st)
 static bool deliver(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
     packet_handler *handler = receive_handler(p->shard, h->subprotocol);
+    uint32_t before = st->released;
     st->rx_subprotocol = h->subprotocol;
     st->delivering = true;
     bool taken = handler(p, st, h, plaintext);
     st->delivering = false;
-    if (!taken || st->closed_at)
-        return taken;
+    if (!taken || st->released != before)
+        return taken || st->released != before; /* over: nothing of it is offered again */
     ordered_advance(&st->arrived);
     st->rx_finished = (h->flags & WIRE_FIN) != 0;
     if (st->rx_finished)
@@ -85,18 +89,25 @@ static bool take_fragment(struct peer *p, struct stream *st, const struct wire_h
             return true;
         }
     }
+    uint32_t before = st->released;
     struct wire_header whole = *h;
     whole.frag_flags = 0;
     whole.fragment_offset = 0;
     bool taken = deliver(p, st, &whole, (struct cspan){st->whole.frame, st->whole.len});
-    if (taken && !st->closed_at)
+    if (taken && st->released == before)
         fragments_done(st);
     return taken;
 }
 
 static bool hand_on(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
-    return fragments_carried(p, h) ? take_fragment(p, st, h, plaintext) : deliver(p, st, h, plaintext);
+    if (fragments_carried(p, h))
+        return take_fragment(p, st, h, plaintext);
+    if (st->whole.frame) { /* it comes in the place of what made that whole */
+        stream_fail(p, st, RESET_FORMAT);
+        return true;
+    }
+    return deliver(p, st, h, plaintext);
 }
 
 static struct wire_header header_of(const struct stream *st, const struct packet *k)
@@ -119,14 +130,15 @@ static struct wire_header header_of(const struct stream *st, const struct packet
 static void drain(struct peer *p, struct stream *st)
 {
     struct packet *k;
-    while (!st->closed_at && !st->rx_finished && (k = ordered_first(&st->arrived))) {
+    uint32_t before = st->released;
+    while (st->released == before && !st->rx_finished && (k = ordered_first(&st->arrived))) {
         struct wire_header h = header_of(st, k);
         if (!hand_on(p, st, &h, (struct cspan){k->data, k->len})) {
             if (!list_linked(&st->stalled))
                 list_push_back(&p->shard->stalled_streams, &st->stalled);
             return;
         }
-        if (!st->closed_at) /* else it went back with all others */
+        if (st->released == before) /* else it went back with all others */
             packet_put(&p->shard->packets, k);
     }
     stream_settle(p, st);
@@ -161,10 +173,11 @@ static bool hold(struct peer *p, struct stream *st, const struct wire_header *h,
 /* True: it has its place. */
 static bool place(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
+    uint32_t before = st->released;
     bool waits = ordered_first(&st->arrived) != NULL; /* the handler had no room for one before */
     if (h->sequence == st->arrived.next && !waits) {
         if (hand_on(p, st, h, plaintext)) {
-            if (st->closed_at)
+            if (st->released != before)
                 return true;
             st->rx_taken += (uint64_t)h->payload_len + WIRE_OVERHEAD;
             drain(p, st);
@@ -194,7 +207,10 @@ static struct stream *stream_of(struct peer *p, const struct wire_header *h, boo
     }
     if (!receive_handler(s, h->subprotocol)) {
         COUNT(s, drop_subprotocol);
-        stream_refuse(p, h->stream_id, RESET_UNKNOWN);
+        if (st && st->rx_reliable) /* the peer forgets it: so do we, or what it sends next would be taken for this */
+            stream_fail(p, st, RESET_UNKNOWN);
+        else
+            stream_refuse(p, h->stream_id, RESET_UNKNOWN);
         return NULL;
     }
     if (!st && !(st = stream_get(p, h->stream_id))) {
@@ -236,8 +252,9 @@ bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan 
         COUNT(s, drop_window); /* nobody within its credit sends so much */
         return false;
     }
+    uint32_t before = st->released;
     bool has_place = place(p, st, h, plaintext);
-    if (has_place && (h->flags & WIRE_FIN) && !st->rx_finished && !st->closed_at) {
+    if (has_place && (h->flags & WIRE_FIN) && !st->rx_finished && st->released == before) {
         st->fin_held = true;
         st->fin_session = h->session_id;
         st->fin_counter = h->counter;
