@@ -34,7 +34,7 @@ static bool send_reset(struct peer *p, uint64_t id, uint32_t code)
     uint8_t message[RESET_MESSAGE];
     reset_encode(id, code, message);
     int err = stream_send_message(p, SUBPROTO_STREAM, SUBPROTO_STREAM, (struct cspan){message, sizeof message});
-    if (err == NET_OK)
+    if (err == NET_OK && code != RESET_FINISHED)
         COUNT(p->shard, resets_sent);
     return err != NET_ERR_AGAIN;
 }
@@ -71,10 +71,20 @@ void stream_retry_reset(struct peer *p, struct stream *st)
     st->reset_owed = !send_reset(p, st->id, st->reset_code);
 }
 
-static void on_reset(struct peer *p, uint64_t id)
+void stream_tell_finished(struct peer *p, struct stream *st)
 {
-    struct stream *st = stream_find(p, id);
-    if (!st || id == SUBPROTO_STREAM || (!st->tx_open && !st->rx_reliable))
+    st->was_reset = true;
+    st->reset_code = RESET_FINISHED;
+    st->reset_owed = !send_reset(p, st->id, RESET_FINISHED);
+}
+
+static void on_reset(struct peer *p, uint64_t id, uint32_t code)
+{
+    struct stream *st = map_get(&p->streams, id);
+    if (!st || id == SUBPROTO_STREAM)
+        return;
+    st->rx_forgettable |= st->rx_reliable && st->rx_finished;
+    if (code == RESET_FINISHED || st->closed_at || (!st->tx_open && !st->rx_reliable))
         return;
     COUNT(p->shard, resets_received);
     tell(p, st, NET_ERR_CLOSED);
@@ -90,7 +100,7 @@ bool stream_on_control(struct peer *p, struct stream *st, const struct wire_head
         uint64_t id;
         uint32_t code;
         if (reset_decode(event, &id, &code) == NET_OK)
-            on_reset(p, id);
+            on_reset(p, id, code);
         else
             COUNT(p->shard, drop_reset);
     }

@@ -47,6 +47,13 @@ void stream_release_rx(struct stream *st)
         list_remove(&st->stalled);
 }
 
+static void hold_fin(struct stream *st, const struct wire_header *h)
+{
+    st->fin_held = true;
+    st->fin_session = h->session_id;
+    st->fin_counter = h->counter;
+}
+
 /* All before it was taken, too: now the peer may hear that it arrived. */
 static void acknowledge_fin(struct peer *p, struct stream *st)
 {
@@ -69,8 +76,10 @@ static bool deliver(struct peer *p, struct stream *st, const struct wire_header 
         return taken || st->released != before; /* over: nothing of it is offered again */
     ordered_advance(&st->arrived);
     st->rx_finished = (h->flags & WIRE_FIN) != 0;
-    if (st->rx_finished)
+    if (st->rx_finished) {
+        st->finished_at = p->shard->now;
         acknowledge_fin(p, st);
+    }
     return true;
 }
 
@@ -200,9 +209,14 @@ static struct stream *stream_of(struct peer *p, const struct wire_header *h, boo
     struct shard *s = p->shard;
     struct stream *st = map_get(&p->streams, h->stream_id);
     *placed = true;
+    if (st && !st->closed_at && stream_is_forgettable(st, s->now)) { /* our own direction goes on: the peer's, anew */
+        stream_release_rx(st);
+        st->rx_reliable = st->rx_finished = st->rx_forgettable = false;
+    }
     if (st && (st->closed_at || st->rx_finished)) {
         COUNT(s, drop_stream_closed);
-        *placed = st->rx_finished; /* a repeated FIN; else it may be the first of a new stream of that id */
+        /* It repeats what was delivered; else it may be the first of a new stream of that id. */
+        *placed = st->rx_reliable && st->rx_finished && !stream_is_forgettable(st, s->now);
         return NULL;
     }
     if (!receive_handler(s, h->subprotocol)) {
@@ -240,7 +254,10 @@ bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan 
     case ORDERED_DUPLICATE:
         COUNT(s, rx_duplicates);
         ack_hurry(&p->transport.acks, s->now);
-        return !(st->fin_held && (h->flags & WIRE_FIN));
+        if (!st->fin_held || !(h->flags & WIRE_FIN))
+            return true;
+        hold_fin(st, h); /* the sender took those before for lost */
+        return false;
     case ORDERED_BEYOND:
         COUNT(s, drop_window);
         return false;
@@ -255,9 +272,7 @@ bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan 
     uint32_t before = st->released;
     bool has_place = place(p, st, h, plaintext);
     if (has_place && (h->flags & WIRE_FIN) && !st->rx_finished && st->released == before) {
-        st->fin_held = true;
-        st->fin_session = h->session_id;
-        st->fin_counter = h->counter;
+        hold_fin(st, h);
         return false;
     }
     return has_place;

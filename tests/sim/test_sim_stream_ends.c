@@ -124,3 +124,41 @@ Test(sim_stream_ends, what_comes_within_a_message_that_waits_ends_the_stream)
     cr_assert_eq(heard.next, 0, "neither of them is taken for the other");
     cr_assert_eq(heard.resets, 1);
 }
+
+/* All that was said of it was lost: the sender says it again, long after the receiver heard the end. */
+Test(sim_stream_ends, an_outage_at_the_end_neither_repeats_it_nor_keeps_it_open)
+{
+    make(6);
+    struct sim_link *back = sim_link(mesh.sim, b->host, a->host);
+    back->loss = 1000000;
+    tell(3);
+    hear_all(SIM_S);
+    stream_finish(mesh_peer(a, b), open_stream());
+    poke(a);
+    sim_run_for(mesh.sim, 10 * SIM_MS);
+    cr_assert(heard.ends == 1 && told.ended == 0);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    back->loss = 0;
+    sim_cut(mesh.sim, a->host, b->host, false);
+    sim_run_for(mesh.sim, 30 * SIM_S);
+    cr_assert(heard.next == 3 && heard.wrong == 0 && heard.ends == 1, "heard %lu, %lu ends", heard.next, heard.ends);
+    cr_assert(told.ended == 1 && told.why == NET_OK);
+    see_nothing_left(a, b);
+    see_nothing_left(b, a);
+}
+
+/* b opened its own direction and said nothing yet, so a knows nothing of it. */
+Test(sim_stream_ends, an_id_is_used_again_while_the_other_direction_is_open)
+{
+    make(7);
+    struct stream *other;
+    cr_assert_eq(stream_open(mesh_peer(b, a), STREAM, STREAM_RELIABLE, 0, 1, &other), NET_OK);
+    tell(3);
+    hear_all(SIM_S);
+    stream_finish(mesh_peer(a, b), open_stream());
+    sim_run_for(mesh.sim, 5 * SIM_S);
+    cr_assert(told.ended == 1 && heard.ends == 1);
+    tell(3);
+    hear_all(10 * SIM_S);
+}
