@@ -35,12 +35,30 @@ int stream_expect(struct peer *p, uint64_t id, uint32_t rx_window)
     return NET_OK;
 }
 
+/* The pool is there for what all peers are sent, too: packets in disorder of one peer take half of it at most. */
+static struct packet *held_get(struct peer *p, size_t len)
+{
+    struct packet_pool *pool = &p->shard->packets;
+    uint64_t before = pool->used;
+    struct packet *k = p->held < pool->limit / 2 ? packet_get(pool, len) : NULL;
+    p->held += pool->used - before;
+    return k;
+}
+
+static void held_put(struct peer *p, struct packet *k)
+{
+    struct packet_pool *pool = &p->shard->packets;
+    uint64_t before = pool->used;
+    packet_put(pool, k);
+    p->held -= before - pool->used;
+}
+
 void stream_release_rx(struct stream *st)
 {
     struct packet *k;
     st->released++;
     while ((k = ordered_take_any(&st->arrived)))
-        packet_put(&st->peer->shard->packets, k);
+        held_put(st->peer, k);
     ordered_deinit(&st->arrived);
     fragments_end_stream(st);
     if (list_linked(&st->stalled))
@@ -148,14 +166,14 @@ static void drain(struct peer *p, struct stream *st)
             return;
         }
         if (st->released == before) /* else it went back with all others */
-            packet_put(&p->shard->packets, k);
+            held_put(p, k);
     }
     stream_settle(p, st);
 }
 
 static bool hold(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
-    struct packet *k = packet_get(&p->shard->packets, plaintext.len);
+    struct packet *k = held_get(p, plaintext.len);
     if (!k) {
         COUNT(p->shard, drop_pool);
         return false;
@@ -172,7 +190,7 @@ static bool hold(struct peer *p, struct stream *st, const struct wire_header *h,
     if (plaintext.len)
         memcpy(k->data, plaintext.data, plaintext.len);
     if (ordered_hold(&st->arrived, h->sequence, k) != NET_OK) {
-        packet_put(&p->shard->packets, k);
+        held_put(p, k);
         COUNT(p->shard, drop_no_memory);
         return false;
     }

@@ -125,6 +125,30 @@ Test(sim_stream_ends, what_comes_within_a_message_that_waits_ends_the_stream)
     cr_assert_eq(heard.resets, 1);
 }
 
+Test(sim_stream_ends, one_peer_in_disorder_leaves_room_for_others)
+{
+    make_only(8);
+    b->config.max_unacknowledged = 1 << 20;
+    start(a);
+    start(b);
+    cr_assert(mesh_settle(&mesh, 30 * SIM_S));
+    struct peer *p = mesh_peer(b, a);
+    for (uint64_t id = 1000; id < 1010; id++)
+        for (uint64_t sequence = 1; sequence <= 100; sequence++) { /* none of them has its turn */
+            static const uint8_t frame[12] = {8};
+            struct wire_header h = packet_of(id, sequence);
+            h.event_count = 1;
+            cr_assert(mesh_send_sealed(a, b, h, (struct cspan){frame, sizeof frame}));
+        }
+    sim_run_for(mesh.sim, SIM_S);
+    cr_assert_gt(MESH_COUNT(b, drop_pool), 0);
+    cr_assert_leq(p->shard->packets.used, (1 << 19) + 8256);
+    cr_assert_eq(p->held, p->shard->packets.used);
+    told.event = 8; /* what is in order goes on */
+    tell(1000);
+    hear_all(30 * SIM_S);
+}
+
 /* All that was said of it was lost: the sender says it again, long after the receiver heard the end. */
 Test(sim_stream_ends, an_outage_at_the_end_neither_repeats_it_nor_keeps_it_open)
 {
