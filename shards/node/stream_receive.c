@@ -283,7 +283,9 @@ bool stream_on_packet(struct peer *p, const struct wire_header *h, struct cspan 
     case ORDERED_LATER:
         break;
     }
-    if (st->rx_taken + h->payload_len + WIRE_OVERHEAD - st->rx.consumed > st->rx.window) {
+    /* Credit may come late, of another stream that had this id, from another shard. */
+    uint64_t waiting = st->rx_taken > st->rx.consumed ? st->rx_taken - st->rx.consumed : 0;
+    if (waiting + h->payload_len + WIRE_OVERHEAD > st->rx.window) {
         COUNT(s, drop_window); /* nobody within its credit sends so much */
         return false;
     }

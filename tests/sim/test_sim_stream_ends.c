@@ -149,6 +149,20 @@ Test(sim_stream_ends, one_peer_in_disorder_leaves_room_for_others)
     hear_all(30 * SIM_S);
 }
 
+/* Events of a channel give their credit back when its log has them: the id may be another stream's by then. */
+Test(sim_stream_ends, late_credit_of_another_stream_does_no_harm)
+{
+    make(9);
+    tell(1);
+    hear_all(SIM_S);
+    struct peer *p = mesh_peer(b, a);
+    stream_consumed(p, stream_find(p, STREAM), 100000);
+    poke(b);
+    tell(5000);
+    hear_all(30 * SIM_S);
+    cr_assert_eq(MESH_COUNT(b, drop_window), 0);
+}
+
 /* All that was said of it was lost: the sender says it again, long after the receiver heard the end. */
 Test(sim_stream_ends, an_outage_at_the_end_neither_repeats_it_nor_keeps_it_open)
 {
