@@ -226,6 +226,7 @@ static void update_min_rtt(struct congestion *c, uint64_t sample, uint64_t now)
     if (expired && c->full && c->mode != CONGESTION_PROBE_RTT) {
         c->mode = CONGESTION_PROBE_RTT;
         c->probe_rtt_end = 0;
+        c->phase_ns = now;
     }
 }
 
@@ -239,7 +240,8 @@ static void update_mode(struct congestion *c, uint64_t now)
         update_phase(c, now);
     if (c->mode != CONGESTION_PROBE_RTT)
         return;
-    if (c->probe_rtt_end == 0 && c->in_flight <= target(c, 50))
+    /* What is fire-and-forget does not mind the window: it is not waited for. */
+    if (c->probe_rtt_end == 0 && (c->in_flight <= target(c, 50) || now - c->phase_ns > PROBE_RTT_NS + 2 * cycle_ns(c)))
         c->probe_rtt_end = now + PROBE_RTT_NS;
     if (c->probe_rtt_end && now >= c->probe_rtt_end) {
         c->min_rtt_ns = now;

@@ -111,8 +111,7 @@ uint64_t recovery_deadline(const struct recovery *);
  */
 bool recovery_on_tick(struct recovery *, uint64_t now, const struct recovery_events *);
 /* Takes `what` of the oldest KEPT packet in flight out of its entry, which stays in flight without: it is to be sent
- * again under a new counter. NULL: none. Where the limit is reached, the entry goes too: there is room for the probe.
- */
+ * again under a new counter. NULL: none. */
 void *recovery_probe(struct recovery *);
 
 /*

@@ -42,6 +42,7 @@ struct peer {
     uint64_t idle_round;           /* when idle streams are looked for again */
     uint64_t control_seq;          /* of credit packets */
     uint64_t tx_events, rx_events;
+    uint64_t held; /* bytes of the shard's pool in which packets of the peer wait for their turn */
     struct list cursors, subscriptions, grants;
     struct list followers; /* struct follower: of logs of ours */
     uint32_t follower_count;

@@ -169,7 +169,8 @@ void stream_close(struct peer *p, struct stream *st)
     if (list_linked(&st->grant))
         list_remove(&st->grant);
     if (shared(st)) {
-        st->rx_reliable = st->rx_finished = st->finishing = st->finished = st->ended = false;
+        st->rx_reliable = st->rx_finished = st->rx_forgettable = false;
+        st->finishing = st->finished = st->ended = false;
         return;
     }
     st->closed_at = p->shard->now;
@@ -190,6 +191,11 @@ static uint64_t closed_deadline(const struct peer *p)
                                        : container_of(first, struct stream, closed)->closed_at + QUARANTINE_NS;
 }
 
+bool stream_is_forgettable(const struct stream *st, uint64_t now)
+{
+    return st->rx_forgettable && now - st->finished_at >= QUARANTINE_NS;
+}
+
 /* The peer may not have heard of all resets yet, and send what belongs to a stream that was. */
 static bool resets_on_their_way(const struct peer *p)
 {
@@ -206,7 +212,8 @@ static void forget_closed(struct peer *p, uint64_t now)
     }
     while (closed_deadline(p) <= now) {
         struct stream *st = container_of(list_first(&p->closed_streams), struct stream, closed);
-        if (st->reset_owed || (st->was_reset && resets_on_their_way(p))) { /* another two seconds */
+        bool may_be_repeated = st->rx_reliable && st->rx_finished && !st->rx_forgettable;
+        if (st->reset_owed || may_be_repeated || (st->was_reset && resets_on_their_way(p))) { /* another two seconds */
             list_remove(&st->closed);
             st->closed_at = now;
             list_push_back(&p->closed_streams, &st->closed);

@@ -92,11 +92,14 @@ struct stream {
 
     /* The receiving half, where reliable packets came or are expected. */
     bool rx_reliable;
-    bool rx_finished; /* FIN was delivered */
-    bool fin_held;    /* FIN came and waits; it is not acknowledged, so that the id is not used again: */
+    bool rx_finished; /* FIN was delivered, */
+    uint64_t finished_at;
+    bool rx_forgettable; /* and the peer knows it: it repeats nothing of that */
+    bool fin_held;       /* FIN came and waits; it is not acknowledged, so that the id is not used again: */
     uint64_t fin_session, fin_counter;
     bool delivering;               /* its handler is running: what ends meanwhile is freed afterwards */
     bool ended;                    /* by the peer, or with it */
+    uint32_t released;             /* how often all that it held was dropped: an id that is shared goes on after it */
     uint16_t rx_subprotocol;       /* of what arrived last: whose handler hears of the end */
     struct ordered arrived;        /* struct packet that are not delivered yet */
     uint64_t rx_taken;             /* bytes, as credit counts them, of all that has its place */
@@ -198,5 +201,9 @@ void stream_close(struct peer *, struct stream *);  /* it is over: released, and
 bool stream_on_control(struct peer *, struct stream *, const struct wire_header *, struct cspan plaintext);
 void stream_refuse(struct peer *, uint64_t id, uint32_t code);
 void stream_retry_reset(struct peer *, struct stream *);
+void stream_tell_finished(struct peer *, struct stream *); /* all that we sent was acknowledged, FIN included */
+/* The peer sends nothing any more of what had FIN, and what it sent before has arrived or is lost: packets of that id
+ * are those of another stream. */
+bool stream_is_forgettable(const struct stream *, uint64_t now);
 void streams_end_reliable(struct peer *, int why);
 #endif

@@ -6,9 +6,10 @@
 #include "shards/node/peer.h"
 #include "shards/node/receive.h"
 
-/* Who uses it hears that it is over. */
+/* Who uses it hears that it is over. Its handler may be running already, when a reset came on the stream it ends. */
 static void tell(struct peer *p, struct stream *st, int why)
 {
+    bool delivering = st->delivering;
     st->ended = true;
     packet_handler *handler = receive_handler(p->shard, st->rx_subprotocol);
     if (st->rx_reliable && !st->rx_finished && handler) {
@@ -18,7 +19,7 @@ static void tell(struct peer *p, struct stream *st, int why)
                                 .sequence = st->arrived.next};
         st->delivering = true;
         (void)handler(p, st, &h, (struct cspan){NULL, 0});
-        st->delivering = false;
+        st->delivering = delivering;
     }
     struct stream_source *source = st->source;
     st->source = NULL;
@@ -33,7 +34,7 @@ static bool send_reset(struct peer *p, uint64_t id, uint32_t code)
     uint8_t message[RESET_MESSAGE];
     reset_encode(id, code, message);
     int err = stream_send_message(p, SUBPROTO_STREAM, SUBPROTO_STREAM, (struct cspan){message, sizeof message});
-    if (err == NET_OK)
+    if (err == NET_OK && code != RESET_FINISHED)
         COUNT(p->shard, resets_sent);
     return err != NET_ERR_AGAIN;
 }
@@ -45,17 +46,15 @@ void stream_reset(struct peer *p, struct stream *st, uint32_t code)
     stream_close(p, st);
     st->was_reset = true;
     st->reset_code = code;
+    st->reset_owed = true; /* it is not freed to make room for its own reset */
     st->reset_owed = !send_reset(p, st->id, code);
 }
 
 void stream_fail(struct peer *p, struct stream *st, uint32_t code)
 {
     tell(p, st, NET_ERR_CLOSED);
-    if (st->closed_at)
-        return;
-    st->delivering = true; /* it is not freed to make room for its own reset */
-    stream_reset(p, st, code);
-    st->delivering = false;
+    if (!st->closed_at)
+        stream_reset(p, st, code);
 }
 
 void stream_refuse(struct peer *p, uint64_t id, uint32_t code)
@@ -72,10 +71,20 @@ void stream_retry_reset(struct peer *p, struct stream *st)
     st->reset_owed = !send_reset(p, st->id, st->reset_code);
 }
 
-static void on_reset(struct peer *p, uint64_t id)
+void stream_tell_finished(struct peer *p, struct stream *st)
 {
-    struct stream *st = stream_find(p, id);
-    if (!st || id == SUBPROTO_STREAM || (!st->tx_open && !st->rx_reliable))
+    st->was_reset = true;
+    st->reset_code = RESET_FINISHED;
+    st->reset_owed = !send_reset(p, st->id, RESET_FINISHED);
+}
+
+static void on_reset(struct peer *p, uint64_t id, uint32_t code)
+{
+    struct stream *st = map_get(&p->streams, id);
+    if (!st || id == SUBPROTO_STREAM)
+        return;
+    st->rx_forgettable |= st->rx_reliable && st->rx_finished;
+    if (code == RESET_FINISHED || st->closed_at || (!st->tx_open && !st->rx_reliable))
         return;
     COUNT(p->shard, resets_received);
     tell(p, st, NET_ERR_CLOSED);
@@ -91,7 +100,7 @@ bool stream_on_control(struct peer *p, struct stream *st, const struct wire_head
         uint64_t id;
         uint32_t code;
         if (reset_decode(event, &id, &code) == NET_OK)
-            on_reset(p, id);
+            on_reset(p, id, code);
         else
             COUNT(p->shard, drop_reset);
     }

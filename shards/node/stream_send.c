@@ -133,6 +133,8 @@ static void end_if_done(struct peer *p, struct stream *st)
         return;
     struct stream_source *source = st->source;
     stream_release_tx(st);
+    if (st->tx_reliable)
+        stream_tell_finished(p, st);
     if (source)
         source->ended(source, p, st, NET_OK);
     stream_settle(p, st);

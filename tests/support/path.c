@@ -116,7 +116,8 @@ static void send_all(struct world *w)
         if (recovery_reserve(&w->recovery, w->now) == NET_OK)
             transmit(w, what ? (uint64_t)(uintptr_t)what - 1 : next_content(w), SENT_PROBE);
     }
-    while (recovery_may_send(&w->recovery, w->now, true) && recovery_reserve(&w->recovery, w->now) == NET_OK)
+    while (recovery_may_send(&w->recovery, w->now, !w->path->fire_and_forget) &&
+           recovery_reserve(&w->recovery, w->now) == NET_OK)
         transmit(w, next_content(w), 0);
 }
 

@@ -6,6 +6,7 @@
 #ifndef NM_TESTS_SUPPORT_PATH_H
 #define NM_TESTS_SUPPORT_PATH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct path {
@@ -19,6 +20,7 @@ struct path {
     uint64_t seed;
     uint64_t outage_ns, outage_end_ns; /* nothing passes from .. until; 0, 0: no outage */
     uint64_t slow_ns;                  /* from then on half the rate; 0: never */
+    bool fire_and_forget;              /* sends as the pacer says, whatever is in flight */
 };
 
 struct path_result {

@@ -156,3 +156,12 @@ Test(congestion, a_quiet_sender_does_not_lose_what_it_knows)
     cr_assert_geq(c.cwnd, 14720000 / 100);
     cr_assert_eq(c.in_flight, 0);
 }
+
+/* What is not held back by the window does not empty the path to see its round trip: it is not waited for. */
+Test(congestion, fire_and_forget_keeps_its_rate)
+{
+    struct path p = usual();
+    p.fire_and_forget = true;
+    struct path_result r = path_run(&p, 60 * SECOND);
+    cr_assert_gt(share(&p, &r), 0.97, "%.3f", share(&p, &r));
+}

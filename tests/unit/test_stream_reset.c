@@ -17,6 +17,8 @@ Test(reset, bytes)
     uint32_t code;
     cr_assert_eq(reset_decode((struct cspan){EXAMPLE, sizeof EXAMPLE}, &id, &code), NET_OK);
     cr_assert(id == UINT64_C(0xdeadbeefcafef00d) && code == RESET_LIMIT);
+    reset_encode(UINT64_C(0xdeadbeefcafef00d), RESET_FINISHED, out);
+    cr_assert_eq(out[8], 5, "ends nothing: all of it was acknowledged");
 }
 
 Test(reset, what_is_malformed)
