@@ -630,3 +630,40 @@ Test(sim_follow, events_of_every_size)
             mesh_deinit(&mesh);
     }
 }
+
+static uint64_t bytes_at(struct log *log, uint64_t *seq)
+{
+    struct redex_event e;
+    return log_read(log, seq, UINT64_MAX, &e, 1) ? e.data.len : UINT64_MAX;
+}
+
+/* Large events that go in fragments, read from another shard, while retention gives up what is on its way: no part of
+ * one, and no record in its place, may be taken for the event. */
+Test(sim_follow, an_event_that_is_given_up_on_its_way)
+{
+    enum { LEN = 400000, EVENTS = 40, ROUNDS = 12 };
+    uint32_t sizes[EVENTS];
+    for (size_t i = 0; i < EVENTS; i++)
+        sizes[i] = LEN;
+    make(130, 2, 1);
+    mesh_know(a, mesh_add(&mesh, 1)); /* takes the shard of the log: the follower gets the other */
+    a->config.channel.retention_events = 1;
+    b->config.follow_window = 256 << 10;
+    mesh_follow(b, CHANNEL, a);
+    mesh_start(a);
+    mesh_start(b);
+    cr_assert(mesh_subscribed(b, CHANNEL, 20 * SIM_S));
+    cr_assert_neq(mesh_peer(a, b)->shard->index, channel_hash(CHANNEL, strlen(CHANNEL)) % a->config.shards);
+    make_links_bad(0, 0, 0, 4 * SIM_MS);
+    for (int i = 0; i < ROUNDS; i++)
+        publish_sizes(sizes, EVENTS);
+    catch_up(120 * SIM_S);
+    uint64_t held = 0;
+    struct log *log = log_held(b, a);
+    for (uint64_t seq = 0; seq < heads_of(b, a).written; held++) {
+        uint64_t len = bytes_at(log, &seq);
+        cr_assert_eq(len, LEN, "the event before %lu has %lu bytes", seq, len);
+    }
+    cr_expect_gt(held, 0);
+    cr_expect_gt(MESH_COUNT(b, follow_missing), 0);
+}
