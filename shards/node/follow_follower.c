@@ -169,6 +169,8 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
         membership_accepted(p, sub);
         break;
     case FOLLOW_WAITING:
+        if (sub->start == START_LATEST) /* all that comes is later, also what comes before we ask again */
+            sub->start = START_EARLIEST;
         membership_accepted(p, sub);
         break;
     case FOLLOW_NO_LOG:

@@ -667,3 +667,21 @@ Test(sim_follow, an_event_that_is_given_up_on_its_way)
     cr_expect_gt(held, 0);
     cr_expect_gt(MESH_COUNT(b, follow_missing), 0);
 }
+
+/* ---- the start that was asked for ---- */
+
+Test(sim_follow, the_latest_of_nothing_is_all_that_comes)
+{
+    bool live;
+    make(140, 2, 1);
+    start();
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_LATEST, 0, 10 * SIM_S, &live), NET_OK);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    publish(0, 100); /* after the follow was agreed */
+    sim_run_for(mesh.sim, 4 * a->config.session_timeout_ns);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    sim_run_for(mesh.sim, 20 * SIM_S);
+    publish(100, 100);
+    catch_up(120 * SIM_S);
+    expect_mirror(0, true);
+}
