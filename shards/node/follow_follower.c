@@ -118,6 +118,8 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
     if (!sub)
         return;
     struct following *f = &sub->following;
+    if (m->err && f->begun)
+        sub->fresh = true; /* the log that was to begin: the start counts still */
     if (m->err == NET_ERR_UNSUPPORTED) {
         drop_stream(p, sub);
         membership_go_live(p, sub, "this node keeps no log of the channel");

@@ -1,6 +1,7 @@
 /* Followed channels of whole nodes: the follower's log is the publisher's, whatever the network, the disks and the
  * processes do. extensions X7 */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "core/base/err.h"
@@ -683,5 +684,26 @@ Test(sim_follow, the_latest_of_nothing_is_all_that_comes)
     sim_run_for(mesh.sim, 20 * SIM_S);
     publish(100, 100);
     catch_up(120 * SIM_S);
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, a_start_stands_until_there_is_a_log_for_it)
+{
+    bool live;
+    struct sim_fault no_space = {.kinds = 1U << IO_OPEN, .suffix = "log.id~", .error = ENOSPC, .times = UINT32_MAX};
+    make(141, 2, 2);
+    start();
+    publish(0, 1000);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_SEQUENCE, 500, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    expect_mirror(500, true);
+    sim_disk_fault(b->host, &no_space);
+    (void)mesh_ask_follow(b, CHANNEL, a, START_EARLIEST, 0, 10 * SIM_S, &live);
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 500);
+    sim_disk_clear_faults(b->host);
+    sim_run_for(mesh.sim, 60 * SIM_S);
+    catch_up(60 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 0);
     expect_mirror(0, true);
 }
