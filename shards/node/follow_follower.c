@@ -54,12 +54,12 @@ static void tell_owner(struct peer *p, const struct subscription *sub, const str
 static void drop_stream(struct peer *p, struct subscription *sub)
 {
     struct following *f = &sub->following;
-    struct stream *st = f->sent ? stream_find(p, follow_stream_id(f->number)) : NULL;
+    struct stream *st = f->expected ? stream_find(p, follow_stream_id(f->number)) : NULL;
     if (st && st->ended)
         st = NULL; /* there is nothing left to reset */
-    if (f->sent && p->reassembly)
+    if (f->expected && p->reassembly)
         reassembly_end_stream(p->reassembly, follow_stream_id(f->number));
-    f->sent = f->begun = f->apart = false;
+    f->expected = f->sent = f->begun = f->apart = false;
     if (st)
         stream_reset(p, st, 0);
 }
@@ -96,17 +96,16 @@ static void send_ask(struct peer *p, struct subscription *sub)
     struct following *f = &sub->following;
     struct follow_message m = {.type = FOLLOW_ASK, .window = p->shard->config->follow_window, .channel = sub->channel};
     uint8_t bytes[FOLLOW_MESSAGE_MAX];
-    if (!f->sent) {
+    if (!f->expected) {
         io_random(p->shard->io, &f->number, sizeof f->number);
         f->number &= FOLLOW_NUMBER_MAX;
+        f->expected = stream_expect(p, follow_stream_id(f->number), m.window) == NET_OK;
     }
     m.number = f->number;
     fill_start(sub, &m);
     size_t len = follow_message_encode(&m, bytes);
-    int err = stream_expect(p, follow_stream_id(f->number), m.window);
-    if (!err)
-        err = stream_send_message(p, SUBPROTO_FOLLOW, SUBPROTO_FOLLOW, (struct cspan){bytes, len});
-    f->sent = err == NET_OK;
+    f->sent =
+        f->expected && stream_send_message(p, SUBPROTO_FOLLOW, SUBPROTO_FOLLOW, (struct cspan){bytes, len}) == NET_OK;
     f->heard_at = p->shard->now;
     wait(sub, p->shard->now + (f->sent ? SILENCE_NS : ROOM_NS));
 }

@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/log.h"
+#include "shards/node/membership.h"
 #include "shards/node/peer.h"
 #include "tests/support/mesh_expect.h"
 
@@ -705,5 +706,28 @@ Test(sim_follow, a_start_stands_until_there_is_a_log_for_it)
     sim_run_for(mesh.sim, 60 * SIM_S);
     catch_up(60 * SIM_S);
     cr_expect_eq(heads_of(b, a).first, 0);
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, waits_for_a_way_to_ask_with_one_stream)
+{
+    struct stream *control;
+    make(142, 1, 1);
+    mesh_know(a, b);
+    start();
+    publish(0, 1000);
+    struct peer *p = mesh_peer(b, a);
+    cr_assert_eq(stream_open(p, SUBPROTO_FOLLOW, STREAM_RELIABLE, 0, 1, &control), NET_OK);
+    control->tx.remaining = 0;
+    struct subscribe_ask ask = {.peer = a->node_id, .mode = SUBSCRIBE_FOLLOW};
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &ask.channel), CHANNEL_NAME_OK);
+    membership_on_want(p->shard, true, &(struct msg_want){.ask = ask});
+    for (int i = 0; i < 100; i++) {
+        sim_run_for(mesh.sim, 20 * SIM_MS);
+        control->tx.remaining = 0;
+    }
+    cr_expect_leq(p->streams.count, 4, "%zu streams", (size_t)p->streams.count);
+    control->tx.remaining = 10000;
+    catch_up(10 * SIM_S);
     expect_mirror(0, true);
 }
