@@ -138,6 +138,13 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
 
 /* ---- what the peer answers ---- */
 
+/* We asked to go on in the log we have, and only that can be granted: another log begins when somebody says so. */
+static bool is_astray(const struct subscription *sub, const struct follow_message *m)
+{
+    const struct following *f = &sub->following;
+    return f->known && !sub->fresh && (memcmp(f->log_id, m->log_id, LOG_ID) != 0 || f->next != m->sequence);
+}
+
 /* From here on events may come: of the log we have, or of one that begins now. */
 static void on_granted(struct peer *p, struct subscription *sub, const struct follow_message *m)
 {
@@ -164,7 +171,12 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
         COUNT(p->shard, drop_ack); /* late, or of a follow that was given up */
         return;
     }
-    switch (m->status) {
+    enum follow_status status = m->status;
+    if (status == FOLLOW_GRANTED && is_astray(sub, m)) {
+        COUNT(p->shard, drop_follow);
+        status = FOLLOW_OTHER_LOG;
+    }
+    switch (status) {
     case FOLLOW_GRANTED:
         on_granted(p, sub, m);
         membership_accepted(p, sub);
@@ -176,11 +188,11 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
         break;
     case FOLLOW_NO_LOG:
         drop_stream(p, sub);
-        membership_go_live(p, sub, follow_status_text(m->status));
+        membership_go_live(p, sub, follow_status_text(status));
         break;
     default:
         drop_stream(p, sub);
-        membership_refused(p, sub, NET_ERR_POLICY, follow_status_text(m->status));
+        membership_refused(p, sub, NET_ERR_POLICY, follow_status_text(status));
     }
     sub->following.heard_at = p->shard->now;
 }

@@ -731,3 +731,35 @@ Test(sim_follow, waits_for_a_way_to_ask_with_one_stream)
     catch_up(10 * SIM_S);
     expect_mirror(0, true);
 }
+
+/* A publisher that grants what it was not asked for: no log of ours begins, however often it does that. */
+Test(sim_follow, only_what_was_asked_for_is_granted)
+{
+    make(143, 1, 1);
+    mesh_follow(b, CHANNEL, a);
+    start();
+    publish(0, 1000);
+    catch_up(5 * SIM_S);
+    struct peer *p = mesh_peer(b, a);
+    struct subscription *sub = container_of(list_first(&p->subscriptions), struct subscription, in_peer);
+    struct follow_message grant = {.type = FOLLOW_ANSWER, .status = FOLLOW_GRANTED, .sequence = 1000, .next = 1000};
+    for (int i = 0; i < 2; i++) {
+        following_begin(p, sub);
+        sim_host_poke(b->host, 0);
+        sim_run_for(mesh.sim, 5 * SIM_MS);
+        sub->following.begun = false; /* as before the answer */
+        grant.number = sub->following.number;
+        grant.sequence = i ? 500 : sub->following.next;
+        memcpy(grant.log_id, sub->following.log_id, LOG_ID);
+        grant.log_id[0] ^= (uint8_t)!i;
+        uint64_t before = MESH_COUNT(b, drop_follow);
+        cr_assert(sub->following.sent);
+        following_on_answer(p, &grant);
+        cr_expect_eq(MESH_COUNT(b, drop_follow), before + 1);
+        cr_expect_eq(sub->state, SUBSCRIPTION_REFUSED);
+    }
+    publish(1000, 1000);
+    catch_up(60 * SIM_S);
+    expect_mirror(0, true);
+    cr_expect_eq(log_held(b, a)->key.edition, 1);
+}
