@@ -39,6 +39,9 @@ enum {
     /* Bytes of frames that our nodes put into one APPEND of several events. One event alone may be as large as the peer
      * takes; what exceeds a packet goes in fragments (X3). */
     APPEND_FRAMES_MAX = 56 << 10,
+    /* Answers that our nodes remember of a producer on a channel, the last ones. Who has no more appends under way can
+     * ask for all of them again, whatever happened. */
+    APPEND_REMEMBERED = 64,
 };
 
 struct append {

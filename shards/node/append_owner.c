@@ -12,6 +12,7 @@
 #include "storage/producers/producers.h"
 
 _Static_assert((int)PRODUCER_ID_SIZE == (int)PRODUCERS_ID_SIZE, "one id");
+_Static_assert((int)APPEND_REMEMBERED == (int)PRODUCERS_ANSWERS, "one number");
 
 struct waiting_append { /* found no room; the window of its peer's stream bounds them */
     struct list link;

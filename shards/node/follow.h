@@ -62,11 +62,12 @@ struct following {     /* in a subscription */
     uint64_t next;     /* the sequence that must come next */
     uint64_t shown;    /* the hooks have seen all events below */
     uint8_t log_id[LOG_ID];
-    bool placed; /* the owner said where our log ends: FOLLOW can be sent */
-    bool known;  /* and there is one: log_id and next are of it */
-    bool sent;   /* FOLLOW was */
-    bool begun;  /* the answer came: events may */
-    bool apart;  /* the next packet is one event, appended at: */
+    bool placed;   /* the owner said where our log ends: FOLLOW can be sent */
+    bool known;    /* and there is one: log_id and next are of it */
+    bool expected; /* the stream of `number` is */
+    bool sent;     /* FOLLOW was */
+    bool begun;    /* the answer came: events may */
+    bool apart;    /* the next packet is one event, appended at: */
     uint64_t apart_at;
 };
 

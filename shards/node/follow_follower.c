@@ -54,12 +54,12 @@ static void tell_owner(struct peer *p, const struct subscription *sub, const str
 static void drop_stream(struct peer *p, struct subscription *sub)
 {
     struct following *f = &sub->following;
-    struct stream *st = f->sent ? stream_find(p, follow_stream_id(f->number)) : NULL;
+    struct stream *st = f->expected ? stream_find(p, follow_stream_id(f->number)) : NULL;
     if (st && st->ended)
         st = NULL; /* there is nothing left to reset */
-    if (f->sent && p->reassembly)
+    if (f->expected && p->reassembly)
         reassembly_end_stream(p->reassembly, follow_stream_id(f->number));
-    f->sent = f->begun = f->apart = false;
+    f->expected = f->sent = f->begun = f->apart = false;
     if (st)
         stream_reset(p, st, 0);
 }
@@ -96,17 +96,16 @@ static void send_ask(struct peer *p, struct subscription *sub)
     struct following *f = &sub->following;
     struct follow_message m = {.type = FOLLOW_ASK, .window = p->shard->config->follow_window, .channel = sub->channel};
     uint8_t bytes[FOLLOW_MESSAGE_MAX];
-    if (!f->sent) {
+    if (!f->expected) {
         io_random(p->shard->io, &f->number, sizeof f->number);
         f->number &= FOLLOW_NUMBER_MAX;
+        f->expected = stream_expect(p, follow_stream_id(f->number), m.window) == NET_OK;
     }
     m.number = f->number;
     fill_start(sub, &m);
     size_t len = follow_message_encode(&m, bytes);
-    int err = stream_expect(p, follow_stream_id(f->number), m.window);
-    if (!err)
-        err = stream_send_message(p, SUBPROTO_FOLLOW, SUBPROTO_FOLLOW, (struct cspan){bytes, len});
-    f->sent = err == NET_OK;
+    f->sent =
+        f->expected && stream_send_message(p, SUBPROTO_FOLLOW, SUBPROTO_FOLLOW, (struct cspan){bytes, len}) == NET_OK;
     f->heard_at = p->shard->now;
     wait(sub, p->shard->now + (f->sent ? SILENCE_NS : ROOM_NS));
 }
@@ -118,6 +117,8 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
     if (!sub)
         return;
     struct following *f = &sub->following;
+    if (m->err && f->begun)
+        sub->fresh = true; /* the log that was to begin: the start counts still */
     if (m->err == NET_ERR_UNSUPPORTED) {
         drop_stream(p, sub);
         membership_go_live(p, sub, "this node keeps no log of the channel");
@@ -136,6 +137,13 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
 }
 
 /* ---- what the peer answers ---- */
+
+/* We asked to go on in the log we have, and only that can be granted: another log begins when somebody says so. */
+static bool is_astray(const struct subscription *sub, const struct follow_message *m)
+{
+    const struct following *f = &sub->following;
+    return f->known && !sub->fresh && (memcmp(f->log_id, m->log_id, LOG_ID) != 0 || f->next != m->sequence);
+}
 
 /* From here on events may come: of the log we have, or of one that begins now. */
 static void on_granted(struct peer *p, struct subscription *sub, const struct follow_message *m)
@@ -163,21 +171,28 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
         COUNT(p->shard, drop_ack); /* late, or of a follow that was given up */
         return;
     }
-    switch (m->status) {
+    enum follow_status status = m->status;
+    if (status == FOLLOW_GRANTED && is_astray(sub, m)) {
+        COUNT(p->shard, drop_follow);
+        status = FOLLOW_OTHER_LOG;
+    }
+    switch (status) {
     case FOLLOW_GRANTED:
         on_granted(p, sub, m);
         membership_accepted(p, sub);
         break;
     case FOLLOW_WAITING:
+        if (sub->start == START_LATEST) /* all that comes is later, also what comes before we ask again */
+            sub->start = START_EARLIEST;
         membership_accepted(p, sub);
         break;
     case FOLLOW_NO_LOG:
         drop_stream(p, sub);
-        membership_go_live(p, sub, follow_status_text(m->status));
+        membership_go_live(p, sub, follow_status_text(status));
         break;
     default:
         drop_stream(p, sub);
-        membership_refused(p, sub, NET_ERR_POLICY, follow_status_text(m->status));
+        membership_refused(p, sub, NET_ERR_POLICY, follow_status_text(status));
     }
     sub->following.heard_at = p->shard->now;
 }

@@ -445,18 +445,25 @@ static bool put_events(struct follower *f, const struct redex_event *e, size_t n
     return true;
 }
 
+/* The event that was announced comes no more, and nothing else may come in its place: the follow ends. */
+static bool announced_is_gone(struct follower *f)
+{
+    if (!f->apart || f->next >= f->view->heads.first)
+        return false;
+    f->broken = true;
+    f->tick_at = f->peer->shard->now;
+    return true;
+}
+
 static bool fill(struct stream_source *source, struct peer *p, struct stream *st)
 {
     struct follower *f = container_of(source, struct follower, source);
     struct log_view *v = f->view;
-    (void)st;
+    (void)p, (void)st;
     if (v->log)
         log_heads(v->log, &v->heads);
-    if (f->apart && f->next < v->heads.first) { /* the event that was announced is gone */
-        f->broken = true;
-        f->tick_at = p->shard->now;
+    if (announced_is_gone(f))
         return false;
-    }
     if (f->position_due && !f->apart)
         return put_position(f);
     if (f->waiting || f->next >= v->heads.written)
@@ -494,6 +501,10 @@ void follower_feed(struct follower *f, const struct redex_event *e, size_t n, co
 {
     uint64_t from = f->next;
     size_t bytes = 0;
+    if (announced_is_gone(f)) {
+        peer_schedule(f->peer);
+        return;
+    }
     while (n > 0 && (bytes < FEED_BYTES || part->total)) {
         if (!(e->seq == f->next ? put_events(f, e, n, part) : put_gap(f, e->seq)))
             break;

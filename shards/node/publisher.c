@@ -160,6 +160,8 @@ static bool submit(struct contacts *cs, struct publisher *p, struct cspan frames
                                   .durable = p->node.durable,
                                   .channel = p->node.channel};
     memcpy(m.producer, p->node.producer, sizeof m.producer);
+    if (p->node.unanswered >= APPEND_REMEMBERED)
+        return false; /* what a restart of the peer leaves without an answer, it has to know */
     bool taken =
         given ? mailbox_give(cs->shard, p->node.home, MSG_APPEND_SUBMIT, 0, &m, sizeof m, given, frames.len)
               : mailbox_try(cs->shard, p->node.home, MSG_APPEND_SUBMIT, 0, 0, &m, sizeof m, frames.data, frames.len);
@@ -172,7 +174,8 @@ static bool submit(struct contacts *cs, struct publisher *p, struct cspan frames
 static bool put_to(struct contacts *cs, struct publisher *p, struct cspan frames)
 {
     size_t pieces = 1 + 2 * frames.len / APPEND_FRAMES_MAX; /* two neighbours are longer than that together */
-    if (mailbox_room(cs->shard, p->node.home) < frames.len + pieces * (sizeof(struct msg_append_submit) + 64))
+    if (p->node.unanswered + pieces > APPEND_REMEMBERED ||
+        mailbox_room(cs->shard, p->node.home) < frames.len + pieces * (sizeof(struct msg_append_submit) + 64))
         return false;
     do {
         uint32_t count;

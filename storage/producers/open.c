@@ -1,10 +1,11 @@
 /*
  * The beginning of a log's producers: which intents came true?
  *
- * One whose events are all there did. The events of one that has only some were never acknowledged, and are left out of
- * the log; so are those of later ones of its producer, for a producer's appends come in its order. A mark says up to
- * where all events had been written, or synced: what is missing from before was lost or given up later, and its intent
- * stays true. The rest is forgotten before anything else can get its sequences.
+ * One whose events are all there did, or all behind those that retention has given up. The events of one that has only
+ * some were never acknowledged, and are left out of the log; so are those of later ones of its producer, for a
+ * producer's appends come in its order. A mark says up to where all events had been written, or synced: what is missing
+ * from before was lost or given up later, and its intent stays true. The rest is forgotten before anything else can get
+ * its sequences.
  */
 #include <assert.h>
 #include <errno.h>
@@ -144,15 +145,44 @@ static uint64_t settled(const struct producers *p, bool same_boot)
     return end;
 }
 
+/* It, or a later one of its producer. */
+static bool is_from_on(const struct intent *in, const struct intent *first)
+{
+    return in->kind == INTENT_APPEND && in->append.sequence >= first->append.sequence &&
+           memcmp(in->append.id, first->append.id, PRODUCERS_ID_SIZE) == 0;
+}
+
 static void disbelieve(struct producers *p, size_t i)
 {
     const struct intent *first = &p->found[i];
-    for (; i < p->found_count; i++) {
-        struct intent *in = &p->found[i];
-        if (in->kind == INTENT_APPEND && in->append.sequence >= first->append.sequence &&
-            memcmp(in->append.id, first->append.id, PRODUCERS_ID_SIZE) == 0)
-            in->untrue = true;
-    }
+    for (; i < p->found_count; i++)
+        if (is_from_on(&p->found[i], first))
+            p->found[i].untrue = true;
+}
+
+/* Those before the first event in the files. What an open left out of them looks the same, but then nothing of a later
+ * append of that producer is there. */
+static bool was_given_up(struct producers *p, const struct redex_found *found, size_t i)
+{
+    const struct intent *first = &p->found[i];
+    bool later = false;
+    for (size_t k = i; k < p->found_count && !later; k++)
+        later = is_from_on(&p->found[k], first) && redex_found_count(found, range_of(&p->found[k])) > 0;
+    for (size_t k = i; k < p->found_count && later; k++)
+        if (is_from_on(&p->found[k], first))
+            p->found[k].given_up = range_of(&p->found[k]).end <= found->first;
+    return later;
+}
+
+static bool came_true(struct producers *p, const struct redex_found *found, size_t i)
+{
+    struct redex_range range = range_of(&p->found[i]);
+    if (p->found[i].given_up)
+        return true;
+    if (range.from < range.end && range.end <= found->first)
+        return was_given_up(p, found, i);
+    uint64_t from = range.from < found->first && found->first < range.end ? found->first : range.from;
+    return redex_found_count(found, range) >= range.end - from;
 }
 
 bool producers_torn(void *ctx, const struct redex_found *found, struct redex_range *out)
@@ -165,10 +195,9 @@ bool producers_torn(void *ctx, const struct redex_found *found, struct redex_ran
         struct redex_range range = range_of(in);
         if (in->kind != INTENT_APPEND || (range.end <= end && !in->untrue))
             continue;
-        uint64_t there = redex_found_count(found, range);
-        if (there < in->append.count && !in->untrue)
+        if (!in->untrue && !came_true(p, found, p->torn_next))
             disbelieve(p, p->torn_next);
-        if (in->untrue && there > 0) {
+        if (in->untrue && redex_found_count(found, range) > 0) {
             *out = range;
             return true;
         }

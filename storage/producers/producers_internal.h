@@ -19,6 +19,7 @@ enum intent_kind {
 struct intent {
     enum intent_kind kind;
     bool untrue;                    /* it did not come true, or one before it of its producer did not */
+    bool given_up;                  /* it did, and then retention left its events out of the files */
     struct producers_append append; /* a mark: sequence alone */
     uint64_t first_seq;
     uint64_t wall_ns; /* CLOCK_REALTIME of the append */

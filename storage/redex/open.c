@@ -238,6 +238,8 @@ static void leave_out(struct redex *r, const struct redex_options *o, const stru
     struct redex_range range;
     if (!o->torn || (state->known && state->clean))
         return;
+    if (scan->front)
+        found.first = record_load(found.idx).seq;
     for (found.records = scan->kept; o->torn(o->torn_ctx, &found, &range); found.records = scan->kept)
         redex_scan_exclude(r, scan, range);
 }

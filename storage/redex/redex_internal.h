@@ -317,6 +317,7 @@ struct redex_scan {
     uint64_t dropped, repaired;
     uint64_t last; /* the sequence after the highest that was seen in use */
     uint64_t end;  /* the sequence after the last kept */
+    bool front;    /* the first record is kept */
     bool moved;    /* kept records are no prefix of idx, or were changed: idx has to be written anew */
     bool unsure;   /* a sync failed in this boot: what was read may not be on the disk, and is written anew */
     bool stamps_lost;

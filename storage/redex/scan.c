@@ -188,6 +188,7 @@ static void keep(struct walk *w, struct record rec, size_t stamps)
     record_store(w->idx + out->kept * RECORD_SIZE, rec);
     if (w->at < stamps)
         memmove(w->ts + out->kept * STAMP_SIZE, w->ts + w->at * STAMP_SIZE, STAMP_SIZE);
+    out->front = out->front || w->at == 0;
     out->kept++;
     w->last_kept = w->previous = rec.seq;
     raise_last(out, rec.seq);

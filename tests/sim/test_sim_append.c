@@ -458,3 +458,54 @@ Test(sim_append, each_event_is_there_once_in_order_through_kills_without_syncs)
         torture(seed, false);
     }
 }
+
+static int put_one(struct mesh_node *from, struct attempt *t, uint64_t number)
+{
+    uint8_t frame[260];
+    size_t len = make_frames(number, 1, frame);
+    int err;
+    do {
+        sim_host_poke(from->host, 0);
+        err = node_publish_put(from->node, &t->publisher, (struct cspan){frame, len}, 1);
+        sim_run_for(mesh.sim, SIM_MS / 20);
+    } while (err == NET_ERR_AGAIN && !t->done);
+    return err;
+}
+
+/* More small appends are under way than the peer remembers answers, it stores them, and is killed before one is heard:
+ * each is asked for again, and has to be known. */
+Test(sim_append, no_more_are_under_way_than_are_remembered)
+{
+    struct mesh_node *a, *b;
+    struct channel_name channel;
+    struct attempt t = {.publisher = {.writable = on_writable, .done = on_done}};
+    pair(120, 1, 1, &a, &b);
+    start_pair(a, b);
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &channel), CHANNEL_NAME_OK);
+    sim_host_poke(a->host, 0);
+    cr_assert_eq(node_publish_open_to(a->node, &t.publisher, &channel, false, b->node_id, NULL, 0), NET_OK);
+    uint64_t number = 0;
+    for (; number < 2000; number++)
+        cr_assert_eq(put_one(a, &t, number), NET_OK);
+    sim_run_for(mesh.sim, SIM_S);
+    sim_link(mesh.sim, b->host, a->host)->loss = 1000000;
+    for (uint64_t end = number + 200; number < end; number++) {
+        uint8_t frame[260];
+        size_t len = make_frames(number, 1, frame);
+        sim_host_poke(a->host, 0);
+        if (node_publish_put(a->node, &t.publisher, (struct cspan){frame, len}, 1) != NET_OK)
+            break;
+    }
+    sim_run_for(mesh.sim, 200 * SIM_MS);
+    mesh_kill(b);
+    sim_link(mesh.sim, b->host, a->host)->loss = 0;
+    mesh_start(b);
+    sim_run_for(mesh.sim, 20 * SIM_S);
+    for (uint64_t end = number + 100; number < end; number++)
+        cr_assert_eq(put_one(a, &t, number), NET_OK, "%s", net_err_name(t.err));
+    node_publish_finish(a->node, &t.publisher);
+    sim_host_poke(a->host, 0);
+    cr_assert(sim_run_while(mesh.sim, not_done, &t, 120 * SIM_S));
+    cr_assert_eq(t.err, NET_OK, "%s", net_err_name(t.err));
+    check_log(b, number);
+}

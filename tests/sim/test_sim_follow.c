@@ -1,10 +1,12 @@
 /* Followed channels of whole nodes: the follower's log is the publisher's, whatever the network, the disks and the
  * processes do. extensions X7 */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "core/base/err.h"
 #include "shards/node/log.h"
+#include "shards/node/membership.h"
 #include "shards/node/peer.h"
 #include "tests/support/mesh_expect.h"
 
@@ -629,4 +631,135 @@ Test(sim_follow, events_of_every_size)
         if (i < 2)
             mesh_deinit(&mesh);
     }
+}
+
+static uint64_t bytes_at(struct log *log, uint64_t *seq)
+{
+    struct redex_event e;
+    return log_read(log, seq, UINT64_MAX, &e, 1) ? e.data.len : UINT64_MAX;
+}
+
+/* Large events that go in fragments, read from another shard, while retention gives up what is on its way: no part of
+ * one, and no record in its place, may be taken for the event. */
+Test(sim_follow, an_event_that_is_given_up_on_its_way)
+{
+    enum { LEN = 400000, EVENTS = 40, ROUNDS = 12 };
+    uint32_t sizes[EVENTS];
+    for (size_t i = 0; i < EVENTS; i++)
+        sizes[i] = LEN;
+    make(130, 2, 1);
+    mesh_know(a, mesh_add(&mesh, 1)); /* takes the shard of the log: the follower gets the other */
+    a->config.channel.retention_events = 1;
+    b->config.follow_window = 256 << 10;
+    mesh_follow(b, CHANNEL, a);
+    mesh_start(a);
+    mesh_start(b);
+    cr_assert(mesh_subscribed(b, CHANNEL, 20 * SIM_S));
+    cr_assert_neq(mesh_peer(a, b)->shard->index, channel_hash(CHANNEL, strlen(CHANNEL)) % a->config.shards);
+    make_links_bad(0, 0, 0, 4 * SIM_MS);
+    for (int i = 0; i < ROUNDS; i++)
+        publish_sizes(sizes, EVENTS);
+    catch_up(120 * SIM_S);
+    uint64_t held = 0;
+    struct log *log = log_held(b, a);
+    for (uint64_t seq = 0; seq < heads_of(b, a).written; held++) {
+        uint64_t len = bytes_at(log, &seq);
+        cr_assert_eq(len, LEN, "the event before %lu has %lu bytes", seq, len);
+    }
+    cr_expect_gt(held, 0);
+    cr_expect_gt(MESH_COUNT(b, follow_missing), 0);
+}
+
+/* ---- the start that was asked for ---- */
+
+Test(sim_follow, the_latest_of_nothing_is_all_that_comes)
+{
+    bool live;
+    make(140, 2, 1);
+    start();
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_LATEST, 0, 10 * SIM_S, &live), NET_OK);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    publish(0, 100); /* after the follow was agreed */
+    sim_run_for(mesh.sim, 4 * a->config.session_timeout_ns);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    sim_run_for(mesh.sim, 20 * SIM_S);
+    publish(100, 100);
+    catch_up(120 * SIM_S);
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, a_start_stands_until_there_is_a_log_for_it)
+{
+    bool live;
+    struct sim_fault no_space = {.kinds = 1U << IO_OPEN, .suffix = "log.id~", .error = ENOSPC, .times = UINT32_MAX};
+    make(141, 2, 2);
+    start();
+    publish(0, 1000);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_SEQUENCE, 500, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    expect_mirror(500, true);
+    sim_disk_fault(b->host, &no_space);
+    (void)mesh_ask_follow(b, CHANNEL, a, START_EARLIEST, 0, 10 * SIM_S, &live);
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 500);
+    sim_disk_clear_faults(b->host);
+    sim_run_for(mesh.sim, 60 * SIM_S);
+    catch_up(60 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 0);
+    expect_mirror(0, true);
+}
+
+Test(sim_follow, waits_for_a_way_to_ask_with_one_stream)
+{
+    struct stream *control;
+    make(142, 1, 1);
+    mesh_know(a, b);
+    start();
+    publish(0, 1000);
+    struct peer *p = mesh_peer(b, a);
+    cr_assert_eq(stream_open(p, SUBPROTO_FOLLOW, STREAM_RELIABLE, 0, 1, &control), NET_OK);
+    control->tx.remaining = 0;
+    struct subscribe_ask ask = {.peer = a->node_id, .mode = SUBSCRIBE_FOLLOW};
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &ask.channel), CHANNEL_NAME_OK);
+    membership_on_want(p->shard, true, &(struct msg_want){.ask = ask});
+    for (int i = 0; i < 100; i++) {
+        sim_run_for(mesh.sim, 20 * SIM_MS);
+        control->tx.remaining = 0;
+    }
+    cr_expect_leq(p->streams.count, 4, "%zu streams", (size_t)p->streams.count);
+    control->tx.remaining = 10000;
+    catch_up(10 * SIM_S);
+    expect_mirror(0, true);
+}
+
+/* A publisher that grants what it was not asked for: no log of ours begins, however often it does that. */
+Test(sim_follow, only_what_was_asked_for_is_granted)
+{
+    make(143, 1, 1);
+    mesh_follow(b, CHANNEL, a);
+    start();
+    publish(0, 1000);
+    catch_up(5 * SIM_S);
+    struct peer *p = mesh_peer(b, a);
+    struct subscription *sub = container_of(list_first(&p->subscriptions), struct subscription, in_peer);
+    struct follow_message grant = {.type = FOLLOW_ANSWER, .status = FOLLOW_GRANTED, .sequence = 1000, .next = 1000};
+    for (int i = 0; i < 2; i++) {
+        following_begin(p, sub);
+        sim_host_poke(b->host, 0);
+        sim_run_for(mesh.sim, 5 * SIM_MS);
+        sub->following.begun = false; /* as before the answer */
+        grant.number = sub->following.number;
+        grant.sequence = i ? 500 : sub->following.next;
+        memcpy(grant.log_id, sub->following.log_id, LOG_ID);
+        grant.log_id[0] ^= (uint8_t)!i;
+        uint64_t before = MESH_COUNT(b, drop_follow);
+        cr_assert(sub->following.sent);
+        following_on_answer(p, &grant);
+        cr_expect_eq(MESH_COUNT(b, drop_follow), before + 1);
+        cr_expect_eq(sub->state, SUBSCRIPTION_REFUSED);
+    }
+    publish(1000, 1000);
+    catch_up(60 * SIM_S);
+    expect_mirror(0, true);
+    cr_expect_eq(log_held(b, a)->key.edition, 1);
 }

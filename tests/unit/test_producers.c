@@ -545,6 +545,28 @@ Test(producers, a_compaction_takes_no_event_along_before_its_intent)
     close_all();
 }
 
+/* Killed before a mark said that they had been written: where the files begin tells as much. */
+Test(producers, events_that_retention_gave_up_came_true)
+{
+    s.options.min_dead = 1;
+    s.options.policy = (struct redex_policy){.retain_events = 2};
+    open_all();
+    append(1, 0, 5, true);
+    append(1, 1, 5, true);
+    append(1, 2, 5, true);
+    run();
+    run();
+    cr_assert_gt(counter_get(&s.stats.generations), 0);
+    cr_assert_eq(redex_written_seq(s.log), 15);
+    kill_all();
+    open_all();
+    cr_expect_eq(redex_count(s.log), 2);
+    for (uint64_t i = 0; i < 3; i++)
+        cr_expect_eq(known(1, i, 5), 5 * i);
+    cr_expect_eq(look(1, 3, 1), PRODUCERS_NEW);
+    close_all();
+}
+
 Test(producers, a_log_in_memory_forgets_with_the_process)
 {
     options.root = NULL;
