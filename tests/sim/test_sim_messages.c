@@ -46,7 +46,7 @@ static bool on_messages(struct peer *p, struct stream *st, const struct wire_hea
     if (heard.full)
         return false;
     struct wire_frames walk = wire_frames(plaintext, h->event_count);
-    struct cspan event;
+    struct cspan event = {0};
     while (wire_frames_next(&walk, &event))
         heard.wrong += !is_message(heard.next++, event);
     heard.wrong += walk.rest.len > 0 && event.len > 60000;
