@@ -26,6 +26,8 @@ class Soaks(unittest.TestCase):
         self.assertIn("the logs are identical", said)
 
     def test_followers(self):
+        if mesh.SANITIZER == "thread":
+            self.skipTest("the sanitizer keeps a shadow of memory that the publisher has long given back")
         said = self.soak("soak_followers", "--followers", "50", "--bytes", "64MiB", "--rate", "8MiB")
         self.assertIn("25 that were stalled have reached the end", said)
 
