@@ -95,7 +95,7 @@ enum { STATUSES = sizeof errors / sizeof errors[0] };
 
 enum append_status append_status_of(int err)
 {
-    for (uint8_t status = 0; status < STATUSES; status++)
+    for (unsigned status = 0; status < STATUSES; status++)
         if (errors[status] == err)
             return (enum append_status)status;
     return APPEND_IO;

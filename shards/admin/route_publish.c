@@ -237,14 +237,7 @@ static bool take_type(struct connection *c, enum framer_input *input)
 
 static bool take_producer(const char *text, uint8_t out[PRODUCER_ID_SIZE])
 {
-    unsigned byte;
-    if (strlen(text) != 2 * PRODUCER_ID_SIZE || strspn(text, "0123456789abcdef") != 2 * PRODUCER_ID_SIZE)
-        return false;
-    for (size_t i = 0; i < PRODUCER_ID_SIZE; i++) {
-        sscanf(text + 2 * i, "%2x", &byte);
-        out[i] = (uint8_t)byte;
-    }
-    return true;
+    return text[strspn(text, "0123456789abcdef")] == '\0' && text_parse_hex(text, out, PRODUCER_ID_SIZE);
 }
 
 /* False: answered. `producer` is for c->publishing.whole. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/err.h"
+#include "core/base/text.h"
 #include "shards/config/config.h"
 
 static const uint8_t v4_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -60,13 +61,7 @@ int config_parse_id(const char *text, uint64_t *out)
 
 int config_parse_key(const char *text, uint8_t out[32])
 {
-    if (strlen(text) != 64 || text[strspn(text, "0123456789abcdefABCDEF")] != '\0')
-        return NET_ERR_INVALID;
-    for (size_t i = 0; i < 32; i++) {
-        const char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        out[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-    return NET_OK;
+    return text_parse_hex(text, out, 32) ? NET_OK : NET_ERR_INVALID;
 }
 
 static uint64_t unit_of(const char *name, size_t len)

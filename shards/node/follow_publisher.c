@@ -148,7 +148,7 @@ static bool on_ask(struct peer *p, const struct follow_message *m)
         refuse_at_once(p, m->number, FOLLOW_TOO_MANY_CHANNELS);
         return true;
     }
-    if (!(f = follower_new(p, m))) {
+    if (!follower_new(p, m)) {
         COUNT(s, subscribe_no_memory);
         refuse_at_once(p, m->number, FOLLOW_NOT_NOW);
         return true;

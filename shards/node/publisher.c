@@ -237,7 +237,7 @@ int node_publish_put(struct node *node, struct publisher *p, struct cspan frames
 
 int node_publish_give(struct node *node, struct publisher *p, uint8_t *frame, size_t len)
 {
-    assert(len > MAILBOX_COPIED);
+    assert(frame && len > MAILBOX_COPIED);
     return put(node, p, (struct cspan){frame, len}, 1, frame);
 }
 
