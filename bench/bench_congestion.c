@@ -28,10 +28,25 @@ static void row(struct path p, double bdps, double seconds)
     printf("\n");
 }
 
+/* The number in that place of the command line, if there is one. */
+static double argument(int argc, char **argv, int place, double otherwise)
+{
+    if (argc <= place)
+        return otherwise;
+    char *rest;
+    double number = strtod(argv[place], &rest);
+    if (*rest || rest == argv[place] || !(number > 0)) {
+        fprintf(stderr, "bench_congestion: '%s' is not a number above 0\n", argv[place]);
+        exit(2);
+    }
+    return number;
+}
+
 int main(int argc, char **argv)
 {
     static const uint64_t rtts[] = {1, 20, 100};
-    double mbit = argc > 1 ? atof(argv[1]) : 100, bdps = argc > 2 ? atof(argv[2]) : 1;
+    double mbit = argument(argc, argv, 1, 100), bdps = argument(argc, argv, 2, 1),
+           seconds = argument(argc, argv, 3, 20);
     struct path p = {.rate = (uint64_t)(mbit * 1e6 / 8), .packet = 1472, .seed = 1};
     printf(
         "%g Mbit/s, queue %g bandwidth-delay products; at each loss: goodput %% of the rate, lost %%, mean queue ms\n",
@@ -39,7 +54,7 @@ int main(int argc, char **argv)
     printf("   rtt              0 %%               0.1 %%                 1 %%                 5 %%\n");
     for (size_t i = 0; i < sizeof rtts / sizeof rtts[0]; i++) {
         p.rtt_ns = rtts[i] * MS;
-        row(p, bdps, argc > 3 ? atof(argv[3]) : 20);
+        row(p, bdps, seconds);
     }
     return 0;
 }

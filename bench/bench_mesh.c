@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "bench/measure.h"
-#include "shards/node/follow.h"
-#include "shards/node/receive.h"
-#include "shards/node/view.h"
+#include "shards/channels/follow.h"
+#include "shards/transport/receive.h"
+#include "shards/logs/view.h"
 #include "tests/support/node_pair.h"
 
 enum {

@@ -245,7 +245,7 @@ static int bad_input(const struct append_run *r, enum framing_result why)
 {
     if (why == FRAMING_NO_MEMORY)
         return cli_error(CLI_FAILURE, "%s: out of memory", r->name);
-    return cli_error(CLI_FAILURE, "%s:%llu: %s", r->name, (unsigned long long)(r->framing.events - r->name_from + 1),
+    return cli_error(CLI_FAILURE, "%s:%llu: %s", r->name, (unsigned long long)r->framing.events - r->name_from + 1,
                      why == FRAMING_CUT_OFF ? "the record is cut off" : "longer than 16 MiB");
 }
 

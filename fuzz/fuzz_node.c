@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "core/session/session.h"
-#include "shards/node/peer.h"
-#include "tests/sim/sim_node.h"
+#include "shards/peers/peer.h"
+#include "tests/sim/mesh/sim_node.h"
 
 enum { MAX_ACTIONS = 64 };
 

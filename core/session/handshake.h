@@ -1,7 +1,7 @@
 /*
  * The NKpsk0 handshake of both worlds: v0.19.0 (session.md 3-7) and ours with the offer X0 and secure keys X1.
  * Sans-I/O: datagrams in, datagrams out. Timers, retries, pacing and the choice of shard belong to the caller
- * (shards/node/dial.c, answer.c).
+ * (shards/peers/dial.c, answer.c).
  */
 #ifndef NM_CORE_SESSION_HANDSHAKE_H
 #define NM_CORE_SESSION_HANDSHAKE_H

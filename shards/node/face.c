@@ -3,7 +3,7 @@
 
 #include "core/base/err.h"
 #include "core/wire/wire.h"
-#include "shards/node/log.h"
+#include "shards/logs/log.h"
 
 unsigned netmesh_owner(const struct netmesh_shard *face, const char *channel)
 {

@@ -2,7 +2,7 @@
  * channel's name. */
 #include <stdlib.h>
 
-#include "shards/node/contacts.h"
+#include "shards/peers/contacts.h"
 #include "shards/node/mailbox.h"
 
 /* How far the slowest reader of each channel is behind, as the shards have said. */

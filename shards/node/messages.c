@@ -3,18 +3,18 @@
 #include <string.h>
 
 #include "core/crypto/crypto.h"
-#include "shards/node/append.h"
-#include "shards/node/contacts.h"
-#include "shards/node/follow.h"
-#include "shards/node/log.h"
+#include "shards/channels/append.h"
+#include "shards/peers/contacts.h"
+#include "shards/channels/follow.h"
+#include "shards/logs/log.h"
 #include "shards/node/mailbox.h"
-#include "shards/node/membership.h"
-#include "shards/node/peer.h"
-#include "shards/node/receive.h"
+#include "shards/peers/membership.h"
+#include "shards/peers/peer.h"
+#include "shards/transport/receive.h"
 #include "shards/node/reload.h"
-#include "shards/node/say.h"
-#include "shards/node/scrape.h"
-#include "shards/node/view.h"
+#include "shards/report/say.h"
+#include "shards/report/scrape.h"
+#include "shards/logs/view.h"
 
 /* Bodies are copied out: the record's memory has no type of its own and is aligned to 16 only at its head. */
 #define BODY(type, name)                                                                                               \

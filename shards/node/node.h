@@ -9,7 +9,7 @@
 #include "core/io/io.h"
 #include "shards/config/config.h"
 #include "shards/netmesh.h"
-#include "shards/node/say_line.h"
+#include "shards/report/say_line.h"
 #include "shards/reactor/reactor.h"
 
 struct node;

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
-#include "shards/node/contacts.h"
-#include "shards/node/log.h"
+#include "shards/peers/contacts.h"
+#include "shards/logs/log.h"
 #include "shards/node/mailbox.h"
-#include "shards/node/say.h"
-#include "shards/node/view.h"
+#include "shards/report/say.h"
+#include "shards/logs/view.h"
 
 struct reload {
     struct contacts *owner;

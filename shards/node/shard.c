@@ -4,14 +4,14 @@
 #include <stdlib.h>
 
 #include "core/base/text.h"
-#include "shards/node/append.h"
-#include "shards/node/contacts.h"
-#include "shards/node/log.h"
+#include "shards/channels/append.h"
+#include "shards/peers/contacts.h"
+#include "shards/logs/log.h"
 #include "shards/node/mailbox.h"
-#include "shards/node/peer.h"
-#include "shards/node/receive.h"
+#include "shards/peers/peer.h"
+#include "shards/transport/receive.h"
 #include "shards/node/reload.h"
-#include "shards/node/transmit.h"
+#include "shards/transport/transmit.h"
 
 enum { ROSTER_CHANNELS = 65536 };
 enum { SYNCS_IN_FLIGHT = 8 }; /* files; the kernel has 4 workers per CPU for this ring, and a write needs one too */

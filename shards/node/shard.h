@@ -1,4 +1,4 @@
-/* A node and its shards: what each holds, and what a turn of one is made of. Internal to this folder. */
+/* A node and its shards: what each holds, and what a turn of one is made of. Internal to this room. */
 #ifndef NM_SHARDS_NODE_SHARD_H
 #define NM_SHARDS_NODE_SHARD_H
 
@@ -15,10 +15,10 @@
 #include "core/session/link.h"
 #include "core/stream/fragment.h"
 #include "shards/node/messages.h"
-#include "shards/node/metrics.h"
+#include "shards/report/metrics.h"
 #include "shards/node/node.h"
-#include "shards/node/packets.h"
-#include "shards/node/say.h"
+#include "shards/transport/packets.h"
+#include "shards/report/say.h"
 #include "storage/redex/redex.h"
 
 /* The order of a stop; shard 0 leads, everybody reports each phase (stop.c). */

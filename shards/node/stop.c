@@ -3,9 +3,9 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#include "shards/node/contacts.h"
-#include "shards/node/key_log.h"
-#include "shards/node/log.h"
+#include "shards/peers/contacts.h"
+#include "shards/peers/key_log.h"
+#include "shards/logs/log.h"
 #include "shards/node/mailbox.h"
 #include "shards/node/reload.h"
 

@@ -13,7 +13,7 @@
 #include "core/base/text.h"
 #include "shards/process/machine.h"
 #include "shards/process/netmesh_internal.h"
-#include "shards/node/say.h"
+#include "shards/report/say.h"
 #include "shards/process/stderr.h"
 
 int netmesh_fail(char *error, size_t len, const char *format, ...)

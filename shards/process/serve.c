@@ -5,7 +5,7 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "shards/process/netmesh_internal.h"
-#include "shards/node/say.h"
+#include "shards/report/say.h"
 #include "shards/node/shard.h"
 
 static void reload(struct netmesh *);

@@ -2,7 +2,7 @@
 #ifndef NM_SHARDS_PROCESS_STDERR_H
 #define NM_SHARDS_PROCESS_STDERR_H
 
-#include "shards/node/say_line.h"
+#include "shards/report/say_line.h"
 
 /* Writes whole lines as far as stderr takes them within a moment; any thread. */
 void stderr_write(const char *lines, size_t len);

@@ -7,7 +7,7 @@
 #include "core/base/err.h"
 #include "shards/process/machine.h"
 #include "shards/process/netmesh_internal.h"
-#include "shards/node/say.h"
+#include "shards/report/say.h"
 
 static const uint64_t ENDING_NS = UINT64_C(2000000000);    /* what cancelled operations get to complete */
 static const uint64_t ENDING_TURN_NS = UINT64_C(10000000); /* and how long until they are cancelled again */

@@ -168,7 +168,7 @@ class Documents(mesh.MeshCase):
 
     def test_every_drop_reason_is_provoked_somewhere(self):
         """A counter that no test moves may be one that nothing moves."""
-        header = (prometheus.ROOT / "shards/node/metrics.h").read_text()
+        header = (prometheus.ROOT / "shards/report/metrics.h").read_text()
         tests = "".join(path.read_text() for path in sorted((prometheus.ROOT / "tests").glob("*/test_*.c")))
         fields = dict(prometheus.re.findall(r'X\((drop_\w+|publish_\w+|subscribe_\w+), "[a-z_]+", "reason=\\"(\w+)\\""', header))
         self.assertGreater(len(fields), 40)

@@ -5,8 +5,8 @@
 
 #include "core/base/err.h"
 #include "core/channel/append.h"
-#include "shards/node/log.h"
-#include "shards/node/peer.h"
+#include "shards/logs/log.h"
+#include "shards/peers/peer.h"
 #include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "orders/new";

@@ -4,9 +4,9 @@
 #include "core/base/err.h"
 #include "core/base/text.h"
 #include "core/session/handshake.h"
-#include "shards/node/contacts.h"
-#include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "shards/peers/contacts.h"
+#include "shards/logs/view.h"
+#include "tests/sim/mesh/sim_node.h"
 
 static const char CHANNEL[] = "honest";
 

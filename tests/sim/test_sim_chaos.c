@@ -5,8 +5,8 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "shards/logs/view.h"
+#include "tests/sim/mesh/sim_node.h"
 
 enum { NODES = 3, CHANNELS = 4 };
 static const char *const CHANNEL[CHANNELS] = {"doglhkojgeelmjgd", "jbphgedkkncgigag", "chaos/1", "chaos/2"};

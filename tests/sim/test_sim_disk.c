@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "tests/sim/bare.h"
+#include "tests/sim/world/bare.h"
 
 struct rig {
     struct sim *sim;

@@ -4,10 +4,10 @@
 
 #include "core/base/err.h"
 #include "core/stream/credit.h"
-#include "shards/node/log.h"
+#include "shards/logs/log.h"
 #include "shards/node/mailbox.h"
-#include "shards/node/say.h"
-#include "tests/sim/scripted.h"
+#include "shards/report/say.h"
+#include "tests/sim/mesh/scripted.h"
 
 static struct mesh mesh;
 static struct mesh_node *a, *b;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
-#include "shards/node/view.h"
+#include "shards/logs/view.h"
 #include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "events";

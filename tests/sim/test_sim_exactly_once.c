@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
-#include "shards/node/user_stream.h"
-#include "tests/sim/sim_node.h"
+#include "shards/transport/user_stream.h"
+#include "tests/sim/mesh/sim_node.h"
 
 enum { SIDES = 2, IDS = 8, LIVES_MAX = 4096, EVENTS_MAX = 1 << 16, EVENT_MAX = 6000, STEPS = 150 };
 

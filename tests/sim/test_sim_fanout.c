@@ -4,7 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/view.h"
+#include "shards/logs/view.h"
 #include "tests/support/mesh_expect.h"
 
 static struct mesh mesh;

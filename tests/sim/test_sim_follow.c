@@ -5,9 +5,9 @@
 #include <stdlib.h>
 
 #include "core/base/err.h"
-#include "shards/node/log.h"
-#include "shards/node/membership.h"
-#include "shards/node/peer.h"
+#include "shards/logs/log.h"
+#include "shards/peers/membership.h"
+#include "shards/peers/peer.h"
 #include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "log/of/all";

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "core/base/text.h"
-#include "shards/node/log.h"
-#include "tests/sim/sim_node.h"
+#include "shards/logs/log.h"
+#include "tests/sim/mesh/sim_node.h"
 
 enum { PUBLISHER = 0x42, STREAM = 77, CREDIT = 100 };
 

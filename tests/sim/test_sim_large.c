@@ -6,8 +6,8 @@
 
 #include "core/base/err.h"
 #include "core/base/utf8.h"
-#include "shards/node/peer.h"
-#include "tests/sim/sim_node.h"
+#include "shards/peers/peer.h"
+#include "tests/sim/mesh/sim_node.h"
 
 #define CHANNEL "large"
 

@@ -6,7 +6,7 @@
 #include "core/base/text.h"
 #include "core/stream/credit.h"
 #include "shards/node/shard.h"
-#include "tests/sim/scripted.h"
+#include "tests/sim/mesh/scripted.h"
 
 static const char CHANNEL[] = "sensors/lidar";
 static const char OTHER[] = "control/estop";

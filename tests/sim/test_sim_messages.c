@@ -4,9 +4,9 @@
 
 #include "core/base/err.h"
 #include "core/stream/reset.h"
-#include "shards/node/peer.h"
-#include "shards/node/receive.h"
-#include "tests/sim/sim_node.h"
+#include "shards/peers/peer.h"
+#include "shards/transport/receive.h"
+#include "tests/sim/mesh/sim_node.h"
 
 enum { MESSAGES = 0x7f02, LARGEST = FRAGMENT_MAX_MESSAGE }; /* a subprotocol of this test */
 static const uint64_t STREAM = 78;

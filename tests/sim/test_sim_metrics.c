@@ -6,7 +6,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/shard.h"
-#include "tests/sim/sim_node.h"
+#include "tests/sim/mesh/sim_node.h"
 
 static struct mesh mesh;
 

@@ -10,8 +10,8 @@
 
 #include "core/base/err.h"
 #include "storage/redex/redex_internal.h"
-#include "tests/sim/rng.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/world/rng.h"
+#include "tests/sim/world/sim.h"
 
 enum { MAX_PAYLOAD = 400, MAX_BATCH = 8, START = 5 };
 

@@ -3,8 +3,8 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "shards/logs/view.h"
+#include "tests/sim/mesh/sim_node.h"
 
 /* Two names with one XXH3-64. */
 static const char ONE[] = "doglhkojgeelmjgd", OTHER[] = "jbphgedkkncgigag";

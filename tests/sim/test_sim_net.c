@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/wire/wire.h"
-#include "tests/sim/bare.h"
+#include "tests/sim/world/bare.h"
 
 enum { SINK_MAX = 20000 };
 

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "core/base/err.h"
-#include "shards/node/view.h"
+#include "shards/logs/view.h"
 #include "tests/support/mesh_expect.h"
 
 static const char CHANNEL[] = "sensors/lidar";

@@ -10,7 +10,7 @@
 
 #include "core/base/err.h"
 #include "storage/producers/producers.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/world/sim.h"
 
 enum { PRODUCERS = 3, APPENDS = 14, PIPE = 3, EVENT = 24, MOST = 3 };
 

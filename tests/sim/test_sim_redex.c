@@ -7,7 +7,7 @@
 
 #include "core/base/err.h"
 #include "storage/redex/redex_internal.h"
-#include "tests/sim/redex_logger.h"
+#include "tests/sim/mesh/redex_logger.h"
 
 /* Something goes wrong with the disk, at some operation from now. */
 static void spoil_disk(struct logger *l)

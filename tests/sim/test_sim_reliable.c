@@ -1,6 +1,6 @@
 /* Reliable streams between whole nodes: extensions X1, X2. How they bear bad paths, new sessions, restarts and want of
  * room, and how they end. */
-#include "tests/sim/numbers.h"
+#include "tests/sim/world/numbers.h"
 
 TestSuite(sim_reliable, .fini = end, .timeout = 120);
 

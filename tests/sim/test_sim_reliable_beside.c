@@ -1,6 +1,6 @@
 /* Reliable streams beside what else goes on in a session: packets that none of ours would send, other uses of their
  * ids, live events. Extensions X2, X4. */
-#include "tests/sim/numbers.h"
+#include "tests/sim/world/numbers.h"
 
 TestSuite(sim_reliable_beside, .fini = end, .timeout = 120);
 

@@ -5,9 +5,9 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "shards/node/log.h"
-#include "shards/node/view.h"
-#include "tests/sim/sim_node.h"
+#include "shards/logs/log.h"
+#include "shards/logs/view.h"
+#include "tests/sim/mesh/sim_node.h"
 
 static const char YAML[] = "/node/node.yaml";
 

@@ -6,7 +6,7 @@
 
 #include "core/base/text.h"
 #include "shards/node/shard.h"
-#include "tests/sim/sim_node.h"
+#include "tests/sim/mesh/sim_node.h"
 
 enum { SHARDS = 3 };
 

@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 
 #include "core/crypto/crypto.h"
-#include "shards/node/peer.h"
-#include "tests/sim/sim_node.h"
+#include "shards/peers/peer.h"
+#include "tests/sim/mesh/sim_node.h"
 #include "tests/support/memory_scan.h"
 
 enum { NEEDLES = 8 };

@@ -4,7 +4,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/shard.h"
-#include "tests/sim/scripted.h"
+#include "tests/sim/mesh/scripted.h"
 
 static const char CHANNEL[] = "sensors/lidar";
 

@@ -4,7 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
-#include "tests/sim/sim_node.h"
+#include "tests/sim/mesh/sim_node.h"
 
 static const char CHANNEL[] = "sensors/lidar";
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tests/sim/bare.h"
+#include "tests/sim/world/bare.h"
 
 struct rig {
     struct sim *sim;

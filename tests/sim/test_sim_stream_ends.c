@@ -1,6 +1,6 @@
 /* How reliable streams end where that is not simple: in the middle of what is delivered, with a full table, under an id
  * that something else goes by too, and at the hands of a peer that means ill. */
-#include "tests/sim/numbers.h"
+#include "tests/sim/world/numbers.h"
 
 #include "core/stream/fragment.h"
 

@@ -4,8 +4,8 @@
 
 #include "core/base/err.h"
 #include "core/stream/credit.h"
-#include "shards/node/peer.h"
-#include "tests/sim/scripted.h"
+#include "shards/peers/peer.h"
+#include "tests/sim/mesh/scripted.h"
 
 static const char CHANNEL[] = "sensors/lidar";
 static const uint64_t ID = UINT64_C(0xDEADBEEFCAFEF00D);

@@ -4,8 +4,8 @@
 
 #include "core/base/err.h"
 #include "shards/node/shard.h"
-#include "shards/node/transport.h"
-#include "tests/sim/scripted.h"
+#include "shards/transport/transport.h"
+#include "tests/sim/mesh/scripted.h"
 
 static const char CHANNEL[] = "sensors/lidar";
 

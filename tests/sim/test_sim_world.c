@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
-#include "tests/sim/toy.h"
+#include "tests/sim/world/sim.h"
+#include "tests/sim/world/toy.h"
 
 static uint64_t run_of(uint64_t seed, unsigned shards)
 {

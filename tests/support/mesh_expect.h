@@ -2,7 +2,7 @@
 #ifndef NM_TESTS_SUPPORT_MESH_EXPECT_H
 #define NM_TESTS_SUPPORT_MESH_EXPECT_H
 
-#include "tests/sim/sim_node.h"
+#include "tests/sim/mesh/sim_node.h"
 
 /* mesh_publish() of all of [from, from + count), within a minute. */
 void expect_published(struct mesh_node *, const char *channel, uint32_t tag, uint64_t from, uint64_t count,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "shards/node/exposition.h"
+#include "shards/report/exposition.h"
 
 static char text[16384];
 static size_t len;

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 
 #include "shards/config/config_internal.h"
-#include "shards/node/guard.h"
+#include "shards/peers/guard.h"
 
 #define SECOND UINT64_C(1000000000)
 

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "shards/node/view.h"
+#include "shards/logs/view.h"
 #include "tests/support/alloc_count.h"
 #include "tests/support/node_pair.h"
 

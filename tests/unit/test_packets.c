@@ -1,7 +1,7 @@
 /* The packet pool of a shard: limits.unacknowledged. */
 #include <criterion/criterion.h>
 
-#include "shards/node/packets.h"
+#include "shards/transport/packets.h"
 #include "tests/support/splitmix.h"
 
 enum { LIMIT = 1 << 20, MANY = 2000 };

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "core/base/utf8.h"
-#include "shards/node/say_line.h"
-#include "shards/node/say_rate.h"
+#include "shards/report/say_line.h"
+#include "shards/report/say_rate.h"
 
 static const uint64_t S = 1000000000;
 

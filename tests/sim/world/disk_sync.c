@@ -1,0 +1,135 @@
+/* What becomes stable, what a crash leaves, and what fails by order. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world/disk.h"
+
+static void apply(struct inode *i, const struct unsynced *w, size_t len)
+{
+    if (w->data)
+        bytes_write(&i->stable, w->offset, w->data, len);
+    else
+        bytes_resize(&i->stable, (size_t)w->offset);
+}
+
+void disk_sync(struct disk *d, struct inode *i, uint64_t horizon)
+{
+    if (i->is_dir) {
+        disk_sync_names(d, i);
+        return;
+    }
+    size_t kept = 0;
+    for (size_t n = 0; n < i->write_count; n++) {
+        struct unsynced w = i->writes[n];
+        if (w.number < horizon && !w.forgotten) {
+            apply(i, &w, w.len);
+            free(w.data);
+        } else {
+            i->writes[kept++] = w;
+        }
+    }
+    i->write_count = kept;
+}
+
+void disk_sync_failed(struct inode *i, uint64_t horizon)
+{
+    for (size_t n = 0; n < i->write_count; n++) {
+        if (i->writes[n].number < horizon)
+            i->writes[n].forgotten = true;
+    }
+}
+
+/* How much of a write arrives that is torn: up to a sector boundary strictly inside, or nothing. */
+static size_t torn_len(const struct unsynced *w, struct rng *rng)
+{
+    if (w->len == 0)
+        return 0;
+    uint64_t first = w->offset / SIM_SECTOR + 1, last = (w->offset + w->len - 1) / SIM_SECTOR;
+    if (first > last)
+        return 0;
+    return (size_t)(rng_between(rng, first, last) * SIM_SECTOR - w->offset);
+}
+
+static void crash_file(struct inode *i, struct rng *rng, uint32_t keep, uint32_t tear)
+{
+    for (size_t n = 0; n < i->write_count; n++) {
+        struct unsynced *w = &i->writes[n];
+        if (rng_chance(rng, keep))
+            apply(i, w, w->len);
+        else if (w->data && rng_chance(rng, tear))
+            apply(i, w, torn_len(w, rng));
+        free(w->data);
+    }
+    i->write_count = 0;
+    bytes_copy(&i->now, &i->stable);
+}
+
+static void mark(struct inode *i)
+{
+    i->marked = true;
+    for (size_t n = 0; n < i->names.count; n++) {
+        if (!i->names.all[n].inode->marked)
+            mark(i->names.all[n].inode);
+    }
+}
+
+void disk_mark(const struct disk *d)
+{
+    mark(d->inodes[0]);
+}
+
+/* Frees what no name leads to any more. */
+static void sweep(struct disk *d)
+{
+    size_t kept = 0;
+    disk_mark(d);
+    for (size_t n = 0; n < d->inode_count; n++) {
+        struct inode *i = d->inodes[n];
+        if (i->marked) {
+            i->marked = false;
+            d->inodes[kept++] = i;
+        } else {
+            disk_free_inode(i);
+        }
+    }
+    d->inode_count = kept;
+}
+
+void disk_crash(struct disk *d, struct rng *rng)
+{
+    uint32_t keep = d->settings.crash_keep, tear = d->settings.crash_tear;
+    if (keep == SIM_DRAWN) /* some crashes take all, some nothing */
+        keep = (uint32_t)rng_below(rng, 5) * (SIM_ALWAYS / 4);
+    if (tear == SIM_DRAWN)
+        tear = SIM_ALWAYS / 2;
+    for (size_t n = 0; n < d->inode_count; n++) {
+        assert(d->inodes[n]->handles == 0);
+        crash_file(d->inodes[n], rng, keep, tear);
+    }
+    disk_crash_names(d, rng, keep);
+    sweep(d);
+}
+
+static bool ends_with(const char *text, const char *suffix)
+{
+    size_t a = strlen(text), b = strlen(suffix);
+    return a >= b && strcmp(text + a - b, suffix) == 0;
+}
+
+int disk_fault(struct disk *d, enum io_kind kind, const char *path)
+{
+    for (size_t n = 0; n < d->fault_count; n++) {
+        struct sim_fault *f = &d->faults[n];
+        if ((f->kinds && !(f->kinds & 1u << kind)) || (f->suffix && !ends_with(path, f->suffix)) || f->times == 0)
+            continue;
+        if (f->after > 0) {
+            f->after--;
+            continue;
+        }
+        if (f->times != UINT32_MAX)
+            f->times--;
+        return -f->error;
+    }
+    return 0;
+}

@@ -1,0 +1,225 @@
+/* Machines, and the life of the process on each. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world/sim_internal.h"
+
+enum { HALT_ROUNDS = 100000 };
+
+static void add_links(struct sim *sim)
+{
+    unsigned n = sim->host_count, old = n - 1;
+    struct sim_link **links = calloc((size_t)n * n, sizeof(struct sim_link *));
+    assert(links);
+    for (unsigned from = 0; from < n; from++) {
+        for (unsigned to = 0; to < n; to++) {
+            if (from < old && to < old) {
+                links[from * n + to] = sim->links[from * old + to];
+                continue;
+            }
+            struct sim_link *l = malloc(sizeof *l);
+            assert(l);
+            *l = sim->settings.link;
+            links[from * n + to] = l;
+        }
+    }
+    free(sim->links);
+    sim->links = links;
+}
+
+struct sim_host *sim_add_host(struct sim *sim, unsigned shards)
+{
+    assert(shards >= 1 && shards <= 64);
+    struct sim_host *h = calloc(1, sizeof *h);
+    sim->hosts = realloc(sim->hosts, (sim->host_count + 1) * sizeof *sim->hosts);
+    assert(h && sim->hosts);
+    h->sim = sim;
+    h->number = sim->host_count;
+    h->shard_count = shards;
+    sim->hosts[sim->host_count++] = h;
+    add_links(sim);
+    unsigned last = h->number + 1;
+    h->addr = (struct io_addr){.port = 20037};
+    memcpy(h->addr.ip, (uint8_t[16]){[10] = 0xff, 0xff, 10, (uint8_t)(last >> 16), (uint8_t)(last >> 8), (uint8_t)last},
+           16);
+    disk_init(&h->disk);
+    list_init(&h->streams);
+    list_init(&h->backlog);
+    return h;
+}
+
+struct io_addr sim_host_addr(const struct sim_host *h)
+{
+    return h->addr;
+}
+
+void sim_host_set_addr(struct sim_host *h, const struct io_addr *addr)
+{
+    h->addr = *addr;
+}
+
+void sim_host_set_wall(struct sim_host *h, int64_t offset_ns)
+{
+    h->wall_offset = offset_ns;
+}
+
+void *sim_host_node(struct sim_host *h)
+{
+    return h->node;
+}
+
+struct sim_disk_settings *sim_disk_settings(struct sim_host *h)
+{
+    return &h->disk.settings;
+}
+
+static void note(struct sim_host *h, enum trace_kind kind)
+{
+    sim_trace(h->sim, kind, h, 0, h->incarnation, h->boot, (struct cspan){0});
+}
+
+static void free_shards(struct sim_host *h)
+{
+    for (unsigned i = 0; i < h->shard_count; i++)
+        sim_shard_deinit(&h->shards[i]);
+    free(h->shards);
+    h->shards = NULL;
+    h->node = NULL;
+}
+
+bool sim_host_start(struct sim_host *h, const struct sim_node_ops *ops, void *ctx)
+{
+    assert(!h->shards && ops);
+    h->ops = ops;
+    h->ctx = ctx;
+    h->incarnation++;
+    note(h, TRACE_START);
+    h->shards = calloc(h->shard_count, sizeof *h->shards);
+    assert(h->shards);
+    struct io *ios[64];
+    for (unsigned i = 0; i < h->shard_count; i++) {
+        sim_shard_init(&h->shards[i], h, i);
+        ios[i] = &h->shards[i].io;
+    }
+    h->in_node = true;
+    h->node = ops->create(ctx, ios, h->shard_count);
+    h->in_node = false;
+    if (!h->node) {
+        for (unsigned i = 0; i < h->shard_count; i++)
+            sim_op_drop(&h->shards[i]);
+        free_shards(h);
+        return false;
+    }
+    for (unsigned i = 0; i < h->shard_count; i++)
+        sim_shard_wake(&h->shards[i]);
+    return true;
+}
+
+static bool quiet(const struct sim_host *h)
+{
+    for (unsigned i = 0; i < h->shard_count; i++) {
+        if (!list_empty(&h->shards[i].pending) || !list_empty(&h->shards[i].ready))
+            return false;
+    }
+    return true;
+}
+
+/* Lets a node that is cut off unwind. Its clock runs on so that what waits for a deadline ends. */
+static void halt(struct sim_host *h)
+{
+    for (unsigned round = 0; !h->ops->halt(h->node) || !quiet(h); round++) {
+        assert(round < HALT_ROUNDS);
+        for (unsigned i = 0; i < h->shard_count; i++) {
+            struct sim_shard *s = &h->shards[i];
+            s->io.now += SIM_MS;
+            s->io.wall += SIM_MS;
+            sim_shard_dispatch(s);
+            h->ops->turn(h->node, i);
+        }
+    }
+}
+
+static void take_down(struct sim_host *h)
+{
+    h->in_node = true;
+    sim_stream_reset_all(h);
+    for (unsigned i = 0; i < h->shard_count; i++) {
+        sim_queue_remove(&h->sim->queue, &h->shards[i].turn);
+        sim_shard_clocks(&h->shards[i]);
+        sim_op_cut_off(&h->shards[i]);
+    }
+    if (h->ops->halt)
+        halt(h);
+    else
+        for (unsigned i = 0; i < h->shard_count; i++)
+            sim_op_drop(&h->shards[i]);
+    h->ops->destroy(h->node);
+    free_shards(h);
+    h->in_node = false;
+}
+
+void sim_host_kill(struct sim_host *h)
+{
+    assert(!h->in_node);
+    if (!h->shards)
+        return;
+    note(h, TRACE_KILL);
+    for (unsigned i = 0; i < h->shard_count; i++)
+        sim_op_settle(&h->shards[i]);
+    take_down(h);
+}
+
+void sim_host_crash(struct sim_host *h)
+{
+    sim_host_kill(h);
+    disk_crash(&h->disk, &h->sim->rng);
+    h->boot++;
+    note(h, TRACE_CRASH);
+}
+
+bool sim_host_restart(struct sim_host *h)
+{
+    sim_host_kill(h);
+    return sim_host_start(h, h->ops, h->ctx);
+}
+
+void sim_host_poke(struct sim_host *h, unsigned shard)
+{
+    assert(h->shards && shard < h->shard_count && !h->in_node);
+    sim_shard_clocks(&h->shards[shard]);
+    sim_shard_wake(&h->shards[shard]);
+}
+
+void sim_host_signal(struct sim_host *h, int signal)
+{
+    assert(signal > 0 && signal < 64);
+    if (!h->shards)
+        return;
+    h->shards[0].signals |= UINT64_C(1) << signal;
+    sim_shard_wake(&h->shards[0]);
+}
+
+struct sim_link *sim_link(struct sim *sim, const struct sim_host *a, const struct sim_host *b)
+{
+    return sim->links[a->number * sim->host_count + b->number];
+}
+
+void sim_cut(struct sim *sim, const struct sim_host *a, const struct sim_host *b, bool down)
+{
+    sim_link(sim, a, b)->down = down;
+    sim_link(sim, b, a)->down = down;
+}
+
+void sim_disk_fault(struct sim_host *h, const struct sim_fault *fault)
+{
+    struct disk *d = &h->disk;
+    d->faults = realloc(d->faults, (d->fault_count + 1) * sizeof *d->faults);
+    assert(d->faults);
+    d->faults[d->fault_count++] = *fault;
+}
+
+void sim_disk_clear_faults(struct sim_host *h)
+{
+    h->disk.fault_count = 0;
+}
