@@ -171,7 +171,7 @@ Test(sim_membership, channels_per_peer_are_capped) /* 23 */
 
 static void want(const char *channel)
 {
-    struct subscription_entry *e = &node->subscriptions[node->subscription_count++];
+    struct subscription_entry *e = mesh_add_subscription(node);
     *e = (struct subscription_entry){.peer = peer.identity.ids.node_id, .mode = SUBSCRIBE_LIVE};
     text_format(e->channel, sizeof e->channel, "%s", channel);
 }

@@ -545,7 +545,7 @@ Test(sim_user_streams, a_channels_events_are_no_streams)
     size_t at = 0;
     struct membership m;
     make(16, false);
-    struct subscription_entry *e = &node->subscriptions[node->subscription_count++];
+    struct subscription_entry *e = mesh_add_subscription(node);
     e->peer = peer_id;
     snprintf(e->channel, sizeof e->channel, "%s", CHANNEL);
     mesh_start(node);

@@ -117,8 +117,7 @@ void scripted_deinit(struct scripted *p)
 
 struct peer_entry *scripted_list(struct scripted *p, bool listen_only)
 {
-    assert(p->node->peer_count < MESH_MAX_PEERS);
-    struct peer_entry *e = &p->node->peers[p->node->peer_count++];
+    struct peer_entry *e = mesh_add_entry(p->node);
     *e = (struct peer_entry){.node_id = p->identity.ids.node_id, .compat = p->compat ? PEER_V019 : PEER_OURS};
     text_format(e->name, sizeof e->name, "scripted-%zu", p->node->peer_count);
     if (!listen_only) {

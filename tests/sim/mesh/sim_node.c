@@ -12,14 +12,20 @@ static const char DIR[] = "/node";
 
 /* ---- a node as the world runs it ---- */
 
+static void *copy(const void *from, size_t len)
+{
+    void *to = malloc(len + 1);
+    assert(to);
+    if (len)
+        memcpy(to, from, len);
+    return to;
+}
+
 static struct peers_file copy_peers(const struct mesh_node *m)
 {
     struct peers_file f = {.peer_count = m->peer_count, .subscription_count = m->subscription_count};
-    f.peers = malloc(sizeof m->peers);
-    f.subscriptions = malloc(sizeof m->subscriptions);
-    assert(f.peers && f.subscriptions);
-    memcpy(f.peers, m->peers, sizeof m->peers);
-    memcpy(f.subscriptions, m->subscriptions, sizeof m->subscriptions);
+    f.peers = copy(m->peers, m->peer_count * sizeof *m->peers);
+    f.subscriptions = copy(m->subscriptions, m->subscription_count * sizeof *m->subscriptions);
     return f;
 }
 
@@ -97,7 +103,8 @@ static const struct sim_node_ops ops = {create, turn, halt, destroy};
 
 void mesh_init(struct mesh *m, uint64_t seed)
 {
-    *m = (struct mesh){.sim = sim_create(seed)};
+    *m = (struct mesh){.sim = sim_create(seed), .nodes = calloc(MESH_MAX_NODES, sizeof *m->nodes)};
+    assert(m->nodes);
     /* A calm network keeps the order of sends: tests that want jitter say so. */
     sim_settings(m->sim)->link.delay = (struct sim_range){50 * SIM_US, 50 * SIM_US};
     for (size_t i = 0; i < sizeof m->psk; i++)
@@ -107,6 +114,11 @@ void mesh_init(struct mesh *m, uint64_t seed)
 void mesh_deinit(struct mesh *m)
 {
     sim_destroy(m->sim);
+    for (unsigned i = 0; i < m->count; i++) {
+        free(m->nodes[i].peers);
+        free(m->nodes[i].subscriptions);
+    }
+    free(m->nodes);
 }
 
 static void random_bytes(struct sim *sim, uint8_t *out, size_t len)
@@ -142,20 +154,45 @@ struct mesh_node *mesh_add(struct mesh *mesh, unsigned shards)
     return m;
 }
 
+/* Room for one more of `size` bytes each. */
+static void *grown(void *all, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return all;
+    *room = *room ? *room * 2 : 4;
+    all = realloc(all, *room * size);
+    assert(all);
+    return all;
+}
+
+struct peer_entry *mesh_add_entry(struct mesh_node *m)
+{
+    m->peers = grown(m->peers, m->peer_count, &m->peer_room, sizeof *m->peers);
+    struct peer_entry *e = &m->peers[m->peer_count++];
+    *e = (struct peer_entry){0};
+    return e;
+}
+
 void mesh_know(struct mesh_node *m, const struct mesh_node *other)
 {
-    assert(m->peer_count < MESH_MAX_PEERS);
-    struct peer_entry *e = &m->peers[m->peer_count++];
+    struct peer_entry *e = mesh_add_entry(m);
     *e = (struct peer_entry){
         .node_id = other->node_id, .has_addr = true, .addr = sim_host_addr(other->host), .has_key = true};
     text_format(e->name, sizeof e->name, "node-%u", other->number);
     memcpy(e->public_key, other->public_key, sizeof e->public_key);
 }
 
+struct subscription_entry *mesh_add_subscription(struct mesh_node *m)
+{
+    m->subscriptions = grown(m->subscriptions, m->subscription_count, &m->subscription_room, sizeof *m->subscriptions);
+    struct subscription_entry *e = &m->subscriptions[m->subscription_count++];
+    *e = (struct subscription_entry){0};
+    return e;
+}
+
 static void want(struct mesh_node *m, const char *channel, const struct mesh_node *from, enum subscription_mode mode)
 {
-    assert(m->subscription_count < MESH_MAX_PEERS);
-    struct subscription_entry *e = &m->subscriptions[m->subscription_count++];
+    struct subscription_entry *e = mesh_add_subscription(m);
     e->peer = from->node_id;
     e->mode = mode;
     text_format(e->channel, sizeof e->channel, "%s", channel);

@@ -8,7 +8,7 @@
 #include "shards/node/node.h"
 #include "tests/sim/world/sim.h"
 
-enum { MESH_MAX_NODES = 16, MESH_MAX_PEERS = 16 };
+enum { MESH_MAX_NODES = 4096 };
 
 struct mesh;
 struct peer;
@@ -23,10 +23,10 @@ struct mesh_node {
     struct node_secrets secrets;
     uint64_t node_id;
     uint8_t public_key[32];
-    struct peer_entry peers[MESH_MAX_PEERS]; /* what peers.yaml would hold at the next start */
-    size_t peer_count;
-    struct subscription_entry subscriptions[MESH_MAX_PEERS];
-    size_t subscription_count;
+    struct peer_entry *peers; /* what peers.yaml would hold at the next start */
+    size_t peer_count, peer_room;
+    struct subscription_entry *subscriptions;
+    size_t subscription_count, subscription_room;
     struct node *node; /* NULL between lives */
     bool says;         /* what it has to say goes to the file /stderr of its disk */
     unsigned lives;
@@ -36,7 +36,7 @@ struct mesh_node {
 struct mesh {
     struct sim *sim;
     uint8_t psk[32];
-    struct mesh_node nodes[MESH_MAX_NODES];
+    struct mesh_node *nodes; /* room for MESH_MAX_NODES: they do not move */
     unsigned count;
 };
 
@@ -45,6 +45,9 @@ void mesh_deinit(struct mesh *);
 /* A node with `shards` shards, default configuration, not started. Its settings may be changed before mesh_start(). */
 struct mesh_node *mesh_add(struct mesh *, unsigned shards);
 void mesh_know(struct mesh_node *, const struct mesh_node *other); /* a peer entry, with address and key */
+/* An empty entry; the others may move. */
+struct peer_entry *mesh_add_entry(struct mesh_node *);
+struct subscription_entry *mesh_add_subscription(struct mesh_node *);
 void mesh_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from); /* live */
 void mesh_follow(struct mesh_node *, const char *channel, const struct mesh_node *from); /* as peers.yaml's default */
 void mesh_start(struct mesh_node *);                                                     /* asserts that it starts */

@@ -6,13 +6,17 @@
 
 static struct handle *free_slot(struct sim_shard *s)
 {
-    for (size_t i = 0; i < s->handle_count; i++) {
-        if (s->handles[i]->kind == HANDLE_FREE)
-            return s->handles[i];
+    struct handle *h = s->free_handle;
+    if (h) {
+        s->free_handle = h->next_free;
+        return h;
     }
     assert(s->handle_count < SIM_HANDLES);
-    s->handles = realloc(s->handles, (s->handle_count + 1) * sizeof(struct handle *));
-    struct handle *h = calloc(1, sizeof *h);
+    if (s->handle_count == s->handle_room) {
+        s->handle_room = s->handle_room ? s->handle_room * 2 : 8;
+        s->handles = realloc(s->handles, s->handle_room * sizeof(struct handle *));
+    }
+    h = calloc(1, sizeof *h);
     assert(s->handles && h);
     h->number = (io_handle)s->handle_count;
     s->handles[s->handle_count++] = h;
@@ -47,7 +51,6 @@ struct handle *sim_handle(struct sim_shard *s, io_handle number, enum handle_kin
 void sim_handle_close(struct sim_shard *s, struct handle *h)
 {
     assert(h->pending == 0); /* cancel and await its operations first */
-    (void)s;
     if (h->kind == HANDLE_FILE) {
         if (h->inode->lock == h)
             h->inode->lock = NULL;
@@ -57,4 +60,6 @@ void sim_handle_close(struct sim_shard *s, struct handle *h)
     if (h->kind == HANDLE_STREAM && h->stream)
         sim_stream_node_closed(h->stream);
     h->kind = HANDLE_FREE;
+    h->next_free = s->free_handle;
+    s->free_handle = h;
 }

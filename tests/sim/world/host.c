@@ -2,47 +2,86 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "tests/sim/world/sim_internal.h"
 
 enum { HALT_ROUNDS = 100000 };
 
-static void add_links(struct sim *sim)
+/* ---- by address ---- */
+
+static uint64_t addr_key(const struct io_addr *a)
 {
-    unsigned n = sim->host_count, old = n - 1;
-    struct sim_link **links = calloc((size_t)n * n, sizeof(struct sim_link *));
-    assert(links);
-    for (unsigned from = 0; from < n; from++) {
-        for (unsigned to = 0; to < n; to++) {
-            if (from < old && to < old) {
-                links[from * n + to] = sim->links[from * old + to];
-                continue;
-            }
-            struct sim_link *l = malloc(sizeof *l);
-            assert(l);
-            *l = sim->settings.link;
-            links[from * n + to] = l;
-        }
+    uint8_t bytes[sizeof a->ip + sizeof a->scope_id + sizeof a->port];
+    memcpy(bytes, a->ip, sizeof a->ip);
+    memcpy(bytes + sizeof a->ip, &a->scope_id, sizeof a->scope_id);
+    memcpy(bytes + sizeof a->ip + sizeof a->scope_id, &a->port, sizeof a->port);
+    return XXH3_64bits(bytes, sizeof bytes);
+}
+
+/* Where several have one address the earliest host is found. */
+struct sim_host *sim_host_at(const struct sim *sim, const struct io_addr *addr)
+{
+    struct sim_host *h = map_get(&sim->host_map, addr_key(addr));
+    while (h && !io_addr_equal(&h->addr, addr))
+        h = h->next_at;
+    return h;
+}
+
+static void set_slot(struct sim *sim, uint64_t key, struct sim_host *first)
+{
+    if (!first)
+        map_remove(&sim->host_map, key);
+    else if (map_put(&sim->host_map, key, first) != 0)
+        assert(!"memory");
+}
+
+static void enter(struct sim_host *h)
+{
+    uint64_t key = addr_key(&h->addr);
+    struct sim_host *first = map_get(&h->sim->host_map, key), **at = &first;
+    while (*at && (*at)->number < h->number)
+        at = &(*at)->next_at;
+    h->next_at = *at;
+    *at = h;
+    set_slot(h->sim, key, first);
+}
+
+static void leave(struct sim_host *h)
+{
+    uint64_t key = addr_key(&h->addr);
+    struct sim_host *first = map_get(&h->sim->host_map, key), **at = &first;
+    while (*at != h)
+        at = &(*at)->next_at;
+    *at = h->next_at;
+    set_slot(h->sim, key, first);
+}
+
+static void append_host(struct sim *sim, struct sim_host *h)
+{
+    if (sim->host_count == sim->host_room) {
+        sim->host_room = sim->host_room ? sim->host_room * 2 : 16;
+        sim->hosts = realloc(sim->hosts, sim->host_room * sizeof *sim->hosts);
+        assert(sim->hosts);
     }
-    free(sim->links);
-    sim->links = links;
+    h->number = sim->host_count;
+    sim->hosts[sim->host_count++] = h;
 }
 
 struct sim_host *sim_add_host(struct sim *sim, unsigned shards)
 {
     assert(shards >= 1 && shards <= 64);
     struct sim_host *h = calloc(1, sizeof *h);
-    sim->hosts = realloc(sim->hosts, (sim->host_count + 1) * sizeof *sim->hosts);
-    assert(h && sim->hosts);
+    assert(h);
     h->sim = sim;
-    h->number = sim->host_count;
     h->shard_count = shards;
-    sim->hosts[sim->host_count++] = h;
-    add_links(sim);
+    h->link_base = sim->settings.link;
+    append_host(sim, h);
     unsigned last = h->number + 1;
     h->addr = (struct io_addr){.port = 20037};
     memcpy(h->addr.ip, (uint8_t[16]){[10] = 0xff, 0xff, 10, (uint8_t)(last >> 16), (uint8_t)(last >> 8), (uint8_t)last},
            16);
+    enter(h);
     disk_init(&h->disk);
     list_init(&h->streams);
     list_init(&h->backlog);
@@ -56,7 +95,9 @@ struct io_addr sim_host_addr(const struct sim_host *h)
 
 void sim_host_set_addr(struct sim_host *h, const struct io_addr *addr)
 {
+    leave(h);
     h->addr = *addr;
+    enter(h);
 }
 
 void sim_host_set_wall(struct sim_host *h, int64_t offset_ns)
@@ -202,7 +243,16 @@ void sim_host_signal(struct sim_host *h, int signal)
 
 struct sim_link *sim_link(struct sim *sim, const struct sim_host *a, const struct sim_host *b)
 {
-    return sim->links[a->number * sim->host_count + b->number];
+    uint64_t key = (uint64_t)a->number << 32 | b->number;
+    struct sim_link *l = map_get(&sim->links, key);
+    if (l)
+        return l;
+    l = malloc(sizeof *l);
+    assert(l);
+    *l = (a->number > b->number ? a : b)->link_base;
+    if (map_put(&sim->links, key, l) != 0)
+        assert(!"memory");
+    return l;
 }
 
 void sim_cut(struct sim *sim, const struct sim_host *a, const struct sim_host *b, bool down)

@@ -7,15 +7,6 @@
 #include "core/wire/wire.h"
 #include "tests/sim/world/sim_internal.h"
 
-static struct sim_host *host_at(const struct sim *sim, const struct io_addr *addr)
-{
-    for (unsigned i = 0; i < sim->host_count; i++) {
-        if (io_addr_equal(&sim->hosts[i]->addr, addr))
-            return sim->hosts[i];
-    }
-    return NULL;
-}
-
 static void receive(struct sim *sim, struct sim_host *h, struct datagram *d)
 {
     struct cspan bytes = {d->data, d->len};
@@ -41,7 +32,7 @@ static void arrive(struct sim *sim, struct sim_event *e)
 {
     struct datagram *d = container_of(e, struct datagram, event);
     list_remove(&d->link);
-    struct sim_host *h = host_at(sim, &d->to);
+    struct sim_host *h = sim_host_at(sim, &d->to);
     if (d->over && d->over->down) {
         d->over->lost++;
         free(d);
@@ -76,7 +67,7 @@ void sim_inject(struct sim *sim, const struct io_addr *from, const struct io_add
 static void transmit(struct sim_host *h, const struct io_addr *to, struct span bytes, uint64_t train)
 {
     struct sim *sim = h->sim;
-    const struct sim_host *far = host_at(sim, to);
+    const struct sim_host *far = sim_host_at(sim, to);
     struct cspan sent = {bytes.data, bytes.len};
     bool passed = !sim->tap || sim->tap(sim->tap_ctx, &h->addr, to, bytes);
     sim_trace(sim, TRACE_SEND, h, 0, far ? far->number : UINT64_MAX, passed, sent);
@@ -110,7 +101,7 @@ int32_t sim_net_send(struct sim_shard *s, struct io_op *op)
         bytes_write(&all, all.len, op->udp.iov[i].iov_base, op->udp.iov[i].iov_len);
     size_t segment = op->udp.segment ? op->udp.segment : all.len;
     assert(all.len <= SIM_GSO_MAX && (op->udp.segment == 0 || all.len <= segment * SIM_GSO_SEGMENTS));
-    const struct sim_host *far = host_at(sim, to);
+    const struct sim_host *far = sim_host_at(sim, to);
     uint64_t train = far ? sim_draw(sim, sim_link(sim, s->host, far)->delay) : 0;
     size_t at = 0;
     do {

@@ -3,6 +3,7 @@
 #define NM_TESTS_SIM_SIM_INTERNAL_H
 
 #include "core/base/list.h"
+#include "core/base/map.h"
 #include "core/io/io.h"
 #include "tests/sim/world/disk.h"
 #include "tests/sim/world/queue.h"
@@ -19,8 +20,9 @@ struct sim {
     struct sim_stats stats;
     struct sim_queue queue;
     struct sim_host **hosts;
-    struct sim_link **links; /* hosts * hosts, from * hosts + to */
-    unsigned host_count;
+    unsigned host_count, host_room;
+    struct map links;    /* struct sim_link by sim_link()'s key: made when first asked for */
+    struct map host_map; /* struct sim_host.next_at, by address; some may share a slot */
     sim_tap_fn *tap;
     void *tap_ctx;
     struct list calls;  /* struct script_call, not made yet */
@@ -31,6 +33,8 @@ struct sim_host {
     struct sim *sim;
     unsigned number, shard_count;
     struct io_addr addr;
+    struct sim_host *next_at;  /* in its slot of host_map, by ascending number */
+    struct sim_link link_base; /* what links between it and earlier hosts start with */
     int64_t wall_offset;
     struct disk disk;
     uint64_t incarnation; /* processes started so far */
@@ -52,6 +56,7 @@ struct handle {
     struct inode *inode;
     char *path; /* as opened, for faults */
     struct sim_stream *stream;
+    struct handle *next_free;
 };
 
 struct sim_shard {
@@ -63,8 +68,8 @@ struct sim_shard {
     bool cut_off;        /* the node is being taken down */
     struct list pending; /* io_op.backend.link: submitted, not completed */
     struct list ready;   /* completed, `done` not called */
-    struct handle **handles;
-    size_t handle_count;
+    struct handle **handles, *free_handle;
+    size_t handle_count, handle_room;
     struct list waiting; /* struct datagram in the socket buffer */
     size_t waiting_bytes;
     struct io_op *udp_recv, *accept, *signal;
@@ -110,6 +115,9 @@ void sim_trace(struct sim *, enum trace_kind, const struct sim_host *, unsigned 
                struct cspan);
 uint64_t sim_draw(struct sim *, struct sim_range);
 bool sim_chance(struct sim *, uint32_t ppm);
+
+/* host.c */
+struct sim_host *sim_host_at(const struct sim *, const struct io_addr *); /* NULL: nobody's */
 
 /* shard.c */
 extern const struct io_ops sim_io_ops;

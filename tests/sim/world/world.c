@@ -37,6 +37,8 @@ struct sim *sim_create(uint64_t seed)
     sim->seed = seed;
     sim->settings = defaults;
     rng_init(&sim->rng, seed, 0);
+    map_init(&sim->links, seed);
+    map_init(&sim->host_map, seed);
     list_init(&sim->calls);
     list_init(&sim->flying);
     return sim;
@@ -54,14 +56,14 @@ void sim_destroy(struct sim *sim)
 {
     for (unsigned i = 0; i < sim->host_count; i++)
         host_destroy(sim->hosts[i]);
-    for (unsigned i = 0; i < sim->host_count * sim->host_count; i++)
-        free(sim->links[i]);
+    map_each(&sim->links, slot) free(slot->value);
+    map_deinit(&sim->links);
+    map_deinit(&sim->host_map);
     for (struct list *l; (l = list_pop(&sim->calls));)
         free(container_of(l, struct script_call, link));
     sim_net_drop(&sim->flying);
     sim_queue_deinit(&sim->queue);
     free(sim->hosts);
-    free(sim->links);
     free(sim);
 }
 
