@@ -100,6 +100,11 @@ void sim_host_set_addr(struct sim_host *h, const struct io_addr *addr)
     enter(h);
 }
 
+void sim_host_set_send_error(struct sim_host *h, int error)
+{
+    h->send_error = error;
+}
+
 void sim_host_set_wall(struct sim_host *h, int64_t offset_ns)
 {
     h->wall_offset = offset_ns;
@@ -239,26 +244,6 @@ void sim_host_signal(struct sim_host *h, int signal)
         return;
     h->shards[0].signals |= UINT64_C(1) << signal;
     sim_shard_wake(&h->shards[0]);
-}
-
-struct sim_link *sim_link(struct sim *sim, const struct sim_host *a, const struct sim_host *b)
-{
-    uint64_t key = (uint64_t)a->number << 32 | b->number;
-    struct sim_link *l = map_get(&sim->links, key);
-    if (l)
-        return l;
-    l = malloc(sizeof *l);
-    assert(l);
-    *l = (a->number > b->number ? a : b)->link_base;
-    if (map_put(&sim->links, key, l) != 0)
-        assert(!"memory");
-    return l;
-}
-
-void sim_cut(struct sim *sim, const struct sim_host *a, const struct sim_host *b, bool down)
-{
-    sim_link(sim, a, b)->down = down;
-    sim_link(sim, b, a)->down = down;
 }
 
 void sim_disk_fault(struct sim_host *h, const struct sim_fault *fault)

@@ -28,34 +28,56 @@ static void receive(struct sim *sim, struct sim_host *h, struct datagram *d)
     sim_shard_wake(s);
 }
 
+/* Who has the address now, through a NAT if need be; NULL: nobody, *why tells. */
+static struct sim_host *far_end(struct sim *sim, const struct datagram *d, enum sim_loss *why)
+{
+    struct sim_host *h = sim_host_at(sim, &d->to);
+    struct nat *nat = h || !sim->nats ? NULL : sim_nat_at(sim, &d->to);
+    if (nat)
+        h = sim_nat_in(nat, &d->from, d->to.port);
+    *why = nat && !h ? SIM_LOST_NAT : SIM_LOST_NOBODY;
+    return h && h->shards ? h : NULL;
+}
+
 static void arrive(struct sim *sim, struct sim_event *e)
 {
     struct datagram *d = container_of(e, struct datagram, event);
+    struct sim_link *over = d->over;
     list_remove(&d->link);
-    struct sim_host *h = sim_host_at(sim, &d->to);
-    if (d->over && d->over->down) {
-        d->over->lost++;
+    if (over)
+        over->flying--;
+    if (over && over->down) {
+        sim_link_lost(over, SIM_LOST_DOWN);
         free(d);
-    } else if (!h || !h->shards) {
-        sim->stats.unreachable++;
-        free(d);
-    } else {
-        if (d->over)
-            d->over->delivered++;
-        receive(sim, h, d);
+        return;
     }
+    enum sim_loss why;
+    struct sim_host *h = far_end(sim, d, &why);
+    if (!h) {
+        sim->stats.unreachable++;
+        if (over)
+            sim_link_lost(over, why);
+        free(d);
+        return;
+    }
+    if (over)
+        over->delivered++;
+    receive(sim, h, d);
 }
 
-static void launch(struct sim *sim, struct sim_link *over, const struct io_addr *from, const struct io_addr *to,
-                   struct cspan bytes, uint64_t delay)
+static struct datagram *launch(struct sim *sim, struct sim_link *over, const struct io_addr *from,
+                               const struct io_addr *to, struct cspan bytes, uint64_t delay)
 {
     struct datagram *d = malloc(sizeof *d + bytes.len);
     assert(d);
     *d = (struct datagram){.event.run = arrive, .over = over, .from = *from, .to = *to, .len = bytes.len};
     if (bytes.len)
         memcpy(d->data, bytes.data, bytes.len);
+    if (over)
+        over->flying++;
     list_push_back(&sim->flying, &d->link);
     sim_queue_put(&sim->queue, &d->event, sim->now + delay);
+    return d;
 }
 
 void sim_inject(struct sim *sim, const struct io_addr *from, const struct io_addr *to, struct cspan datagram)
@@ -63,55 +85,117 @@ void sim_inject(struct sim *sim, const struct io_addr *from, const struct io_add
     launch(sim, NULL, from, to, datagram, 0);
 }
 
-/* `train` is the delay of the send it belongs to. */
-static void transmit(struct sim_host *h, const struct io_addr *to, struct span bytes, uint64_t train)
+/* Where a send goes. */
+struct route {
+    struct sim_host *near, *far; /* far NULL: nobody's address */
+    struct sim_link *over;       /* NULL with it */
+    struct io_addr from, to;     /* from: as the far end sees it */
+};
+
+static struct route route_to(struct sim_host *near, const struct io_addr *to)
 {
-    struct sim *sim = h->sim;
-    const struct sim_host *far = sim_host_at(sim, to);
+    struct sim *sim = near->sim;
+    struct route r = {.near = near, .from = near->addr, .to = *to};
+    r.far = sim->nats ? sim_nat_route(near, to) : sim_host_at(sim, to);
+    if (r.far)
+        r.over = sim_link(sim, near, r.far);
+    return r;
+}
+
+static void fly(struct sim *sim, const struct route *r, struct cspan bytes, uint64_t delay)
+{
+    sim_link_corrupt(sim, r->over, launch(sim, r->over, &r->from, &r->to, bytes, delay));
+}
+
+/* `train` is the delay of the send it belongs to. */
+static void transmit(struct sim *sim, const struct route *r, struct span bytes, uint64_t train)
+{
+    struct sim_host *h = r->near;
+    struct sim_link *l = r->over;
     struct cspan sent = {bytes.data, bytes.len};
-    bool passed = !sim->tap || sim->tap(sim->tap_ctx, &h->addr, to, bytes);
-    sim_trace(sim, TRACE_SEND, h, 0, far ? far->number : UINT64_MAX, passed, sent);
+    bool passed = !sim->tap || sim->tap(sim->tap_ctx, &h->addr, &r->to, bytes);
+    uint64_t wait;
+    sim_trace(sim, TRACE_SEND, h, 0, r->far ? r->far->number : UINT64_MAX, passed, sent);
     sim->stats.datagrams++;
-    if (!far) {
+    if (!l) {
         sim->stats.unreachable++;
         return;
     }
-    struct sim_link *l = sim_link(sim, h, far);
     l->sent++;
-    if (!passed || l->down || sim_chance(sim, l->loss)) {
-        l->lost++;
-        sim_trace(sim, TRACE_LOST, h, 0, far->number, 0, (struct cspan){0});
+    if (!passed)
+        sim_link_lost(l, SIM_LOST_TAP);
+    if (!passed || !sim_link_take(sim, l, sent.len, &wait)) {
+        sim_trace(sim, TRACE_LOST, h, 0, r->far->number, 0, (struct cspan){0});
         return;
     }
-    launch(sim, l, &h->addr, to, sent, sim_chance(sim, l->reorder) ? sim_draw(sim, l->delay) : train);
+    fly(sim, r, sent, wait + (sim_chance(sim, l->reorder) ? sim_link_delay(sim, l) : train));
     if (sim_chance(sim, l->duplicate)) {
         l->duplicated++;
-        launch(sim, l, &h->addr, to, sent, sim_draw(sim, l->delay));
+        fly(sim, r, sent, wait + sim_link_delay(sim, l));
     }
+}
+
+/* What keeps a send from leaving at all: an errno, positive, or 0. */
+static int send_error(struct sim *sim, const struct route *r)
+{
+    if (sim_chance(sim, sim->settings.send_again))
+        return EAGAIN;
+    if (sim_chance(sim, sim->settings.send_enobufs))
+        return ENOBUFS;
+    if (r->near->send_error)
+        return r->near->send_error;
+    return r->over ? r->over->error : 0;
+}
+
+/* How many bytes of a send of several datagrams leave. */
+static size_t part_of(struct sim *sim, size_t len, size_t segment)
+{
+    if (len <= segment || !sim_chance(sim, sim->settings.send_part))
+        return len;
+    return segment * (size_t)(1 + sim_random_below(sim, (len - 1) / segment));
+}
+
+static int32_t send_all(struct sim *sim, struct route *r, struct span all, size_t segment)
+{
+    uint64_t train = r->over ? sim_link_delay(sim, r->over) : 0;
+    size_t most = sim->settings.send_whole && r->over && r->over->mtu ? r->over->mtu : SIZE_MAX, at = 0, sent = 0;
+    if (r->near->nat && !sim_nat_out(r->near, &r->to, &r->from)) {
+        r->far = NULL;
+        r->over = NULL;
+    }
+    do {
+        size_t len = all.len - at < segment ? all.len - at : segment;
+        if (len <= most) {
+            transmit(sim, r, (struct span){all.data ? all.data + at : NULL, len}, train);
+            sent += len;
+        }
+        at += len;
+    } while (at < all.len);
+    return sent == 0 && all.len > 0 ? -EMSGSIZE : (int32_t)sent;
 }
 
 int32_t sim_net_send(struct sim_shard *s, struct io_op *op)
 {
     struct sim *sim = s->host->sim;
-    const struct io_addr *to = &op->udp.to;
-    if (sim_chance(sim, sim->settings.send_again))
-        return -EAGAIN;
+    struct route r = route_to(s->host, &op->udp.to);
+    int error = send_error(sim, &r);
+    if (error)
+        return -error;
     struct bytes all = {0};
     for (unsigned i = 0; i < op->udp.iov_count; i++)
         bytes_write(&all, all.len, op->udp.iov[i].iov_base, op->udp.iov[i].iov_len);
     size_t segment = op->udp.segment ? op->udp.segment : all.len;
     assert(all.len <= SIM_GSO_MAX && (op->udp.segment == 0 || all.len <= segment * SIM_GSO_SEGMENTS));
-    const struct sim_host *far = sim_host_at(sim, to);
-    uint64_t train = far ? sim_draw(sim, sim_link(sim, s->host, far)->delay) : 0;
-    size_t at = 0;
-    do {
-        size_t len = all.len - at < segment ? all.len - at : segment;
-        transmit(s->host, to, (struct span){all.data ? all.data + at : NULL, len}, train);
-        at += len;
-    } while (at < all.len);
-    int32_t res = (int32_t)all.len;
+    int32_t res = send_all(sim, &r, (struct span){all.data, part_of(sim, all.len, segment)}, segment);
     bytes_deinit(&all);
     return res;
+}
+
+int sim_net_path_payload(struct sim_host *h, const struct io_addr *to)
+{
+    const struct sim_link *l = route_to(h, to).over;
+    int known = h->sim->settings.path_payload;
+    return l && l->mtu && !l->mtu_silent && l->mtu < (uint32_t)known ? (int)l->mtu : known;
 }
 
 bool sim_net_can_take(const struct sim_shard *s)

@@ -151,8 +151,7 @@ static int plain_list(struct io *io, const char *path, io_dir_fn *fn, void *ctx)
 
 static int plain_path_payload(struct io *io, const struct io_addr *to)
 {
-    (void)to;
-    return shard_of(io)->host->sim->settings.path_payload;
+    return sim_net_path_payload(shard_of(io)->host, to);
 }
 
 static void plain_boot_id(struct io *io, uint8_t out[16])

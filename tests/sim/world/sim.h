@@ -33,13 +33,43 @@ struct sim_range {
     uint64_t min, max; /* both included */
 };
 
-/* One direction between two hosts. Settings may change at any time; the counters are the world's. */
+/* Why a datagram that was sent over a link did not come out of it. */
+enum sim_loss {
+    SIM_LOST_LOSS,   /* each by itself: `loss` */
+    SIM_LOST_BURST,  /* a bad time of the link: `burst_begin` */
+    SIM_LOST_DOWN,   /* cut when it left or on its way */
+    SIM_LOST_MTU,    /* larger than the link's mtu */
+    SIM_LOST_QUEUE,  /* no room before the link: `queue` */
+    SIM_LOST_TAP,    /* the tap said no */
+    SIM_LOST_NAT,    /* the NAT at the far end had no mapping for it */
+    SIM_LOST_NOBODY, /* no process, or nobody, at the address when it came */
+    SIM_LOSSES
+};
+
+/*
+ * One direction between two hosts. Settings may change at any time, and one that is 0 is off; the counters are the
+ * world's, count datagrams, and add up: sent + duplicated == delivered + lost + flying, lost == the sum of lost_by.
+ */
 struct sim_link {
     uint32_t loss, duplicate; /* for each datagram, also for each of a GSO send */
     uint32_t reorder;         /* a datagram leaves the train of its GSO send and takes a delay of its own */
-    struct sim_range delay;   /* drawn for each send: jitter reorders sends */
-    bool down;                /* cut: nothing leaves, and what is on its way is lost */
-    uint64_t sent, lost, duplicated, delivered;
+    uint32_t corrupt;         /* of each copy that flies: 1 to 8 random bits are flipped, or it is cut short */
+    /* Gilbert and Elliott: with each datagram the link turns bad, or good again; while it is bad everything is lost. */
+    uint32_t burst_begin, burst_end;
+    struct sim_range delay; /* drawn for each send: jitter reorders sends */
+    uint32_t tail;          /* a delay is longer, by up to tail_max: half of those by a sixteenth of it or less, */
+    uint64_t tail_max;      /* half of the rest by two sixteenths or less, and so on */
+    uint32_t mtu;    /* UDP payload bytes: what is larger is lost, as IP's fragments are where nobody carries them */
+    bool mtu_silent; /* io_plain's path_payload does not know of the mtu: a black hole */
+    uint64_t rate;   /* UDP payload bytes a second, one after the other, before the delay */
+    uint32_t queue;  /* with a rate: payload bytes that may wait for it; 0: any number */
+    bool down;       /* cut: nothing leaves, and what is on its way is lost */
+    int error;       /* errno, positive: a send to there fails with it and nothing leaves (no route, a firewall) */
+    uint64_t sent, duplicated, corrupted, delivered, lost, lost_by[SIM_LOSSES], flying;
+    struct {
+        bool bad;
+        uint64_t idle_at; /* when all that waits has been sent */
+    } state;              /* the world's */
 };
 
 /* World-wide; may change at any time, except `link`, which is what links start with: set it before adding hosts. */
@@ -50,14 +80,17 @@ struct sim_settings {
     struct sim_range send; /* UDP sends; those of one shard leave in order */
     struct sim_range file, sync; /* file operations complete in the order of their draws */
     struct sim_range stream;
-    uint32_t missteer;      /* a datagram goes to a random shard */
-    uint32_t coalesce;      /* GRO: datagrams that wait together become one arrival where they can */
-    uint32_t send_again;    /* an IO_UDP_SEND gets -EAGAIN */
-    uint32_t short_io;      /* a file read or write is cut short */
+    uint32_t missteer;     /* a datagram goes to a random shard */
+    uint32_t coalesce;     /* GRO: datagrams that wait together become one arrival where they can */
+    uint32_t send_again;   /* an IO_UDP_SEND gets -EAGAIN */
+    uint32_t send_enobufs; /* an IO_UDP_SEND gets -ENOBUFS */
+    uint32_t send_part;    /* of a GSO send only the first datagrams leave: res is their bytes */
+    bool send_whole;       /* a datagram above the link's mtu gets -EMSGSIZE, as from a socket that does not fragment */
+    uint32_t short_io;     /* a file read or write is cut short */
     uint32_t multishot_end; /* an arrival ends its IO_UDP_RECV or IO_ACCEPT (more == false): arm again */
     uint32_t socket_buffer; /* payload bytes waiting at one shard before more is dropped */
     uint32_t recv_buffers;  /* arrivals in one turn, and arrivals that can be held */
-    int path_payload;       /* what io_plain's path_payload answers */
+    int path_payload;       /* what io_plain's path_payload answers where the link has no mtu, or a larger one */
     uint64_t wall_base;     /* CLOCK_REALTIME of every host at time 0 */
 };
 
@@ -117,17 +150,42 @@ bool sim_host_restart(struct sim_host *);
 void sim_host_poke(struct sim_host *, unsigned shard);
 void sim_host_signal(struct sim_host *, int signal); /* to shard 0's IO_SIGNAL; dropped when there is none */
 
-/* From a to b; a may be b. */
+/* From a to b; a may be b. Behind a NAT or not, a link joins two hosts. */
 struct sim_link *sim_link(struct sim *, const struct sim_host *a, const struct sim_host *b);
 void sim_cut(struct sim *, const struct sim_host *a, const struct sim_host *b, bool down); /* both ways */
-/* A datagram out of nowhere, delivered at once whatever the links say. */
+/* Every send of the host fails with that errno (its network is down: ENETUNREACH); 0: no more. */
+void sim_host_set_send_error(struct sim_host *, int error);
+/* A datagram out of nowhere, delivered at once whatever the links say; only a NAT may refuse it. */
 void sim_inject(struct sim *, const struct io_addr *from, const struct io_addr *to, struct cspan datagram);
-/* Sees every datagram as it leaves; false loses it. The bytes may be changed. NULL: none. */
+/* Sees every datagram as it leaves its host; false loses it. The bytes may be changed. NULL: none. */
 typedef bool sim_tap_fn(void *ctx, const struct io_addr *from, const struct io_addr *to, struct span datagram);
 void sim_set_tap(struct sim *, sim_tap_fn *, void *ctx);
 
+/*
+ * A NAT box. Hosts behind it have inner addresses (192.168.0.0/16), which only each other can reach; what they send to
+ * elsewhere comes from its outer address (198.18.0.0/16) and a port drawn from the seed, and only answers that its kind
+ * lets in come back. Sends refresh a mapping, and each remote endpoint's leave to answer; what comes in does not
+ * (RFC 4787 REQ-6 asks for the first and leaves the second open: this is the harder world). No hairpin.
+ */
+enum sim_nat_kind {
+    SIM_NAT_FULL_CONE,       /* a mapping is open to all */
+    SIM_NAT_RESTRICTED,      /* to the addresses it was used for */
+    SIM_NAT_PORT_RESTRICTED, /* to the addresses and ports it was used for */
+    SIM_NAT_SYMMETRIC        /* to one address and port: each has a mapping of its own */
+};
+struct sim_nat {
+    enum sim_nat_kind kind;
+    uint64_t timeout;                   /* of what was not used; SIM_NEVER: none. May change at any time */
+    uint64_t mapped, refused, hairpins; /* ports given, datagrams not let in, datagrams to its own outer address */
+};
+struct sim_nat *sim_add_nat(struct sim *, enum sim_nat_kind, uint64_t timeout);
+void sim_host_behind(struct sim_host *, struct sim_nat *); /* for good; the host gets an inner address */
+struct io_addr sim_nat_addr(const struct sim_nat *);       /* the outer address; port 0 */
+void sim_nat_restart(struct sim_nat *);                    /* it has forgotten all mappings */
+void sim_nat_roam(struct sim_nat *);                       /* a new outer address, and no mappings */
+
 struct sim_stats {
-    uint64_t unreachable; /* datagrams to an address without a process */
+    uint64_t unreachable; /* datagrams to an address without a process; those sent while it was nobody's know no link */
     uint64_t overflows;   /* dropped for want of socket buffer */
     uint64_t missteered, arrivals, datagrams, turns;
 };

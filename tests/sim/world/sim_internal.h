@@ -22,6 +22,8 @@ struct sim {
     struct sim_host **hosts;
     unsigned host_count, host_room;
     struct map links;    /* struct sim_link by sim_link()'s key: made when first asked for */
+    struct nat *nats;    /* the last added first */
+    unsigned nat_addrs;  /* outer addresses given so far */
     struct map host_map; /* struct sim_host.next_at, by address; some may share a slot */
     sim_tap_fn *tap;
     void *tap_ctx;
@@ -35,6 +37,8 @@ struct sim_host {
     struct io_addr addr;
     struct sim_host *next_at;  /* in its slot of host_map, by ascending number */
     struct sim_link link_base; /* what links between it and earlier hosts start with */
+    struct nat *nat;           /* it stands behind it; NULL: none */
+    int send_error;            /* errno, positive */
     int64_t wall_offset;
     struct disk disk;
     uint64_t incarnation; /* processes started so far */
@@ -151,6 +155,25 @@ int32_t sim_file_run(struct sim_shard *, struct io_op *, uint64_t write_limit); 
 int sim_file_open(struct sim_shard *, const char *path, int flags, io_handle *out);
 extern const struct io_plain sim_io_plain;
 
+/* link.c */
+struct datagram;
+void sim_link_lost(struct sim_link *, enum sim_loss);
+/* A datagram enters. True: it leaves after *wait ns, plus a delay. False: it is lost, and counted. */
+bool sim_link_take(struct sim *, struct sim_link *, size_t len, uint64_t *wait);
+uint64_t sim_link_delay(struct sim *, const struct sim_link *);
+void sim_link_corrupt(struct sim *, struct sim_link *, struct datagram *); /* or leaves it alone */
+
+/* nat.c */
+struct nat;
+struct nat *sim_nat_at(const struct sim *, const struct io_addr *); /* whose outer address it is; NULL: nobody's */
+/* The host whose link a datagram to there takes, seen from `near`. Who gets it is for sim_nat_in() to say when it
+ * comes. NULL: nobody. */
+struct sim_host *sim_nat_route(const struct sim_host *near, const struct io_addr *to);
+/* A host's send passes its NAT: *from, the inner address, becomes the outer one. False: refused. */
+bool sim_nat_out(const struct sim_host *, const struct io_addr *to, struct io_addr *from);
+struct sim_host *sim_nat_in(struct nat *, const struct io_addr *from, uint16_t port); /* NULL: refused */
+void sim_nat_free_all(struct sim *);
+
 /* net.c */
 struct datagram {
     struct sim_event event;
@@ -166,6 +189,7 @@ struct buffer {
     uint8_t data[];
 };
 int32_t sim_net_send(struct sim_shard *, struct io_op *);
+int sim_net_path_payload(struct sim_host *, const struct io_addr *to);
 bool sim_net_can_take(const struct sim_shard *);
 void sim_net_take(struct sim_shard *); /* calls udp_recv's `done` for what waits */
 void sim_net_hold(struct io *, uint32_t buffer);

@@ -62,6 +62,7 @@ void sim_destroy(struct sim *sim)
     for (struct list *l; (l = list_pop(&sim->calls));)
         free(container_of(l, struct script_call, link));
     sim_net_drop(&sim->flying);
+    sim_nat_free_all(sim);
     sim_queue_deinit(&sim->queue);
     free(sim->hosts);
     free(sim);
