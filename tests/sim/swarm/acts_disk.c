@@ -19,10 +19,15 @@ static void tell_fault(const struct act *a, const struct plan *p, FILE *out)
     fprintf(out, " after %llu operations, %llu times", (unsigned long long)a->amount, (unsigned long long)a->more);
 }
 
+static void note(struct run *r, const struct act *a)
+{
+    r->lives[a->node].disk_failing = r->lives[a->node].disk_failed = true;
+}
+
 static void fail(struct run *r, const struct act *a, uint32_t kinds, int error)
 {
     struct sim_fault fault = {.kinds = kinds, .error = error, .after = (uint32_t)a->amount, .times = (uint32_t)a->more};
-    r->lives[a->node].disk_failed = true;
+    note(r, a);
     sim_disk_fault(r->mesh.nodes[a->node].host, &fault);
 }
 
@@ -57,7 +62,7 @@ static void tell_full(const struct act *a, const struct plan *p, FILE *out)
 
 static void fill(struct run *r, const struct act *a)
 {
-    r->lives[a->node].disk_failed = true;
+    note(r, a);
     sim_disk_settings(r->mesh.nodes[a->node].host)->quota = a->amount;
 }
 

@@ -19,7 +19,7 @@ struct mesh_node *life_up(struct run *r, unsigned node)
 
 static void gone(struct run *r, unsigned node)
 {
-    workload_gone(r, node);
+    feeds_gone(r, node);
     wishes_forget(r, node);
     r->lives[node].stopping_till = 0;
 }
@@ -89,7 +89,7 @@ static void start(struct run *r, unsigned node)
     }
     run_note(r, "node %u does not start: %s", node, m->error.text);
     r->lives[node].start_at = sim_now(r->mesh.sim) + RETRY_MS * SIM_MS;
-    if (!r->lives[node].disk_failed)
+    if (!r->lives[node].disk_failing)
         run_fail(r, "node %u does not start: %s", node, m->error.text);
 }
 

@@ -74,7 +74,7 @@ static void make_world(struct run *r)
             add_want(r, &p->want[i]);
     for (unsigned i = 0; i < p->nodes; i++)
         put_peers(&r->mesh.nodes[i]);
-    workload_init(r);
+    feeds_init(r);
 }
 
 /* ---- acts ---- */
@@ -145,7 +145,7 @@ void run_step(struct run *r, uint64_t until)
     sim_run_until(r->mesh.sim, until);
     lives_tick(r);
     ask_wants(r, before);
-    workload_tick(r);
+    feeds_tick(r);
     trace_tick(r);
 }
 

@@ -5,20 +5,21 @@
 #include "tests/sim/mesh/sim_node.h"
 #include "tests/sim/swarm/acts.h"
 #include "tests/sim/swarm/run.h"
-#include "tests/sim/swarm/workload.h"
+#include "tests/sim/swarm/feeds.h"
 
 struct life {
-    unsigned holds;         /* acts that keep it down */
-    uint64_t start_at;      /* down and not held: when it is started */
-    uint64_t stopping_till; /* an orderly stop is under way and has to be over then; 0: none */
-    bool disk_failed;       /* its disk failed at something: it may need another start */
+    unsigned holds;                  /* acts that keep it down */
+    uint64_t start_at;               /* down and not held: when it is started */
+    uint64_t stopping_till;          /* an orderly stop is under way and has to be over then; 0: none */
+    bool disk_failing;               /* its disk failed at something in this life: it may need another start */
+    bool disk_failed, clock_stepped; /* ever */
 };
 
 struct run {
     const struct plan *plan;
     struct mesh mesh;
     struct life lives[PLAN_NODES];
-    struct workload workload;
+    struct feeds feeds;
     const struct act *lasting[PLAN_ACTS]; /* begun, not undone */
     unsigned lasting_count, next_act;
     FILE *trace;       /* NULL: none */

@@ -16,7 +16,7 @@ static void on_answer(struct control_request *c, int err, const char *message)
 static struct control_request *new_request(struct run *r, unsigned node)
 {
     for (size_t i = 0; i < REQUESTS; i++) {
-        struct request *q = &r->workload.requests[i];
+        struct request *q = &r->feeds.requests[i];
         if (q->open)
             continue;
         *q = (struct request){.request.done = on_answer, .node = node, .open = true};
@@ -69,6 +69,6 @@ void wish_know(struct run *r, unsigned node, unsigned other, bool known)
 void wishes_forget(struct run *r, unsigned node)
 {
     for (size_t i = 0; i < REQUESTS; i++)
-        if (r->workload.requests[i].node == node)
-            r->workload.requests[i].open = false;
+        if (r->feeds.requests[i].node == node)
+            r->feeds.requests[i].open = false;
 }

@@ -1,4 +1,4 @@
-#include "tests/sim/swarm/workload.h"
+#include "tests/sim/swarm/feeds.h"
 
 #include <string.h>
 
@@ -55,13 +55,6 @@ static void on_writable(struct publisher *p)
     give(f, &f->run->mesh.nodes[f->plan->node]);
 }
 
-/* Errors that are no answer: whoever appends asks again. */
-static bool is_no_answer(int err)
-{
-    return err == NET_ERR_UNREACHABLE || err == NET_ERR_TIMEOUT || err == NET_ERR_AGAIN || err == NET_ERR_CLOSED ||
-           err == NET_ERR_STATE;
-}
-
 static void begin_producer(struct feed *f)
 {
     f->sequence = 0;
@@ -70,15 +63,35 @@ static void begin_producer(struct feed *f)
         store_le64(f->producer + i, sim_random(f->run->mesh.sim));
 }
 
+/* Whether the log at the other end may have lost what it acknowledged: it is not on a disk, nobody asked for a sync,
+ * its disk failed, or its clock says that the producer is long gone. */
+static bool may_have_forgotten(const struct feed *f)
+{
+    const struct life *l = &f->run->lives[f->plan->to];
+    const struct config *c = &f->run->plan->node[f->plan->to].config;
+    bool synced = config_channel(c, plan_channel(f->plan->channel))->log == LOG_DISK && f->plan->durable;
+    return !synced || l->disk_failed || l->clock_stepped;
+}
+
+/* An append that failed is made again, the same, until there is an answer; extensions X8. */
 static void answered(struct feed *f, int err)
 {
-    if (err && is_no_answer(err))
-        return; /* the same again */
-    if (err)
-        begin_producer(f); /* it is forgotten there; what became of the events is not known */
-    else
+    switch (err) {
+    case NET_OK:
         f->sequence++;
-    f->unanswered = false;
+        f->unanswered = false;
+        return;
+    case NET_ERR_STATE:
+    case NET_ERR_REPLAY:
+        if (!may_have_forgotten(f))
+            run_fail(f->run, "node %u has lost what it acknowledged to node %u in %s: append %llu got %s", f->plan->to,
+                     f->plan->node, plan_channel(f->plan->channel), (unsigned long long)f->sequence, net_err_name(err));
+        begin_producer(f);
+        return;
+    case NET_ERR_EXISTS:
+        run_fail(f->run, "node %u takes append %llu of node %u to %s for another", f->plan->to,
+                 (unsigned long long)f->sequence, f->plan->node, plan_channel(f->plan->channel));
+    }
 }
 
 static void on_done(struct publisher *p, int err)
@@ -137,31 +150,31 @@ static void tick(struct feed *f)
     f->next = sim_now(r->mesh.sim) + f->plan->every / 2 + sim_random_below(r->mesh.sim, f->plan->every);
     if (f->unanswered)
         begin(f, m);
-    else if (!r->workload.closing)
+    else if (!r->feeds.closing)
         begin_new(f, m);
 }
 
 /* ---- all of them ---- */
 
-void workload_init(struct run *r)
+void feeds_init(struct run *r)
 {
     for (unsigned i = 0; i < r->plan->feeds; i++) {
-        struct feed *f = &r->workload.feeds[i];
+        struct feed *f = &r->feeds.all[i];
         *f = (struct feed){.run = r, .plan = &r->plan->feed[i], .tag = i + 1, .next = 2 * SIM_S};
         begin_producer(f);
     }
 }
 
-void workload_tick(struct run *r)
+void feeds_tick(struct run *r)
 {
     for (unsigned i = 0; i < r->plan->feeds; i++)
-        tick(&r->workload.feeds[i]);
+        tick(&r->feeds.all[i]);
 }
 
-void workload_gone(struct run *r, unsigned node)
+void feeds_gone(struct run *r, unsigned node)
 {
     for (unsigned i = 0; i < r->plan->feeds; i++) {
-        struct feed *f = &r->workload.feeds[i];
+        struct feed *f = &r->feeds.all[i];
         if (f->plan->node != node)
             continue;
         f->ignored = true;
@@ -169,10 +182,10 @@ void workload_gone(struct run *r, unsigned node)
     }
 }
 
-bool workload_idle(const struct run *r)
+bool feeds_idle(const struct run *r)
 {
     for (unsigned i = 0; i < r->plan->feeds; i++)
-        if (r->workload.feeds[i].open || r->workload.feeds[i].unanswered)
+        if (r->feeds.all[i].open || r->feeds.all[i].unanswered)
             return false;
-    return r->workload.closing;
+    return r->feeds.closing;
 }

@@ -1,6 +1,6 @@
 /* What a plan's nodes publish, and what was said to be safe of it. */
-#ifndef NM_TESTS_SIM_WORKLOAD_H
-#define NM_TESTS_SIM_WORKLOAD_H
+#ifndef NM_TESTS_SIM_FEEDS_H
+#define NM_TESTS_SIM_FEEDS_H
 
 #include "shards/node/control.h"
 #include "tests/sim/swarm/plan.h"
@@ -33,15 +33,15 @@ struct request {
     bool open;
 };
 
-struct workload {
-    struct feed feeds[PLAN_FEEDS];
+struct feeds {
+    struct feed all[PLAN_FEEDS];
     struct request requests[REQUESTS];
     bool closing; /* nothing new is begun */
 };
 
-void workload_init(struct run *);
-void workload_tick(struct run *);
-void workload_gone(struct run *, unsigned node); /* about to be killed: nothing it says counts any more */
-bool workload_idle(const struct run *);          /* closing, and all is answered */
+void feeds_init(struct run *);
+void feeds_tick(struct run *);
+void feeds_gone(struct run *, unsigned node); /* about to be killed: nothing it says counts any more */
+bool feeds_idle(const struct run *);          /* closing, and all is answered */
 
 #endif
