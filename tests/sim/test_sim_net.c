@@ -4,68 +4,7 @@
 #include <string.h>
 
 #include "core/wire/wire.h"
-#include "tests/sim/world/bare.h"
-
-enum { SINK_MAX = 20000 };
-
-/* A receiver: notes what came, datagram by datagram. */
-struct sink {
-    struct io_op op;
-    struct io *io;
-    unsigned datagrams, arrivals, largest; /* segments of one arrival */
-    uint32_t first[SINK_MAX];              /* the number each begins with */
-    uint16_t len[SINK_MAX];
-    uint64_t at[SINK_MAX];
-    struct io_addr from;
-    uint32_t held[16];
-    const uint8_t *held_data[16];
-    unsigned hold, holding; /* keep that many buffers */
-};
-
-static void take(struct sink *s, const uint8_t *data, size_t len)
-{
-    cr_assert_lt(s->datagrams, SINK_MAX);
-    s->first[s->datagrams] = len >= 4 ? load_le32(data) : 0;
-    s->len[s->datagrams] = (uint16_t)len;
-    s->at[s->datagrams++] = io_now(s->io);
-}
-
-static void sink_done(struct io_op *op, int32_t res)
-{
-    struct sink *s = container_of(op, struct sink, op);
-    if (res < 0)
-        return;
-    const struct io_arrival *a = &op->arrival;
-    cr_assert_eq((size_t)res, a->len);
-    cr_assert(!a->truncated);
-    s->arrivals++;
-    s->from = a->from;
-    unsigned segments = 0;
-    size_t at = 0;
-    do {
-        size_t len = a->len - at < a->segment ? a->len - at : a->segment;
-        take(s, a->data + at, len);
-        at += len;
-        segments++;
-    } while (at < a->len);
-    if (segments > s->largest)
-        s->largest = segments;
-    if (s->holding < s->hold) {
-        s->io->ops->udp_hold(s->io, a->buffer);
-        s->held_data[s->holding] = a->data;
-        s->held[s->holding++] = a->buffer;
-    }
-    if (!op->more)
-        io_submit(s->io, op);
-}
-
-static void sink_start(struct sink *s, struct io *io)
-{
-    memset(s, 0, sizeof *s);
-    s->io = io;
-    s->op = (struct io_op){.kind = IO_UDP_RECV, .done = sink_done, .handle = io->udp};
-    io_submit(io, &s->op);
-}
+#include "tests/sim/world/sink.h"
 
 struct pair {
     struct sim *sim;
@@ -89,23 +28,14 @@ static void pair_create(uint64_t seed, unsigned shards, const struct sim_link *l
 
 static int32_t send_to(const struct io_addr *to, const void *data, size_t len, uint16_t segment)
 {
-    struct iovec iov = {(void *)(uintptr_t)data, len};
-    struct bare_op send = {.op = {.kind = IO_UDP_SEND, .handle = p.a_io[0]->udp}};
-    send.op.udp.to = *to;
-    send.op.udp.iov = &iov;
-    send.op.udp.iov_count = 1;
-    send.op.udp.segment = segment;
-    return bare_run(p.sim, p.a_io[0], &send);
+    return sink_send(p.sim, p.a_io[0], to, (struct cspan){data, len}, segment);
 }
 
 static void send_numbered(unsigned count)
 {
     struct io_addr to = sim_host_addr(p.b);
-    for (uint32_t i = 0; i < count; i++) {
-        uint8_t data[64] = {0};
-        store_le32(data, i);
-        cr_assert_eq(send_to(&to, data, sizeof data, 0), 64);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        cr_assert_eq(sink_send_number(p.sim, p.a_io[0], &to, i, 64), 64);
 }
 
 Test(net, loss_and_duplication_are_as_likely_as_told)

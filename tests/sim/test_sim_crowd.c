@@ -1,0 +1,159 @@
+/* A thousand idle nodes in one simulated world: they meet, stay connected, say nothing but heartbeats, and fit into
+ * memory. */
+#include <criterion/criterion.h>
+#include <unistd.h>
+
+#include "shards/node/shard.h"
+#include "tests/sim/mesh/sim_node.h"
+
+enum { NODES = 1000 };
+/* What an idle node may take, its host and disk included; a sanitizer takes as much again. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { NODE_KIB = 2048 };
+#else
+enum { NODE_KIB = 1024 };
+#endif
+
+static struct mesh mesh;
+static unsigned degree[NODES]; /* how many others know it or are known by it */
+static uint64_t heartbeats, others;
+
+static void end(void)
+{
+    mesh_deinit(&mesh);
+}
+
+TestSuite(sim_crowd, .fini = end, .timeout = 300);
+
+static bool classify(void *ctx, const struct io_addr *from, const struct io_addr *to, struct span datagram)
+{
+    struct wire_header h;
+    (void)ctx, (void)from, (void)to;
+    bool decoded = wire_header_decode((struct cspan){datagram.data, datagram.len}, &h) == 0;
+    if (decoded && h.flags & WIRE_HEARTBEAT)
+        heartbeats++;
+    else
+        others++;
+    return true;
+}
+
+static size_t resident_kib(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    cr_assert(f && fscanf(f, "%*u %lu", &pages) == 1);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static bool knows(const struct mesh_node *m, const struct mesh_node *other)
+{
+    for (size_t i = 0; i < m->peer_count; i++)
+        if (m->peers[i].node_id == other->node_id)
+            return true;
+    return false;
+}
+
+static void acquaint(struct mesh_node *m, struct mesh_node *other)
+{
+    if (m == other || knows(m, other) || knows(other, m))
+        return;
+    mesh_know(m, other);
+    degree[m->number]++;
+    degree[other->number]++;
+}
+
+/* A ring, and a chord from each node to any other. */
+static void make_crowd(uint64_t seed)
+{
+    mesh_init(&mesh, seed);
+    memset(degree, 0, sizeof degree);
+    for (unsigned i = 0; i < NODES; i++)
+        mesh_add(&mesh, 1);
+    for (unsigned i = 0; i < NODES; i++) {
+        acquaint(&mesh.nodes[i], &mesh.nodes[(i + 1) % NODES]);
+        acquaint(&mesh.nodes[i], &mesh.nodes[sim_random_below(mesh.sim, NODES)]);
+    }
+}
+
+static void count_connected(void *ctx, const struct peer_row *row)
+{
+    *(unsigned *)ctx += row->state == PEER_CONNECTED;
+}
+
+static unsigned connected(unsigned node)
+{
+    unsigned count = 0;
+    node_each_peer(mesh.nodes[node].node, count_connected, &count);
+    return count;
+}
+
+static void expect_all_connected(void)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        cr_assert_eq(connected(i), degree[i], "node %u: %u of %u", i, connected(i), degree[i]);
+}
+
+static uint64_t sessions(void) /* ends of them */
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < NODES; i++)
+        sum += degree[i];
+    return sum;
+}
+
+/* Nothing but heartbeats, one from each end of a session every five seconds. */
+static void expect_quiet(uint64_t seconds)
+{
+    uint64_t expected = sessions() * seconds / 5;
+    heartbeats = others = 0;
+    sim_set_tap(mesh.sim, classify, NULL);
+    sim_run_for(mesh.sim, seconds * SIM_S);
+    sim_set_tap(mesh.sim, NULL, NULL);
+    cr_assert_eq(others, 0);
+    cr_assert(heartbeats >= expected * 9 / 10 && heartbeats <= expected * 11 / 10, "%lu heartbeats, not %lu",
+              heartbeats, expected);
+    cr_assert_eq(sim_stats(mesh.sim)->overflows, 0);
+}
+
+static void expect_turns(uint64_t turns, uint64_t seconds)
+{
+    uint64_t each = turns / NODES;
+    cr_assert_leq(each, 12 * seconds, "%lu turns of a node in %lu s", each, seconds);
+}
+
+/* One loses its power for longer than its neighbours wait, and comes back. */
+static void expect_one_missed(unsigned gone)
+{
+    struct mesh_node *m = &mesh.nodes[gone];
+    mesh_crash(m);
+    sim_run_for(mesh.sim, 40 * SIM_S);
+    for (unsigned i = 0; i < NODES; i++) {
+        if (i == gone)
+            continue;
+        unsigned expected = degree[i] - (knows(m, &mesh.nodes[i]) || knows(&mesh.nodes[i], m));
+        cr_assert_eq(connected(i), expected, "node %u: %u of %u", i, connected(i), expected);
+    }
+    mesh_start(m);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    expect_all_connected();
+}
+
+Test(sim_crowd, idle_nodes_meet_stay_and_fit)
+{
+    size_t before = resident_kib();
+    make_crowd(1);
+    for (unsigned i = 0; i < NODES; i++)
+        mesh_start(&mesh.nodes[i]);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    sim_run_for(mesh.sim, 10 * SIM_S); /* until nobody has anything left to say to a new neighbour */
+    expect_all_connected();
+    uint64_t turns = sim_stats(mesh.sim)->turns;
+    expect_quiet(180);
+    expect_turns(sim_stats(mesh.sim)->turns - turns, 180);
+    expect_all_connected();
+    expect_one_missed(NODES / 2);
+    expect_quiet(20);
+    size_t grown = resident_kib() - before;
+    cr_assert_leq(grown, (size_t)NODES * NODE_KIB, "%zu KiB", grown);
+}
