@@ -54,7 +54,7 @@ bool check_converges(struct check *, uint64_t limit_ns); /* runs until it has */
 bool check_logs(struct check *);                         /* own logs beside the ledger; as they are now */
 bool check_followers(struct check *);                    /* beside their publishers' logs; as they are now */
 bool check_drops(struct check *);                        /* everything has its place or was counted; runs a little */
-bool check_quiet(struct check *, uint64_t ns);           /* for so long there is nothing but what a mesh at rest says */
+bool check_quiet(struct check *, uint64_t ns); /* for so long (0: three heartbeats) only what a mesh at rest says */
 
 /*
  * The ledger of the log that `at` keeps of its own channel. Events are those of mesh_event(tag, number); a tag belongs

@@ -8,9 +8,9 @@
 
 #include "tests/sim/mesh/check.h"
 
-struct flow;
+struct workload;
 
-struct flow_settings {
+struct workload_settings {
     const char *channel;        /* the caller's memory, for as long as the world lives */
     const struct mesh_node *to; /* appends there, idempotent; NULL: publishes at home */
     uint64_t interval;          /* ns between batches; one that is due while too many are unanswered is left out */
@@ -20,15 +20,15 @@ struct flow_settings {
 };
 
 /* Begins at once, on a node that runs or will. The check's; valid until check_deinit(). */
-struct flow *workload_publish(struct check *, struct mesh_node *, const struct flow_settings *);
+struct workload *workload_publish(struct check *, struct mesh_node *, const struct workload_settings *);
 
-struct flow_stats {
+struct workload_stats {
     uint32_t tag;                    /* of its events */
     uint64_t handed, acked, refused; /* events; refused: an answer that was an error, or none because its node died */
     uint64_t unanswered;             /* batches */
     int err;                         /* of the last refusal that no retry mends; NET_OK: none */
 };
-struct flow_stats workload_stats(const struct flow *);
+struct workload_stats workload_look(const struct workload *);
 
 /* No flow hands over anything new; appends without an answer are asked for until they have one. */
 void workload_stop(struct check *);
