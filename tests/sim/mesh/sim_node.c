@@ -233,7 +233,8 @@ void mesh_crash(struct mesh_node *m)
 
 static bool still_running(void *ctx)
 {
-    return !all_done(ctx);
+    struct mesh_node *m = ctx;
+    return m->node && !all_done(m); /* it may die on its way */
 }
 
 void mesh_stop_begin(struct mesh_node *m)

@@ -98,3 +98,16 @@ int32_t sim_file_run(struct sim_shard *s, struct io_op *op, uint64_t write_limit
         return disk_mkdir(d, op->path.path);
     }
 }
+
+int32_t sim_file_effect(struct sim_shard *s, struct io_op *op)
+{
+    if (op->kind == IO_CLOSE)
+        return sim_file_run(s, op, SIM_NEVER);
+    bool on_handle = op->kind >= IO_READ && op->kind <= IO_FSYNC;
+    const char *path = on_handle ? sim_handle(s, op->handle, HANDLE_FILE)->path : op->path.path;
+    if (!sim_disk_op_begins(s->host, op->kind, path))
+        return -EIO;
+    int32_t res = sim_file_run(s, op, SIM_NEVER);
+    sim_disk_op_ended(s->host, op->kind, path);
+    return res;
+}

@@ -150,6 +150,9 @@ struct sim_traffic sim_host_traffic(const struct sim_host *);
 void sim_host_kill(struct sim_host *);
 /* Power loss: as kill, and the disk keeps of what was not synced whatever it likes (struct sim_disk_settings). */
 void sim_host_crash(struct sim_host *);
+/* The same from within the node's own code or a hook: from this moment on nothing that the process still does has an
+ * effect, and it is taken down before time goes on. `power`: as sim_host_crash(), else as sim_host_kill(). */
+void sim_host_crash_now(struct sim_host *, bool power);
 /* Kills what runs and starts it again. */
 bool sim_host_restart(struct sim_host *);
 /* For a test that calls into a node between turns: brings the shard's clock up to date, and a turn soon. */
@@ -223,6 +226,17 @@ struct sim_fault {
 };
 void sim_disk_fault(struct sim_host *, const struct sim_fault *);
 void sim_disk_clear_faults(struct sim_host *);
+
+/* Sees each operation of the disk, completed ones of the seam and plain calls, before and after it has its effect; a
+ * failure by order comes between the two. What is in flight when the process dies is not seen. */
+struct sim_disk_event {
+    uint64_t number;   /* of the operation, from 0 since the hook was set */
+    enum io_kind kind; /* as struct sim_fault has it */
+    const char *path;  /* as opened or named */
+    bool after;
+};
+typedef void sim_disk_op_fn(void *ctx, const struct sim_disk_event *);
+void sim_disk_on_op(struct sim_host *, sim_disk_op_fn *, void *ctx); /* NULL: none */
 
 /* Stable at once, parents made. */
 void sim_disk_put(struct sim_host *, const char *path, struct cspan bytes);

@@ -50,6 +50,11 @@ struct sim_host {
     struct list streams;      /* struct sim_stream.link: all that either side still has */
     struct list backlog;      /* struct sim_stream.waiting: not accepted yet */
     bool in_node;             /* the node's code runs: not the moment to take it down */
+    bool dying, power_lost;   /* sim_host_crash_now() was called, and how */
+    struct sim_event death;
+    sim_disk_op_fn *disk_op;
+    void *disk_op_ctx;
+    uint64_t disk_ops;
 };
 
 enum handle_kind { HANDLE_FREE, HANDLE_UDP, HANDLE_LISTENER, HANDLE_FILE, HANDLE_STREAM };
@@ -89,6 +94,7 @@ struct sim_op {
     struct io_op *op;
     struct sim_shard *shard;
     bool ready;
+    bool running;                /* its effect is being made */
     bool cancel_asked, canceled; /* asked for in vain, it completes as if nothing had been */
     int32_t res;
     uint64_t horizon; /* IO_FDATASYNC, IO_FSYNC: what had completed before the submit */
@@ -124,6 +130,10 @@ bool sim_chance(struct sim *, uint32_t ppm);
 /* host.c */
 struct sim_host *sim_host_at(const struct sim *, const struct io_addr *); /* NULL: nobody's */
 
+/* host.c: an operation of the disk begins; false: the process died before it. And it is done. */
+bool sim_disk_op_begins(struct sim_host *, enum io_kind, const char *path);
+void sim_disk_op_ended(struct sim_host *, enum io_kind, const char *path);
+
 /* shard.c */
 extern const struct io_ops sim_io_ops;
 void sim_shard_init(struct sim_shard *, struct sim_host *, unsigned number);
@@ -152,6 +162,7 @@ void sim_handle_close(struct sim_shard *, struct handle *);
 
 /* file.c, plain.c */
 void sim_file_submit(struct sim_shard *, struct io_op *);
+int32_t sim_file_effect(struct sim_shard *, struct io_op *);                    /* seen by the hook */
 int32_t sim_file_run(struct sim_shard *, struct io_op *, uint64_t write_limit); /* at most so many bytes of a write */
 int sim_file_open(struct sim_shard *, const char *path, int flags, io_handle *out);
 extern const struct io_plain sim_io_plain;
