@@ -72,12 +72,15 @@ static void on_sent(struct io_op *op, int32_t res)
         list_push_back(&s->tx_blocked, &b->link); /* the socket is full: the same bytes again next turn, in order */
         return;
     }
+    /* Of several datagrams some may have left: those are whole, all of `segment` bytes but the last. */
+    uint32_t segment = b->op.udp.segment, sent = b->packets;
     if (res < 0)
-        COUNT_N(s, drop_send, b->packets);
-    else {
-        COUNT_N(s, tx_datagrams, b->packets);
-        COUNT_N(s, tx_bytes, b->iov.iov_len);
-    }
+        sent = 0;
+    else if ((size_t)res < b->iov.iov_len && segment)
+        sent = ((uint32_t)res + segment - 1) / segment;
+    COUNT_N(s, drop_send, b->packets - sent);
+    COUNT_N(s, tx_datagrams, sent);
+    COUNT_N(s, tx_bytes, res < 0 ? 0 : (uint32_t)res);
     transmit_release(s, b);
 }
 
