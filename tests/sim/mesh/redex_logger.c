@@ -212,7 +212,7 @@ static int append_batch(struct logger *l)
         len += 4 + events[i].len;
     }
     uint64_t first;
-    int err = redex_append_frames(l->log, events[0].ts_ns, (struct cspan){frames, len}, count, &first);
+    int err = redex_append_frames(l->log, io_wall(l->io), (struct cspan){frames, len}, count, &first);
     for (uint32_t i = 0; i < count && !err; i++) {
         events[i].seq = first + i;
         remember(&l->model, &events[i]);

@@ -208,9 +208,14 @@ void mesh_follow(struct mesh_node *m, const char *channel, const struct mesh_nod
     want(m, channel, from, SUBSCRIBE_FOLLOW);
 }
 
+bool mesh_try_start(struct mesh_node *m)
+{
+    return sim_host_start(m->host, &ops, m);
+}
+
 void mesh_start(struct mesh_node *m)
 {
-    bool started = sim_host_start(m->host, &ops, m);
+    bool started = mesh_try_start(m);
     if (!started)
         fprintf(stderr, "node %u: %s\n", m->number, m->error.text);
     assert(started);
@@ -231,10 +236,20 @@ static bool still_running(void *ctx)
     return !all_done(ctx);
 }
 
-bool mesh_stop(struct mesh_node *m, uint64_t limit_ns)
+void mesh_stop_begin(struct mesh_node *m)
 {
     node_request_stop(m->node);
     sim_host_poke(m->host, 0);
+}
+
+bool mesh_stopped(struct mesh_node *m)
+{
+    return all_done(m);
+}
+
+bool mesh_stop(struct mesh_node *m, uint64_t limit_ns)
+{
+    mesh_stop_begin(m);
     bool done = sim_run_while(m->mesh->sim, still_running, m, limit_ns);
     sim_host_kill(m->host);
     return done;

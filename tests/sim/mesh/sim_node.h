@@ -51,9 +51,14 @@ struct subscription_entry *mesh_add_subscription(struct mesh_node *);
 void mesh_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from); /* live */
 void mesh_follow(struct mesh_node *, const char *channel, const struct mesh_node *from); /* as peers.yaml's default */
 void mesh_start(struct mesh_node *);                                                     /* asserts that it starts */
+bool mesh_try_start(struct mesh_node *); /* false: its disk does not let it start; m->error has why */
 void mesh_kill(struct mesh_node *);
 void mesh_crash(struct mesh_node *);
 bool mesh_stop(struct mesh_node *, uint64_t limit_ns); /* the orderly stop; false: not done within the limit */
+
+/* The same, not waited for: mesh_stopped() says when it is done and mesh_kill() takes it down then. */
+void mesh_stop_begin(struct mesh_node *);
+bool mesh_stopped(struct mesh_node *);
 
 bool mesh_connected(struct mesh_node *, const struct mesh_node *other);
 /* Runs until both ends of every entry are connected. False: not within the limit. */
