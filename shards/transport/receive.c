@@ -327,8 +327,10 @@ static void on_arrival(struct io_op *op, int32_t res)
             size_t step = a->segment ? a->segment : a->len;
             for (size_t at = 0; at < a->len; at += step)
                 on_segment(s, a, at, a->len - at < step ? a->len - at : step);
-            if (a->len == 0)
+            if (a->len == 0) {
+                COUNT(s, rx_datagrams);
                 COUNT(s, drop_class);
+            }
         }
     }
     if (!op->more && res != -ECANCELED && s->stopping < STOP_IO)

@@ -53,7 +53,8 @@ void transmit_release(struct shard *s, struct tx_buffer *b)
     if (b->held >= 0)
         s->io->ops->udp_release(s->io, (uint32_t)b->held);
     b->held = -1;
-    list_push_back(b->size == TX_LARGE ? &s->tx_large : &s->tx_small, &b->link);
+    /* First out again: it is the one that is still in a cache, and the rest of the pool may stay untouched. */
+    list_push_front(b->size == TX_LARGE ? &s->tx_large : &s->tx_small, &b->link);
 }
 
 static void submit(struct shard *s, struct tx_buffer *b)
@@ -71,12 +72,15 @@ static void on_sent(struct io_op *op, int32_t res)
         list_push_back(&s->tx_blocked, &b->link); /* the socket is full: the same bytes again next turn, in order */
         return;
     }
+    /* Of several datagrams some may have left: those are whole, all of `segment` bytes but the last. */
+    uint32_t segment = b->op.udp.segment, sent = b->packets;
     if (res < 0)
-        COUNT_N(s, drop_send, b->packets);
-    else {
-        COUNT_N(s, tx_datagrams, b->packets);
-        COUNT_N(s, tx_bytes, b->iov.iov_len);
-    }
+        sent = 0;
+    else if ((size_t)res < b->iov.iov_len && segment)
+        sent = ((uint32_t)res + segment - 1) / segment;
+    COUNT_N(s, drop_send, b->packets - sent);
+    COUNT_N(s, tx_datagrams, sent);
+    COUNT_N(s, tx_bytes, res < 0 ? 0 : (uint32_t)res);
     transmit_release(s, b);
 }
 

@@ -115,6 +115,16 @@ void *sim_host_node(struct sim_host *h)
     return h->node;
 }
 
+uint64_t sim_host_boots(const struct sim_host *h)
+{
+    return h->boot;
+}
+
+struct sim_traffic sim_host_traffic(const struct sim_host *h)
+{
+    return h->traffic;
+}
+
 struct sim_disk_settings *sim_disk_settings(struct sim_host *h)
 {
     return &h->disk.settings;
@@ -140,6 +150,7 @@ bool sim_host_start(struct sim_host *h, const struct sim_node_ops *ops, void *ct
     h->ops = ops;
     h->ctx = ctx;
     h->incarnation++;
+    h->traffic = (struct sim_traffic){0};
     note(h, TRACE_START);
     h->shards = calloc(h->shard_count, sizeof *h->shards);
     assert(h->shards);

@@ -138,7 +138,13 @@ void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLO
 
 /* Starts a process; false when its create returned NULL. `ops` and `ctx` stay the caller's and are used by restart. */
 bool sim_host_start(struct sim_host *, const struct sim_node_ops *ops, void *ctx);
-void *sim_host_node(struct sim_host *); /* NULL: no process */
+void *sim_host_node(struct sim_host *);           /* NULL: no process */
+uint64_t sim_host_boots(const struct sim_host *); /* power cuts so far */
+/* Datagrams of the process that runs, or ran last: that left its socket, and that were handed to it. */
+struct sim_traffic {
+    uint64_t sent, taken;
+};
+struct sim_traffic sim_host_traffic(const struct sim_host *);
 /* kill -9, also the way to take down a node that has stopped by itself. Completed writes stay, in the page cache; what
  * was in flight happened, happened in part, or did not. No-op without a process. */
 void sim_host_kill(struct sim_host *);

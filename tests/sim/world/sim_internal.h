@@ -43,6 +43,7 @@ struct sim_host {
     struct disk disk;
     uint64_t incarnation; /* processes started so far */
     uint64_t boot;
+    struct sim_traffic traffic;
     const struct sim_node_ops *ops;
     void *ctx, *node;
     struct sim_shard *shards; /* of the running process; NULL: none */
