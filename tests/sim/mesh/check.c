@@ -7,6 +7,8 @@
 
 #include "tests/sim/mesh/check_internal.h"
 
+#define SETTLE_NS (5 * SIM_S)
+
 enum { FIRST_TAG = 0x10000 }; /* of flows: those below are the scenario's */
 
 bool check_fail(struct check *c, const char *format, ...)
@@ -112,8 +114,15 @@ bool check_step(struct check *c)
     return c->what[0] == 0;
 }
 
+/* What was sent last is acknowledged, or known to be lost. */
+static bool check_settles(struct check *c)
+{
+    sim_run_for(c->mesh->sim, SETTLE_NS);
+    return true;
+}
+
 bool check_rest(struct check *c)
 {
-    return check_step(c) && check_converges(c, c->converge_ns) && check_logs(c) && check_followers(c) &&
-           check_drops(c) && check_quiet(c, 0) && check_step(c);
+    return check_step(c) && check_converges(c, c->converge_ns) && check_settles(c) && check_logs(c) &&
+           check_followers(c) && check_drops(c) && check_quiet(c, 0) && check_step(c);
 }

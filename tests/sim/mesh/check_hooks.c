@@ -6,9 +6,9 @@
 #include "shards/peers/peer.h"
 #include "tests/sim/mesh/check_internal.h"
 
-static struct delivered *delivered_get(struct check *c, const struct mesh_node *m, uint32_t tag)
+static struct delivered *delivered_get(struct check *c, const struct mesh_node *m, uint32_t tag, bool followed)
 {
-    uint64_t key = (uint64_t)m->number << 32 | tag;
+    uint64_t key = (uint64_t)m->number << 33 | (uint64_t)followed << 32 | tag;
     struct delivered *d = map_get(&c->own->delivered, key);
     if (d)
         return d;
@@ -46,9 +46,32 @@ static bool is_followed(struct shard *s, const struct netmesh_events *e)
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         const struct subscription *sub = container_of(n, struct subscription, in_peer);
         if (sub->hash == e->channel)
-            return sub->mode == SUBSCRIBE_FOLLOW;
+            return sub->followed;
     }
     return false;
+}
+
+static void forget(struct delivered *d)
+{
+    if (d->bytes)
+        memset(d->seen, 0, d->bytes);
+    d->next = 0;
+}
+
+/* What may make an event come again. A mirror goes on where it ends: what a power cut took from it comes again. And
+ * what a producer has no answer about it hands over again: where the log was in memory, or lost to a power cut what had
+ * been sent already (it is sent once it is written, X7.2), that is another event of the log. */
+static void forgive(struct delivered *d, const struct mesh_node *m, const struct source *s, bool followed)
+{
+    const struct mesh_node *from = s->ledger->at;
+    bool on_disk = config_channel(&from->config, s->ledger->channel.text)->log == LOG_DISK;
+    uint64_t boot = sim_host_boots(from->host);
+    if ((followed && d->life != m->lives) ||
+        (s->retries && (on_disk ? d->from_boot != boot : d->from_life != from->lives)))
+        forget(d);
+    d->life = m->lives;
+    d->from_life = from->lives;
+    d->from_boot = boot;
 }
 
 static void take(struct check_node *n, const struct netmesh_events *e, struct cspan event, bool followed)
@@ -67,12 +90,8 @@ static void take(struct check_node *n, const struct netmesh_events *e, struct cs
     if (s->ledger->at->node_id != e->peer || s->ledger->hash != e->channel || number >= s->handed)
         check_fail(c, "node %u was brought event %lu of %u, which is for %s at node %u, on channel %016lx by %016lx",
                    m->number, number, tag, channel, s->ledger->at->number, e->channel, e->peer);
-    struct delivered *d = delivered_get(c, m, tag);
-    if (d->life != m->lives && followed) { /* a mirror goes on where it ends, and what a power cut took comes again */
-        memset(d->seen, 0, d->bytes);
-        d->next = 0;
-    }
-    d->life = m->lives;
+    struct delivered *d = delivered_get(c, m, tag, followed);
+    forgive(d, m, s, followed);
     uint64_t expected = d->next;
     if (mark(d, number))
         check_fail(c, "node %u was brought event %lu of %u on %s twice", m->number, number, tag, channel);

@@ -14,7 +14,7 @@ struct acked {
     uint64_t first_seq;   /* CHECK_SEQ: not known */
     bool durable;
     unsigned life; /* of the log's node, */
-    uint64_t boot; /* and of its machine, when the answer came */
+    uint64_t boot; /* and of its machine, when it was stored or earlier */
 };
 
 /* Who produces the events of one tag, all for one log. */
@@ -22,6 +22,7 @@ struct source {
     uint32_t tag;
     struct ledger *ledger;
     uint64_t handed; /* numbers below */
+    bool retries;    /* what got no answer is handed over again */
     struct acked *acked;
     size_t count, room;
 };
@@ -51,6 +52,7 @@ struct ledger {
 
 struct ledger *ledger_find(struct check *, const struct mesh_node *at, uint64_t hash); /* NULL: nothing was handed */
 struct source *ledger_source(struct check *, uint32_t tag);                            /* NULL: nobody's */
+void ledger_acked(struct check *, struct source *, const struct acked *);
 /* What the node has there now. False: no such log, or none that can be read; *out is empty then. holding_free(). */
 bool holding_read(struct mesh_node *, struct log_key, struct holding *out);
 bool holding_of(struct log *, struct holding *out);
@@ -63,8 +65,10 @@ void holding_free(struct holding *);
 struct delivered {
     uint64_t node_id;
     uint32_t tag;
-    unsigned life; /* of the node they came to */
-    uint8_t *seen; /* a bit for each number */
+    unsigned life; /* of the node they came to, */
+    unsigned from_life;
+    uint64_t from_boot; /* of the one they came from, at the last */
+    uint8_t *seen;      /* a bit for each number */
     size_t bytes;
     uint64_t next; /* behind the highest */
     uint64_t count;
@@ -94,7 +98,7 @@ struct check_state {
     struct ledger **ledgers;
     size_t ledger_count, ledger_room;
     struct map sources;   /* struct source by tag */
-    struct map delivered; /* struct delivered by node number and tag */
+    struct map delivered; /* struct delivered by node, way and tag */
     struct streamed *streamed;
     size_t streamed_count, streamed_room;
     struct workload *flows; /* the last one first */

@@ -63,19 +63,25 @@ void check_handed(struct check *c, const struct mesh_node *at, const char *chann
         s->handed = from + count;
 }
 
-void check_acked(struct check *c, const struct mesh_node *at, const char *channel, uint32_t tag, uint64_t from,
-                 uint64_t count, uint64_t first_seq, bool durable)
+void ledger_acked(struct check *c, struct source *s, const struct acked *a)
 {
-    struct source *s = source_get(c, at, channel, tag);
-    if (count == 0)
+    const struct ledger *l = s->ledger;
+    if (a->count == 0)
         return;
-    if (from + count > s->handed) {
-        check_fail(c, "node %u acknowledged event %lu of %u on %s, which was never handed to it", at->number,
-                   from + count - 1, tag, channel);
+    if (a->from + a->count > s->handed) {
+        check_fail(c, "node %u acknowledged event %lu of %u on %s, which was never handed to it", l->at->number,
+                   a->from + a->count - 1, s->tag, l->channel.text);
         return;
     }
     s->acked = check_grown(s->acked, s->count, &s->room, sizeof *s->acked);
-    s->acked[s->count++] = (struct acked){from, count, first_seq, durable, at->lives, sim_host_boots(at->host)};
+    s->acked[s->count++] = *a;
+}
+
+void check_acked(struct check *c, const struct mesh_node *at, const char *channel, uint32_t tag, uint64_t from,
+                 uint64_t count, uint64_t first_seq, bool durable)
+{
+    struct acked a = {from, count, first_seq, durable, at->lives, sim_host_boots(at->host)};
+    ledger_acked(c, source_get(c, at, channel, tag), &a);
 }
 
 struct mesh_published check_publish(struct check *c, struct mesh_node *m, const char *channel, uint32_t tag,

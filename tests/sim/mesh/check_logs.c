@@ -88,11 +88,7 @@ static bool retains_all(const struct channel_settings *s)
 /* What may be missing, as far as it can be told without a sequence. */
 static bool may_be_lost(const struct look *k, const struct acked *a)
 {
-    if (k->node->excused)
-        return true;
-    if (k->settings->log != LOG_DISK)
-        return a->life != k->at->lives;
-    return !a->durable && a->boot != sim_host_boots(k->at->host);
+    return k->node->excused || (!a->durable && a->boot != sim_host_boots(k->at->host));
 }
 
 /* Where the event is, by its number; NULL: nowhere. `from`: an index to begin at, which moves on. */
@@ -112,6 +108,8 @@ static bool check_ack(const struct look *k, const struct source *s, const struct
 {
     const struct ledger *l = k->l;
     bool known = a->first_seq != CHECK_SEQ;
+    if (k->settings->log != LOG_DISK && a->life != k->at->lives)
+        return true; /* it was another log */
     for (uint64_t i = 0; i < a->count; i++) {
         uint64_t seq = a->first_seq + i;
         const struct held *h = known ? holding_find(&k->now, seq) : find(k, s->tag, a->from + i, from);

@@ -24,7 +24,8 @@ static void on_row(void *ctx, const struct subscription_row *row)
                               .channel = row->channel,
                               .hash = channel_hash(row->channel, strlen(row->channel)),
                               .followed = row->mode == SUBSCRIBE_FOLLOW,
-                              .active = row->active};
+                              .active = row->active,
+                              .note = row->note};
     w->good = w->each(w->c, &r, w->ctx);
 }
 
@@ -100,14 +101,28 @@ static bool is_sent_all(const struct reading_place *r, struct unsettled *u)
                  r->channel);
 }
 
+/* X7.2: a log that is not the one that was followed is refused, and the application decides. */
+static bool is_made_anew(struct check *c, const struct reading_place *r)
+{
+    struct log *own = check_own_log(r->from, r->hash), *mirror = check_mirror(r);
+    uint8_t a[LOG_ID_SIZE], b[LOG_ID_SIZE];
+    bool may_be = config_channel(&r->from->config, r->channel)->log != LOG_DISK || sim_host_boots(r->from->host) > 0 ||
+                  check_node(c, r->from)->excused;
+    if (!r->followed || !own || !mirror)
+        return false;
+    log_id(own, a);
+    log_id(mirror, b);
+    return may_be && memcmp(a, b, sizeof a) != 0;
+}
+
 static bool is_settled(struct check *c, const struct reading_place *r, void *ctx)
 {
     struct unsettled *u = ctx;
-    (void)c;
-    if (!r->from->node)
+    if (!r->from->node || (!r->active && is_made_anew(c, r)))
         return true;
     if (!r->active)
-        return WAITS(u, "node %u has no answer about %s from node %u", r->reader->number, r->channel, r->from->number);
+        return WAITS(u, "node %u does not get %s from node %u; %s", r->reader->number, r->channel, r->from->number,
+                     r->note[0] ? r->note : "no answer");
     return r->followed ? follows_to_the_end(r, u) : is_sent_all(r, u);
 }
 

@@ -10,6 +10,7 @@ struct reading_place {               /* valid during the call */
     uint64_t hash;
     bool followed; /* what comes, or, not yet active, is asked for; else live */
     bool active;
+    const char *note; /* why not, or live; "" */
 };
 
 /* Calls `each` for every subscription of every running node at a node of the mesh, until it returns false. */

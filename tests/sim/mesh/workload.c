@@ -22,6 +22,8 @@ struct batch {
     struct workload *flow;
     enum batch_state state;
     unsigned life; /* of the node that was asked */
+    unsigned log_life;
+    uint64_t log_boot; /* of the log's node, when it was asked: an answer may come after its end */
     uint64_t from, sequence;
     uint32_t count;
     int err;
@@ -108,8 +110,9 @@ static void on_done(struct publisher *p, int err)
     b->err = err;
     b->state = BATCH_ANSWERED;
     if (!f->settings.to || err == NET_OK) {
-        check_acked(f->check, log_node(f), f->channel.text, f->stats.tag, b->from, p->events,
-                    in_a_row ? p->first_seq : CHECK_SEQ, f->settings.durable);
+        ledger_acked(f->check, ledger_source(f->check, f->stats.tag),
+                     &(struct acked){b->from, p->events, in_a_row ? p->first_seq : CHECK_SEQ, f->settings.durable,
+                                     b->log_life, b->log_boot});
         f->stats.acked += p->events;
     }
 }
@@ -121,6 +124,8 @@ static bool ask(struct batch *b)
     struct node *node = f->node->node;
     b->publisher = (struct publisher){.writable = on_writable, .done = on_done};
     b->life = f->node->lives;
+    b->log_life = log_node(f)->lives;
+    b->log_boot = sim_host_boots(log_node(f)->host);
     sim_host_poke(f->node->host, 0);
     b->err = f->settings.to ? node_publish_open_to(node, &b->publisher, &f->channel, f->settings.durable,
                                                    f->settings.to->node_id, f->producer, b->sequence)
@@ -140,6 +145,7 @@ static void make(struct workload *f, struct batch *b, uint64_t sequence)
     f->number += b->count;
     f->stats.handed += b->count;
     check_handed(f->check, log_node(f), f->channel.text, f->stats.tag, b->from, b->count);
+    ledger_source(f->check, f->stats.tag)->retries = f->settings.to != NULL;
 }
 
 static bool has_more(const struct workload *f)
