@@ -21,9 +21,12 @@ static void unsubscribe(struct run *r, const struct act *a)
     wish_want(r, &r->plan->want[a->amount], false);
 }
 
+/* It goes on where it ended. */
 static void subscribe(struct run *r, const struct act *a)
 {
-    wish_want(r, &r->plan->want[a->amount], true);
+    struct plan_want w = r->plan->want[a->amount];
+    w.start = START_DEFAULT;
+    wish_want(r, &w, true);
 }
 
 static bool draw_entry(struct act *a, const struct plan *p, struct rng *rng)
