@@ -14,30 +14,28 @@ static struct delivered *delivered_get(struct check *c, const struct mesh_node *
         return d;
     d = calloc(1, sizeof *d);
     assert(d);
-    *d = (struct delivered){.node_id = m->node_id, .tag = tag, .life = m->lives};
+    d->life = m->lives;
     if (map_put(&c->own->delivered, key, d) != 0)
         assert(!"memory");
     return d;
 }
 
-/* True: it was seen before. */
-static bool mark(struct delivered *d, uint64_t number)
+/* How often it has come now. */
+static unsigned mark(struct delivered *d, uint64_t number)
 {
-    size_t at = (size_t)(number / 8);
-    uint8_t bit = (uint8_t)(1 << number % 8);
-    if (at >= d->bytes) {
-        size_t bytes = (at + 1) * 2;
-        d->seen = realloc(d->seen, bytes);
-        assert(d->seen);
-        memset(d->seen + d->bytes, 0, bytes - d->bytes);
-        d->bytes = bytes;
+    size_t at = (size_t)number;
+    if (at >= d->room) {
+        size_t room = (at + 1) * 2;
+        d->times = realloc(d->times, room);
+        assert(d->times);
+        memset(d->times + d->room, 0, room - d->room);
+        d->room = room;
     }
-    bool before = d->seen[at] & bit;
-    d->seen[at] |= bit;
-    d->count++;
+    if (d->times[at] < UINT8_MAX)
+        d->times[at]++;
     if (number >= d->next)
         d->next = number + 1;
-    return before;
+    return d->times[at];
 }
 
 static bool is_followed(struct shard *s, const struct netmesh_events *e)
@@ -51,27 +49,27 @@ static bool is_followed(struct shard *s, const struct netmesh_events *e)
     return false;
 }
 
-static void forget(struct delivered *d)
+/* A mirror goes on where it ends: what a power cut took from it, or a restart where it was in memory, comes again. */
+static void forget_life(struct delivered *d, const struct mesh_node *m, bool followed)
 {
-    if (d->bytes)
-        memset(d->seen, 0, d->bytes);
-    d->next = 0;
+    if (followed && d->life != m->lives) {
+        if (d->room)
+            memset(d->times, 0, d->room);
+        d->next = 0;
+    }
+    d->life = m->lives;
 }
 
-/* What may make an event come again. A mirror goes on where it ends: what a power cut took from it comes again. And
- * what a producer has no answer about it hands over again: where the log was in memory, or lost to a power cut what had
- * been sent already (it is sent once it is written, X7.2), that is another event of the log. */
-static void forgive(struct delivered *d, const struct mesh_node *m, const struct source *s, bool followed)
+/* How often an event may have been appended. A producer hands over again what it has no answer about, and the log may
+ * have lost what it had sent already (it is sent once it is written, X7.2): in memory at a restart, on disk at a power
+ * cut. */
+static unsigned times_appended(const struct source *s)
 {
-    const struct mesh_node *from = s->ledger->at;
-    bool on_disk = config_channel(&from->config, s->ledger->channel.text)->log == LOG_DISK;
-    uint64_t boot = sim_host_boots(from->host);
-    if ((followed && d->life != m->lives) ||
-        (s->retries && (on_disk ? d->from_boot != boot : d->from_life != from->lives)))
-        forget(d);
-    d->life = m->lives;
-    d->from_life = from->lives;
-    d->from_boot = boot;
+    const struct mesh_node *at = s->ledger->at;
+    bool on_disk = config_channel(&at->config, s->ledger->channel.text)->log == LOG_DISK;
+    if (!s->retries)
+        return 1;
+    return 1 + (on_disk ? (unsigned)sim_host_boots(at->host) : at->lives - 1);
 }
 
 static void take(struct check_node *n, const struct netmesh_events *e, struct cspan event, bool followed)
@@ -91,11 +89,12 @@ static void take(struct check_node *n, const struct netmesh_events *e, struct cs
         check_fail(c, "node %u was brought event %lu of %u, which is for %s at node %u, on channel %016lx by %016lx",
                    m->number, number, tag, channel, s->ledger->at->number, e->channel, e->peer);
     struct delivered *d = delivered_get(c, m, tag, followed);
-    forgive(d, m, s, followed);
+    forget_life(d, m, followed);
+    unsigned most = times_appended(s);
     uint64_t expected = d->next;
-    if (mark(d, number))
+    if (mark(d, number) > most)
         check_fail(c, "node %u was brought event %lu of %u on %s twice", m->number, number, tag, channel);
-    else if (number < expected && (followed || c->live_in_order))
+    else if (number < expected && most == 1 && (followed || c->live_in_order))
         check_fail(c, "node %u was brought event %lu of %u on %s after %lu", m->number, number, tag, channel,
                    expected - 1);
 }
@@ -225,7 +224,7 @@ void check_hooks_free(struct check *c)
     map_each(&c->own->delivered, slot)
     {
         struct delivered *d = slot->value;
-        free(d->seen);
+        free(d->times);
         free(d);
     }
     map_deinit(&c->own->delivered);

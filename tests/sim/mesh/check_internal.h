@@ -63,15 +63,10 @@ void holding_free(struct holding *);
 
 /* Events of one source at one other node. */
 struct delivered {
-    uint64_t node_id;
-    uint32_t tag;
-    unsigned life; /* of the node they came to, */
-    unsigned from_life;
-    uint64_t from_boot; /* of the one they came from, at the last */
-    uint8_t *seen;      /* a bit for each number */
-    size_t bytes;
+    unsigned life;  /* of the node they came to */
+    uint8_t *times; /* that each number came */
+    size_t room;
     uint64_t next; /* behind the highest */
-    uint64_t count;
 };
 
 /* A reliable stream of the application, from its opening to its end. */
