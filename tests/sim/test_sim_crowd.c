@@ -1,7 +1,6 @@
-/* The size and speed of the simulated world. A thousand idle nodes meet, stay connected, say nothing but heartbeats,
- * and fit into memory; ten busy ones run far faster than the clock, and no slower the longer they run. */
+/* The size of the simulated world: a thousand idle nodes meet, stay connected, say nothing but heartbeats, and fit into
+ * memory. Its speed: bench/bench_sim. */
 #include <criterion/criterion.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/base/err.h"
@@ -211,61 +210,4 @@ Test(sim_crowd, an_address_of_several_is_the_earliest_hosts)
     cr_assert_eq(reached(io[0], &third, sinks), 1);
     sim_host_set_addr(hosts[1], &first);
     cr_assert_eq(reached(io[0], &first, sinks), 1);
-}
-
-static double cpu_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static const char CHANNEL[] = "busy";
-
-/* All know all and hear all; logs are synced, so that disks have something to do. */
-static void make_busy(unsigned nodes)
-{
-    mesh_init(&mesh, 4);
-    for (unsigned i = 0; i < nodes; i++)
-        mesh_add(&mesh, 1)->config.channel.fsync = FSYNC_EACH;
-    for (unsigned i = 0; i < nodes; i++) {
-        for (unsigned k = 0; k < nodes; k++) {
-            if (i == k)
-                continue;
-            mesh_know(&mesh.nodes[i], &mesh.nodes[k]);
-            mesh_subscribe(&mesh.nodes[i], CHANNEL, &mesh.nodes[k]);
-        }
-        mesh_start(&mesh.nodes[i]);
-    }
-    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
-    for (unsigned i = 0; i < nodes; i++)
-        cr_assert(mesh_subscribed(&mesh.nodes[i], CHANNEL, 10 * SIM_S));
-    sim_run_for(mesh.sim, 5 * SIM_S);
-}
-
-/* One node after the other publishes, an event each time; the CPU time of it all. */
-static double publish_every(uint64_t ns, uint64_t count)
-{
-    double began = cpu_seconds();
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t next = sim_now(mesh.sim) + ns;
-        struct mesh_published p = mesh_publish(&mesh.nodes[i % mesh.count], CHANNEL, 1, i, 1, false, ns);
-        cr_assert(p.err == NET_OK && p.events == 1);
-        sim_run_until(mesh.sim, next);
-    }
-    return cpu_seconds() - began;
-}
-
-/* 1,000 simulated seconds of a node in a second; more than ten times as many are usual, so a machine may be slow. */
-Test(sim_crowd, ten_busy_nodes_run_far_faster_than_the_clock_and_do_not_slow_down)
-{
-    enum { BUSY = 10, SECONDS = 150, PARTS = 4 };
-    double parts[PARTS], all = 0;
-    make_busy(BUSY);
-    for (unsigned i = 0; i < PARTS; i++)
-        all += parts[i] = publish_every(100 * SIM_MS, 10 * SECONDS);
-    sim_run_for(mesh.sim, SIM_S);
-    cr_assert_eq(MESH_COUNT(&mesh.nodes[0], stored_events), (BUSY - 1) * SECONDS * PARTS); /* of the others */
-    cr_assert_geq(BUSY * SECONDS * PARTS / all, 1000, "%.3f s", all);
-    cr_assert_leq(parts[PARTS - 1], 4 * parts[0], "%.3f s, and in the end %.3f", parts[0], parts[PARTS - 1]);
 }

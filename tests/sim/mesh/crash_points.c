@@ -21,7 +21,7 @@ struct point {
 
 static bool is_power(enum crash_fate fate)
 {
-    return fate >= CRASH_POWER_NOTHING && fate <= CRASH_POWER_DRAWN;
+    return fate >= CRASH_POWER_NOTHING && fate <= CRASH_POWER_EXT4;
 }
 
 static bool is_failure(enum crash_fate fate)
@@ -48,6 +48,8 @@ static void prepare_disk(struct point *p)
         sim_disk_settings(p->host)->crash_keep = p->fate == CRASH_POWER_EVERYTHING ? SIM_ALWAYS : 0;
         sim_disk_settings(p->host)->crash_tear = 0;
     }
+    if (p->fate == CRASH_POWER_EXT4)
+        sim_disk_settings(p->host)->names = SIM_NAMES_EXT4;
     if (is_failure(p->fate)) {
         struct sim_fault fault = {
             .error = p->fate == CRASH_FAILS_EIO ? EIO : ENOSPC, .after = (uint32_t)p->number, .times = 1};

@@ -110,6 +110,41 @@ void sim_host_set_wall(struct sim_host *h, int64_t offset_ns)
     h->wall_offset = offset_ns;
 }
 
+uint64_t sim_host_local(const struct sim_host *h)
+{
+    __int128 gone = (__int128)(h->sim->now - h->skew_from);
+    return h->skew_local + (uint64_t)(gone * (1000000 + h->skew_ppm) / 1000000);
+}
+
+/* The first moment at which the clock shows it. */
+uint64_t sim_host_world(const struct sim_host *h, uint64_t local)
+{
+    if (local <= h->skew_local)
+        return h->sim->now;
+    __int128 rate = 1000000 + h->skew_ppm;
+    return h->skew_from + (uint64_t)(((__int128)(local - h->skew_local) * 1000000 + rate - 1) / rate);
+}
+
+void sim_host_set_skew(struct sim_host *h, int32_t ppm)
+{
+    assert(ppm > -1000000);
+    h->skew_local = sim_host_local(h);
+    h->skew_from = h->sim->now;
+    h->skew_ppm = ppm;
+}
+
+void sim_host_pause(struct sim_host *h, uint64_t ns)
+{
+    h->paused_until = h->sim->now + ns;
+}
+
+void sim_host_starve(struct sim_host *h, unsigned shard, struct sim_range longer)
+{
+    assert(shard < h->shard_count);
+    h->starved = shard;
+    h->starve = longer;
+}
+
 void *sim_host_node(struct sim_host *h)
 {
     return h->node;
@@ -323,6 +358,11 @@ void sim_disk_fault(struct sim_host *h, const struct sim_fault *fault)
 void sim_disk_clear_faults(struct sim_host *h)
 {
     h->disk.fault_count = 0;
+}
+
+unsigned sim_disk_rot(struct sim_host *h, const char *suffix, unsigned bits)
+{
+    return disk_rot(&h->disk, &h->sim->rng, suffix, bits);
 }
 
 void sim_disk_on_op(struct sim_host *h, sim_disk_op_fn *fn, void *ctx)

@@ -80,8 +80,10 @@ static int plain_sync(struct io *io, io_handle handle)
     int err = disk_fault(disk_of(io), IO_FSYNC, h->path);
     if (err)
         disk_sync_failed(h->inode, SIM_NEVER);
-    else
+    else {
         disk_sync(disk_of(io), h->inode, SIM_NEVER);
+        disk_journal(disk_of(io));
+    }
     return (int)ended(io, IO_FSYNC, h->path, err);
 }
 

@@ -40,6 +40,11 @@ struct sim_host {
     struct nat *nat;           /* it stands behind it; NULL: none */
     int send_error;            /* errno, positive */
     int64_t wall_offset;
+    int32_t skew_ppm;
+    uint64_t skew_from, skew_local; /* at that world's time its own clock had this */
+    uint64_t paused_until;
+    unsigned starved;
+    struct sim_range starve;
     struct disk disk;
     uint64_t incarnation; /* processes started so far */
     uint64_t boot;
@@ -130,6 +135,9 @@ bool sim_chance(struct sim *, uint32_t ppm);
 /* host.c */
 struct sim_host *sim_host_at(const struct sim *, const struct io_addr *); /* NULL: nobody's */
 
+/* host.c: its own clock, and when that will show a time. */
+uint64_t sim_host_local(const struct sim_host *);
+uint64_t sim_host_world(const struct sim_host *, uint64_t local);
 /* host.c: an operation of the disk begins; false: the process died before it. And it is done. */
 bool sim_disk_op_begins(struct sim_host *, enum io_kind, const char *path);
 void sim_disk_op_ended(struct sim_host *, enum io_kind, const char *path);
