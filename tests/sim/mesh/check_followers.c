@@ -72,7 +72,8 @@ static bool check_beginning(const struct pair *p)
     for (size_t i = 0; i < r->reader->subscription_count; i++) {
         const struct subscription_entry *e = &r->reader->subscriptions[i];
         if (e->peer != r->from->node_id || strcmp(e->channel, r->channel) != 0 || e->mode != SUBSCRIBE_FOLLOW ||
-            (e->start != START_DEFAULT && e->start != START_EARLIEST) || p->mirror.first <= p->own.all[0].seq)
+            (e->start != START_EARLIEST && (e->start != START_DEFAULT || p->c->asked_again)) ||
+            p->mirror.first <= p->own.all[0].seq)
             continue;
         return check_fail(p->c, "node %u, %s of node %u: begins at %lu, and %lu is still there", r->reader->number,
                           r->channel, r->from->number, p->mirror.first, p->own.all[0].seq);

@@ -21,12 +21,9 @@ static void unsubscribe(struct run *r, const struct act *a)
     wish_want(r, &r->plan->want[a->amount], false);
 }
 
-/* It goes on where it ended. */
 static void subscribe(struct run *r, const struct act *a)
 {
-    struct plan_want w = r->plan->want[a->amount];
-    w.start = START_DEFAULT;
-    wish_want(r, &w, true);
+    wish_want(r, &r->plan->want[a->amount], true);
 }
 
 static bool draw_entry(struct act *a, const struct plan *p, struct rng *rng)

@@ -93,12 +93,9 @@ static void ask_as_planned(struct run *r)
             if (r->plan->knows[i][k] && !has_entry(r, i, k))
                 wish_know(r, i, k, true);
     wait_for(r, requests_answered, START_S);
-    for (unsigned i = 0; i < r->plan->wants; i++) {
-        struct plan_want w = r->plan->want[i];
-        w.start = START_DEFAULT; /* it goes on where it ended */
-        if (!look_at(r, &w).there)
-            wish_want(r, &w, true);
-    }
+    for (unsigned i = 0; i < r->plan->wants; i++)
+        if (!look_at(r, &r->plan->want[i]).there)
+            wish_want(r, &r->plan->want[i], true);
     wait_for(r, requests_answered, START_S);
 }
 

@@ -69,12 +69,15 @@ static void make_world(struct run *r)
         for (unsigned k = 0; k < p->nodes; k++)
             if (p->knows[i][k])
                 mesh_know(&r->mesh.nodes[i], &r->mesh.nodes[k]);
-    for (unsigned i = 0; i < p->wants; i++)
+    for (unsigned i = 0; i < p->wants; i++) {
+        r->begun[i] = !p->want[i].asked;
         if (!p->want[i].asked)
             add_want(r, &p->want[i]);
+    }
     for (unsigned i = 0; i < p->nodes; i++)
         put_peers(&r->mesh.nodes[i]);
     check_init(&r->check, &r->mesh);
+    r->check.asked_again = true;
     feeds_init(r);
 }
 

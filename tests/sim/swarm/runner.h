@@ -21,6 +21,7 @@ struct run {
     struct check check;
     struct life lives[PLAN_NODES];
     struct feeds feeds;
+    bool begun[PLAN_WANTS];               /* it was said where the followed log begins */
     const struct act *lasting[PLAN_ACTS]; /* begun, not undone */
     unsigned lasting_count, next_act;
     FILE *trace;       /* NULL: none */
@@ -49,7 +50,7 @@ bool life_read_peers(struct run *, unsigned node); /* what peers.yaml says becom
 bool lives_all_up(const struct run *);
 
 /* wishes.c: who knows whom and who reads what, asked for while it runs. */
-void wish_want(struct run *, const struct plan_want *, bool wanted);
+void wish_want(struct run *, const struct plan_want *, bool wanted); /* one of the plan's */
 void wish_know(struct run *, unsigned node, unsigned other, bool known);
 void wishes_forget(struct run *, unsigned node); /* it is gone, and all that was asked of it */
 
