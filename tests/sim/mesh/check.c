@@ -104,6 +104,11 @@ void check_excuse(struct check *c, const struct mesh_node *m)
     check_node(c, m)->excused = true;
 }
 
+void check_interrupted(struct check *c, const struct mesh_node *m)
+{
+    check_node(c, m)->interruptions++;
+}
+
 bool check_step(struct check *c)
 {
     for (unsigned i = 0; i < c->own->node_count && !c->what[0]; i++) {

@@ -79,6 +79,9 @@ struct mesh_published check_publish(struct check *, struct mesh_node *, const ch
 void check_streamed(struct check *, const struct mesh_node *from, const struct mesh_node *to, uint64_t id, uint32_t tag,
                     uint64_t count);
 
+/* Its follows end here and begin again, by a request or because its disk fails: of what was brought to its hooks that
+ * comes again which its logs have not stored (X7.4). Its logs themselves are judged as ever. */
+void check_interrupted(struct check *, const struct mesh_node *);
 /* From now on events may be missing from logs on this node's disk (which rotted, say), but none may be wrong. */
 void check_excuse(struct check *, const struct mesh_node *);
 

@@ -50,14 +50,15 @@ static bool is_followed(struct shard *s, const struct netmesh_events *e)
 }
 
 /* A mirror goes on where it ends: what a power cut took from it, or a restart where it was in memory, comes again. */
-static void forget_life(struct delivered *d, const struct mesh_node *m, bool followed)
+static void forget_life(struct delivered *d, const struct check_node *n, bool followed)
 {
-    if (followed && d->life != m->lives) {
+    unsigned life = n->m->lives + n->interruptions;
+    if (followed && d->life != life) {
         if (d->room)
             memset(d->times, 0, d->room);
         d->next = 0;
     }
-    d->life = m->lives;
+    d->life = life;
 }
 
 /* How often an event may have been appended. A producer hands over again what it has no answer about, and the log may
@@ -89,7 +90,7 @@ static void take(struct check_node *n, const struct netmesh_events *e, struct cs
         check_fail(c, "node %u was brought event %lu of %u, which is for %s at node %u, on channel %016lx by %016lx",
                    m->number, number, tag, channel, s->ledger->at->number, e->channel, e->peer);
     struct delivered *d = delivered_get(c, m, tag, followed);
-    forget_life(d, m, followed);
+    forget_life(d, n, followed);
     unsigned most = times_appended(s);
     uint64_t expected = d->next;
     if (mark(d, number) > most)

@@ -83,8 +83,9 @@ struct check_node {
     struct mesh_node *m;
     struct netmesh_hooks chained;
     bool excused;
-    unsigned life;      /* that `counters` are of */
-    uint64_t *counters; /* by shard and row of the table in metrics.h */
+    unsigned interruptions; /* of its follows */
+    unsigned life;          /* that `counters` are of */
+    uint64_t *counters;     /* by shard and row of the table in metrics.h */
 };
 
 struct check_state {

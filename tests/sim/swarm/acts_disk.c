@@ -71,9 +71,34 @@ static void make_room(struct run *r, const struct act *a)
     sim_disk_settings(r->mesh.nodes[a->node].host)->quota = 0;
 }
 
+static bool draw_slow(struct act *a, const struct plan *p, struct rng *rng)
+{
+    a->node = (unsigned)rng_below(rng, p->nodes);
+    a->amount = 1 + rng_below(rng, rng_below(rng, 2) ? 10 * SIM_MS : SIM_S);
+    a->lasts = act_draw_while(rng);
+    return true;
+}
+
+static void tell_slow(const struct act *a, const struct plan *p, FILE *out)
+{
+    act_tell_node(a, p, out);
+    fprintf(out, " up to %.3f ms an operation", (double)a->amount / 1e6);
+}
+
+static void slow(struct run *r, const struct act *a)
+{
+    sim_disk_settings(r->mesh.nodes[a->node].host)->slow = (struct sim_range){0, a->amount};
+}
+
+static void slow_not(struct run *r, const struct act *a)
+{
+    sim_disk_settings(r->mesh.nodes[a->node].host)->slow = (struct sim_range){0};
+}
+
 static const struct act_kind rows[] = {
     {"writes fail", 150000, 4, draw_fault, tell_fault, fail_writes, work_again},
     {"syncs fail", 150000, 4, draw_fault, tell_fault, fail_syncs, work_again},
     {"disk full", 150000, 4, draw_full, tell_full, fill, make_room},
+    {"slow disk", 200000, 4, draw_slow, tell_slow, slow, slow_not},
 };
 const struct act_table acts_disk = {rows, sizeof rows / sizeof rows[0]};

@@ -82,6 +82,29 @@ static void end_arrivals_not(struct run *r, const struct act *a)
     sim_settings(r->mesh.sim)->multishot_end = 0;
 }
 
+static void lose_doorbells(struct run *r, const struct act *a)
+{
+    sim_settings(r->mesh.sim)->lost_doorbell = (uint32_t)a->amount;
+}
+
+static void lose_doorbells_not(struct run *r, const struct act *a)
+{
+    (void)a;
+    sim_settings(r->mesh.sim)->lost_doorbell = 0;
+}
+
+static void complete_late(struct run *r, const struct act *a)
+{
+    sim_settings(r->mesh.sim)->late = (uint32_t)a->amount;
+    sim_settings(r->mesh.sim)->late_max = 300 * SIM_MS;
+}
+
+static void complete_late_not(struct run *r, const struct act *a)
+{
+    (void)a;
+    sim_settings(r->mesh.sim)->late = 0;
+}
+
 static const struct act_kind rows[] = {
     {"missteered", 200000, 4, draw, tell, missteer, missteer_not},
     {"sends refused", 200000, 4, draw, tell, send_again, send_again_not},
@@ -89,5 +112,7 @@ static const struct act_kind rows[] = {
     {"sends in part", 200000, 4, draw, tell, send_part, send_part_not},
     {"short reads and writes", 200000, 4, draw, tell, short_io, short_io_not},
     {"receiving ends", 200000, 4, draw, tell, end_arrivals, end_arrivals_not},
+    {"doorbells lost", 200000, 4, draw, tell, lose_doorbells, lose_doorbells_not},
+    {"completions late", 200000, 4, draw, tell, complete_late, complete_late_not},
 };
 const struct act_table acts_seam = {rows, sizeof rows / sizeof rows[0]};

@@ -18,11 +18,13 @@ static void tell_want(const struct act *a, const struct plan *p, FILE *out)
 
 static void unsubscribe(struct run *r, const struct act *a)
 {
+    check_interrupted(&r->check, &r->mesh.nodes[r->plan->want[a->amount].node]);
     wish_want(r, &r->plan->want[a->amount], false);
 }
 
 static void subscribe(struct run *r, const struct act *a)
 {
+    check_interrupted(&r->check, &r->mesh.nodes[r->plan->want[a->amount].node]);
     wish_want(r, &r->plan->want[a->amount], true);
 }
 
@@ -41,11 +43,13 @@ static void tell_entry(const struct act *a, const struct plan *p, FILE *out)
 
 static void forget(struct run *r, const struct act *a)
 {
+    check_interrupted(&r->check, &r->mesh.nodes[a->node]);
     wish_know(r, a->node, a->other, false);
 }
 
 static void know(struct run *r, const struct act *a)
 {
+    check_interrupted(&r->check, &r->mesh.nodes[a->node]);
     wish_know(r, a->node, a->other, true);
 }
 

@@ -90,7 +90,7 @@ static void start(struct run *r, unsigned node)
     }
     run_note(r, "node %u does not start: %s", node, m->error.text);
     r->lives[node].start_at = sim_now(r->mesh.sim) + RETRY_MS * SIM_MS;
-    if (!r->lives[node].disk_failing)
+    if (!r->lives[node].disk_failing && !r->lives[node].dying)
         run_fail(r, "node %u does not start: %s", node, m->error.text);
 }
 
@@ -104,6 +104,13 @@ static void tick(struct run *r, unsigned node)
         mesh_kill(m);
     } else if (l->stopping_till && sim_now(r->mesh.sim) > l->stopping_till) {
         run_fail(r, "node %u does not stop within %d s", node, STOP_LIMIT_S);
+    }
+    if (l->disk_failing)
+        check_interrupted(&r->check, m);
+    if (l->dying && !m->node) {
+        run_note(r, "node %u died of an operation of its disk", node);
+        gone(r, node);
+        l->dying = false;
     }
     if (!m->node && l->holds == 0 && l->start_at <= sim_now(r->mesh.sim))
         start(r, node);

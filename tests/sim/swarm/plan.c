@@ -111,6 +111,7 @@ static void draw_nodes(struct plan *p, const struct plan_limits *limits, struct 
     for (unsigned i = 0; i < p->nodes; i++) {
         struct plan_node *n = &p->node[i];
         n->shards = limits->shards ? limits->shards : 1 + (unsigned)rng_below(rng, 4);
+        n->names = rng_below(rng, 2) ? SIM_NAMES_EXT4 : SIM_NAMES_ANY;
         n->start_at = together ? SIM_S : SIM_S + rng_below(rng, 3 * SIM_S);
         draw_config(&n->config, p, rng);
         for (unsigned k = 0; k < p->nodes; k++)

@@ -13,10 +13,11 @@
 
 #include "shards/config/config.h"
 #include "tests/sim/world/rng.h"
+#include "tests/sim/world/sim.h"
 
 /* What a number draws follows from plan.c, plan_acts.c and the acts: whoever changes what they draw adds one here and
  * to what `seeds.txt` says. */
-enum { PLAN_VERSION = 1 };
+enum { PLAN_VERSION = 2 };
 enum { PLAN_NODES = 8, PLAN_CHANNELS = 4, PLAN_FEEDS = 12, PLAN_WANTS = 24, PLAN_ACTS = 128 };
 enum { PLAN_HERE = 0xff }; /* in the place of a node: the feed's own log */
 
@@ -33,6 +34,7 @@ struct plan_node {
     unsigned shards;
     struct config config;
     uint64_t start_at;
+    enum sim_names names; /* of its disk */
 };
 
 /* A publisher: batches of `batch` events every `every` ns while it runs, each a publish of its own. */

@@ -28,8 +28,9 @@ static void print_channel(const struct channel_rule *r, FILE *out)
 static void print_node(const struct plan *p, unsigned i, FILE *out)
 {
     const struct plan_node *n = &p->node[i];
-    fprintf(out, "  node %u:  %u shards, starts at %.3f s, %s, rekeys every %.0f s, window %u, knows", i, n->shards,
-            seconds(n->start_at), n->config.peers == PEERS_ANY ? "lets anyone in" : "lets in whom it knows",
+    fprintf(out, "  node %u:  %u shards, starts at %.3f s, %s disk, %s, rekeys every %.0f s, window %u, knows", i,
+            n->shards, seconds(n->start_at), n->names == SIM_NAMES_EXT4 ? "ext4" : "POSIX",
+            n->config.peers == PEERS_ANY ? "lets anyone in" : "lets in whom it knows",
             seconds(n->config.rekey_interval_ns), n->config.window);
     for (unsigned k = 0; k < p->nodes; k++)
         if (p->knows[i][k])

@@ -64,6 +64,8 @@ static void make_world(struct run *r)
         m->config = p->node[i].config;
         m->config.shards = p->node[i].shards;
         r->lives[i].start_at = p->node[i].start_at;
+        r->lives[i].run = r;
+        sim_disk_settings(m->host)->names = p->node[i].names;
     }
     for (unsigned i = 0; i < p->nodes; i++)
         for (unsigned k = 0; k < p->nodes; k++)

@@ -13,6 +13,9 @@ struct life {
     uint64_t stopping_till;          /* an orderly stop is under way and has to be over then; 0: none */
     bool disk_failing;               /* its disk failed at something in this life: it may need another start */
     bool disk_failed, clock_stepped; /* ever */
+    struct run *run;
+    bool dying, power; /* it dies of an operation of its disk, with its power or not */
+    uint64_t dies_at;  /* twice the operation's number, and 1: after its effect */
 };
 
 struct run {
