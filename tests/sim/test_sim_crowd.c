@@ -1,8 +1,9 @@
-/* A thousand idle nodes in one simulated world: they meet, stay connected, say nothing but heartbeats, and fit into
- * memory. */
+/* The size of the simulated world: a thousand idle nodes meet, stay connected, say nothing but heartbeats, and fit into
+ * memory. Its speed: bench/bench_sim. */
 #include <criterion/criterion.h>
 #include <unistd.h>
 
+#include "core/base/err.h"
 #include "shards/node/shard.h"
 #include "tests/sim/mesh/sim_node.h"
 #include "tests/sim/world/sink.h"

@@ -36,6 +36,8 @@ struct check {
     char what[512];          /* the first thing found wrong: a sentence; "": nothing */
     uint64_t converge_ns;    /* how long check_rest() lets the mesh converge; 0: 120 s */
     bool live_in_order;      /* set by a scenario whose network keeps the order of datagrams */
+    bool asked_again;        /* and one that asks again for what it follows: its entry forgets where that began */
+    bool clocks_step;        /* so does one whose wall clocks go back: an open takes such a time for damage (scan.c) */
     struct check_state *own; /* ours */
 };
 

@@ -115,10 +115,19 @@ static bool is_made_anew(struct check *c, const struct reading_place *r)
     return may_be && memcmp(a, b, sizeof a) != 0;
 }
 
+/* security.peers */
+static bool lets_in(const struct mesh_node *m, const struct mesh_node *who)
+{
+    bool listed = m->config.peers == PEERS_ANY;
+    for (size_t i = 0; i < m->peer_count; i++)
+        listed = listed || m->peers[i].node_id == who->node_id;
+    return listed;
+}
+
 static bool is_settled(struct check *c, const struct reading_place *r, void *ctx)
 {
     struct unsettled *u = ctx;
-    if (!r->from->node || (!r->active && is_made_anew(c, r)))
+    if (!r->from->node || (!r->active && (!lets_in(r->from, r->reader) || is_made_anew(c, r))))
         return true;
     if (!r->active)
         return WAITS(u, "node %u does not get %s from node %u; %s", r->reader->number, r->channel, r->from->number,
@@ -126,14 +135,14 @@ static bool is_settled(struct check *c, const struct reading_place *r, void *ctx
     return r->followed ? follows_to_the_end(r, u) : is_sent_all(r, u);
 }
 
-/* Both ends of every entry, where both run. */
+/* Both ends of every entry, where both run and the other one lets it in. */
 static bool all_connected(struct check *c, struct unsettled *u)
 {
     for (unsigned i = 0; i < c->own->node_count; i++) {
         struct mesh_node *m = c->own->nodes[i].m;
         for (size_t k = 0; m->node && k < m->peer_count; k++) {
             struct mesh_node *other = check_by_id(c, m->peers[k].node_id);
-            if (!other || !other->node)
+            if (!other || !other->node || !lets_in(other, m))
                 continue;
             if (!mesh_connected(m, other) || !mesh_connected(other, m))
                 return WAITS(u, "node %u is %sconnected to node %u, and that one is %sconnected to it", m->number,

@@ -46,7 +46,7 @@ static void tell_wall(const struct act *a, const struct plan *p, FILE *out)
 
 static void set_wall(struct run *r, const struct act *a)
 {
-    r->lives[a->node].clock_stepped = true;
+    r->lives[a->node].clock_stepped = r->check.clocks_step = true;
     sim_host_set_wall(r->mesh.nodes[a->node].host, a->more ? -(int64_t)a->amount : (int64_t)a->amount);
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/span.h"
+#include "tests/sim/mesh/check_internal.h"
 #include "tests/sim/swarm/runner.h"
 
 enum { CALL_EVENTS = 100, CALL_ROOM = CALL_EVENTS * 260, BURST = 100 };
@@ -94,12 +95,30 @@ static void answered(struct feed *f, int err)
     }
 }
 
+static struct mesh_node *log_node(const struct feed *f)
+{
+    return &f->run->mesh.nodes[f->plan->to == PLAN_HERE ? f->plan->node : f->plan->to];
+}
+
+/* An answer that a life of the peer gave before this one says nothing of what this one has to know. */
+static void tell_check(const struct feed *f)
+{
+    const struct publisher *p = &f->publisher;
+    const struct mesh_node *at = log_node(f);
+    bool in_a_row = p->events > 0 && p->last_seq - p->first_seq + 1 == p->events;
+    if (f->life == at->lives && f->boot == sim_host_boots(at->host))
+        check_acked(&f->run->check, at, plan_channel(f->plan->channel), f->tag, f->from, p->events,
+                    in_a_row ? p->first_seq : CHECK_SEQ, f->plan->durable);
+}
+
 static void on_done(struct publisher *p, int err)
 {
     struct feed *f = (struct feed *)p;
     if (f->ignored)
         return;
     f->open = false;
+    if (f->plan->to == PLAN_HERE || !err)
+        tell_check(f);
     if (f->plan->to != PLAN_HERE)
         answered(f, err);
     f->run->outcome->acknowledged += p->events;
@@ -123,6 +142,8 @@ static void begin(struct feed *f, struct mesh_node *m)
     f->open = true;
     f->ignored = f->finished = false;
     f->at = f->from;
+    f->life = log_node(f)->lives;
+    f->boot = sim_host_boots(log_node(f)->host);
     give(f, m);
 }
 
@@ -138,6 +159,8 @@ static void begin_new(struct feed *f, struct mesh_node *m)
     f->end += count;
     f->unanswered = f->plan->to != PLAN_HERE;
     r->outcome->published += count;
+    check_handed(&r->check, log_node(f), plan_channel(f->plan->channel), f->tag, f->from, count);
+    ledger_source(&r->check, f->tag)->retries = f->unanswered;
     begin(f, m);
 }
 

@@ -22,6 +22,8 @@ struct feed {
     uint64_t next;          /* when the next batch is due */
     /* to a peer: an append that has no answer is asked for again, as long as it takes */
     bool unanswered;
+    unsigned life; /* of the peer when it was asked last, */
+    uint64_t boot; /* and of its machine */
     uint8_t producer[16];
     uint64_t sequence;
 };

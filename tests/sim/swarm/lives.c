@@ -58,8 +58,9 @@ void life_release(struct run *r, unsigned node)
 }
 
 /* A node begins with what its last life left in peers.yaml. */
-static bool read_peers(struct run *r, struct mesh_node *m)
+bool life_read_peers(struct run *r, unsigned node)
 {
+    struct mesh_node *m = mesh_of(r, node);
     struct cspan text = sim_disk_get(m->host, "/node/peers.yaml");
     struct peers_file file;
     if (!text.data || text.len == 0)
@@ -80,7 +81,7 @@ static bool read_peers(struct run *r, struct mesh_node *m)
 static void start(struct run *r, unsigned node)
 {
     struct mesh_node *m = mesh_of(r, node);
-    if (!read_peers(r, m))
+    if (!life_read_peers(r, node))
         return;
     if (mesh_try_start(m)) {
         r->outcome->starts++;

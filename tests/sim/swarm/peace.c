@@ -187,6 +187,21 @@ static void stop_all(struct run *r)
     }
 }
 
+/* Not check_quiet(): keys may change every few seconds here. */
+static bool all_holds(struct check *c)
+{
+    return check_converges(c, MEET_S * SIM_S) && check_logs(c) && check_followers(c) && check_drops(c) && check_step(c);
+}
+
+static void judge(struct run *r)
+{
+    for (unsigned i = 0; i < r->plan->nodes; i++)
+        life_read_peers(r, i);
+    run_note(r, "judgement");
+    if (!run_over(r) && !all_holds(&r->check))
+        run_fail(r, "%s", r->check.what);
+}
+
 void make_peace(struct run *r)
 {
     run_note(r, "peace");
@@ -209,6 +224,8 @@ void make_peace(struct run *r)
     if (!wait_for(r, feeds_idle, ANSWER_S))
         tell_unanswered(r);
     run_step(r, sim_now(r->mesh.sim) + REST_S * SIM_S);
+    if (!run_over(r))
+        judge(r);
     if (!run_over(r))
         stop_all(r);
 }

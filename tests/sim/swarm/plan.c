@@ -34,7 +34,7 @@ static void draw_retention(struct channel_settings *c, struct rng *rng)
     if (which & 1)
         c->retention_events = 10 + rng_below(rng, 500);
     if (which & 2)
-        c->retention_bytes = 2000 + rng_below(rng, 60000);
+        c->retention_bytes = 65536 + rng_below(rng, 65536);
     if (which == 0)
         c->retention_age_ns = SIM_S + rng_below(rng, 30 * SIM_S);
 }
@@ -69,7 +69,7 @@ static uint64_t one_of(struct rng *rng, uint64_t a, uint64_t b, uint64_t c)
 static void draw_config(struct config *c, const struct plan *p, struct rng *rng)
 {
     config_defaults(c);
-    c->ring_bytes = (uint32_t)one_of(rng, 1 << 17, 1 << 18, 1 << 20);
+    c->ring_bytes = (uint32_t)one_of(rng, 1 << 20, 1 << 20, 4 << 20);
     c->window = (uint32_t)one_of(rng, 65536, 65536, 1 << 20);
     c->follow_window = (uint32_t)one_of(rng, 65536, 200000, 4 << 20);
     c->rekey_interval_ns = one_of(rng, 5 * SIM_S, 20 * SIM_S, 86400 * SIM_S);

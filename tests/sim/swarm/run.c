@@ -69,11 +69,15 @@ static void make_world(struct run *r)
         for (unsigned k = 0; k < p->nodes; k++)
             if (p->knows[i][k])
                 mesh_know(&r->mesh.nodes[i], &r->mesh.nodes[k]);
-    for (unsigned i = 0; i < p->wants; i++)
+    for (unsigned i = 0; i < p->wants; i++) {
+        r->begun[i] = !p->want[i].asked;
         if (!p->want[i].asked)
             add_want(r, &p->want[i]);
+    }
     for (unsigned i = 0; i < p->nodes; i++)
         put_peers(&r->mesh.nodes[i]);
+    check_init(&r->check, &r->mesh);
+    r->check.asked_again = true;
     feeds_init(r);
 }
 
@@ -147,6 +151,8 @@ void run_step(struct run *r, uint64_t until)
     ask_wants(r, before);
     feeds_tick(r);
     trace_tick(r);
+    if (!check_step(&r->check))
+        run_fail(r, "%s", r->check.what);
 }
 
 static void storm(struct run *r)
@@ -185,6 +191,7 @@ void run_plan(const struct plan *p, FILE *trace, struct outcome *o)
         make_peace(r);
     sum_up(r);
     mesh_deinit(&r->mesh);
+    check_deinit(&r->check);
     trace_end(r);
     free(r);
 }

@@ -2,7 +2,7 @@
 #ifndef NM_TESTS_SIM_RUNNER_H
 #define NM_TESTS_SIM_RUNNER_H
 
-#include "tests/sim/mesh/sim_node.h"
+#include "tests/sim/mesh/check.h"
 #include "tests/sim/swarm/acts.h"
 #include "tests/sim/swarm/run.h"
 #include "tests/sim/swarm/feeds.h"
@@ -18,8 +18,10 @@ struct life {
 struct run {
     const struct plan *plan;
     struct mesh mesh;
+    struct check check;
     struct life lives[PLAN_NODES];
     struct feeds feeds;
+    bool begun[PLAN_WANTS];               /* it was said where the followed log begins */
     const struct act *lasting[PLAN_ACTS]; /* begun, not undone */
     unsigned lasting_count, next_act;
     FILE *trace;       /* NULL: none */
@@ -27,7 +29,7 @@ struct run {
     struct outcome *outcome;
 };
 
-/* The first failure is the run's. */
+/* The first failure is the run's. What the checks found is one, and comes by itself. */
 void run_fail(struct run *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A line of the trace. trace.c */
 void run_note(struct run *, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -44,10 +46,11 @@ void life_take_down(struct run *, unsigned node, enum downfall);
 void life_hold(struct run *, unsigned node, enum downfall); /* down until life_release() */
 void life_release(struct run *, unsigned node);
 void lives_tick(struct run *);
+bool life_read_peers(struct run *, unsigned node); /* what peers.yaml says becomes what its entries are */
 bool lives_all_up(const struct run *);
 
 /* wishes.c: who knows whom and who reads what, asked for while it runs. */
-void wish_want(struct run *, const struct plan_want *, bool wanted);
+void wish_want(struct run *, const struct plan_want *, bool wanted); /* one of the plan's */
 void wish_know(struct run *, unsigned node, unsigned other, bool known);
 void wishes_forget(struct run *, unsigned node); /* it is gone, and all that was asked of it */
 

@@ -26,6 +26,15 @@ static struct control_request *new_request(struct run *r, unsigned node)
     return NULL;
 }
 
+/* Where a followed log begins is said once: who is asked again goes on where it ended. */
+static enum subscription_start start_of(struct run *r, const struct plan_want *w)
+{
+    bool *begun = &r->begun[w - r->plan->want];
+    enum subscription_start start = *begun || w->mode != SUBSCRIBE_FOLLOW ? START_DEFAULT : w->start;
+    *begun = true;
+    return start;
+}
+
 void wish_want(struct run *r, const struct plan_want *w, bool wanted)
 {
     struct mesh_node *m = life_up(r, w->node);
@@ -39,7 +48,7 @@ void wish_want(struct run *r, const struct plan_want *w, bool wanted)
         node_unsubscribe(m->node, &ask.channel, ask.peer, 10 * SIM_S, q);
         return;
     }
-    ask.start = w->mode == SUBSCRIBE_FOLLOW ? w->start : START_DEFAULT;
+    ask.start = start_of(r, w);
     ask.sequence = ask.start == START_SEQUENCE ? w->sequence : 0;
     node_subscribe(m->node, &ask, 10 * SIM_S, q);
 }
