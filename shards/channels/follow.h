@@ -26,6 +26,8 @@ void follow_on_end(struct shard *, const struct msg_follow *);
 
 /* ---- follow_publisher.c: a peer that follows a log of ours ---- */
 
+enum { FOLLOWER_AHEAD_MIN = 64 }; /* events */
+
 struct follower {
     struct stream_source source;
     struct list in_peer, in_view; /* in_view: while it is agreed */
@@ -47,11 +49,16 @@ struct follower {
 
 void follow_on_grant(struct shard *, const struct msg_follow *);
 void follower_on_heads(struct follower *); /* its view's have changed */
-/* Events that the owner sent, and where to go on behind them; what finds no credit is read again. */
-void follower_feed(struct follower *, const struct redex_event *, size_t n, const struct log_part *, uint64_t next);
 void followers_tick(struct peer *, uint64_t now);
 uint64_t followers_deadline(const struct peer *);
 void followers_free(struct peer *);
+
+/* ---- follow_cursor.c: what it is sent ---- */
+
+/* As stream_source.fill, of follower.source. */
+bool follower_fill(struct stream_source *, struct peer *, struct stream *);
+/* Events that the owner sent, and where to go on behind them; what finds no credit is read again. */
+void follower_feed(struct follower *, const struct redex_event *, size_t n, const struct log_part *, uint64_t next);
 
 /* ---- follow_follower.c: a log of the peer's that we follow ---- */
 

@@ -1,7 +1,8 @@
 /*
  * An application that uses streams, as its makers would write it: it sees netmesh.h alone. With a number it sends so
- * many numbered events to the first peer that comes, on a reliable stream and beside it on a fire-and-forget one;
- * without, it takes streams of others. Every stream that is over is a JSON line.
+ * many numbered events to the first peer that comes, on a reliable stream and, as soon as that had to wait, beside it
+ * on a fire-and-forget one; without, it takes streams of others, of the reliable one nothing before the other began: so
+ * the sender meets backpressure, however fast or slow the two are. Every stream that is over is a JSON line.
  */
 #include <inttypes.h>
 #include <netmesh.h>
@@ -17,7 +18,7 @@ struct flows {
     uint32_t backpressure; /* sends that stopped short */
     struct netmesh_stream reliable;
     struct netmesh_retry retry; /* of the fire-and-forget stream */
-    bool open, closed;
+    bool open, waited, closed;  /* waited: the reliable stream met backpressure, and the other was opened */
     uint8_t batch[BATCH * FRAME], plain_batch[PLAIN_BATCH * FRAME];
     struct {
         uint32_t events, disorder; /* that came; of them, not above the one before */
@@ -67,6 +68,24 @@ static void plain_done(struct netmesh_retry *r, struct netmesh_shard *shard, int
         netmesh_stream_close(shard, &r->stream);
 }
 
+/* The reliable stream met backpressure: the other begins, which makes the peer take what it holds back. */
+static void open_plain(struct flows *f, struct netmesh_shard *shard)
+{
+    int err = netmesh_stream_open(shard, f->reliable.peer, PLAIN, NULL, &f->retry.stream);
+    f->waited = true;
+    if (err) {
+        fprintf(stderr, "flows: %s\n", netmesh_error_text(err));
+        return;
+    }
+    f->retry.count = fill(f->plain_batch, PLAIN_BATCH, 0, f->count);
+    f->retry.frames = f->plain_batch;
+    f->retry.len = (size_t)f->retry.count * FRAME;
+    f->retry.max_retries = 4096;
+    f->retry.done = plain_done;
+    f->retry.ctx = f;
+    netmesh_stream_retry(shard, &f->retry);
+}
+
 static void on_peer(void *ctx, struct netmesh_shard *shard, uint64_t peer, bool connected)
 {
     struct flows *f = ctx;
@@ -74,19 +93,9 @@ static void on_peer(void *ctx, struct netmesh_shard *shard, uint64_t peer, bool 
     if (!connected || f->open || f->count == 0)
         return;
     int err = netmesh_stream_open(shard, peer, RELIABLE, &reliable, &f->reliable);
-    if (!err)
-        err = netmesh_stream_open(shard, peer, PLAIN, NULL, &f->retry.stream);
     if (err)
         fprintf(stderr, "flows: %s\n", netmesh_error_text(err));
     f->open = err == 0;
-    f->retry.count = fill(f->plain_batch, PLAIN_BATCH, 0, f->count);
-    f->retry.frames = f->plain_batch;
-    f->retry.len = (size_t)f->retry.count * FRAME;
-    f->retry.max_retries = 4096;
-    f->retry.done = plain_done;
-    f->retry.ctx = f;
-    if (f->open)
-        netmesh_stream_retry(shard, &f->retry);
 }
 
 static bool on_turn(void *ctx, struct netmesh_shard *shard)
@@ -100,6 +109,8 @@ static bool on_turn(void *ctx, struct netmesh_shard *shard)
     f->backpressure += err == NETMESH_AGAIN;
     if (err && err != NETMESH_AGAIN)
         fprintf(stderr, "flows: %s\n", netmesh_error_text(err));
+    if (err == NETMESH_AGAIN && !f->waited)
+        open_plain(f, shard);
     if (f->next == f->count) {
         netmesh_stream_close(shard, &f->reliable);
         f->closed = true;
@@ -124,6 +135,8 @@ static bool on_stream(void *ctx, struct netmesh_shard *shard, const struct netme
     (void)shard;
     if (e->stream >= STREAMS || e->mode != (e->stream == RELIABLE ? NETMESH_RELIABLE : NETMESH_FIRE_AND_FORGET))
         return true;
+    if (e->stream == RELIABLE && e->end != NETMESH_STREAM_BROKEN && f->in[PLAIN].events == 0)
+        return false;
     const uint8_t *at = e->frames;
     for (uint32_t i = 0; i < e->count; at += 4 + load(at), i++) {
         uint32_t number = load(at + 4);
