@@ -222,6 +222,28 @@ Test(sim_drops, more_to_forward_than_there_are_buffers)
     cr_assert_leq(MESH_COUNT(a, relayed) + MESH_COUNT(a, drop_relay_busy), 200);
 }
 
+/* Further behind than max_lag: what a reader misses for that, to the event. */
+Test(sim_drops, what_a_reader_is_too_late_for)
+{
+    make(10, 1);
+    a->config.channel.max_lag = 10;
+    mesh_subscribe(b, "x", a);
+    start();
+    cr_assert(mesh_subscribed(b, "x", 10 * SIM_S));
+    sim_cut(mesh.sim, a->host, b->host, true);
+    sim_run_for(mesh.sim, 25 * SIM_S); /* silent: nobody sends to it */
+    cr_assert_eq(publish("x", 100, false), NET_OK);
+    cr_assert_eq(MESH_COUNT(a, drop_lag), 0, "nothing is lost yet");
+    sim_cut(mesh.sim, a->host, b->host, false);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    sim_run_for(mesh.sim, 5 * SIM_S);
+    struct mesh_log log = mesh_read(b, "x", a, 10 * SIM_S);
+    cr_assert(log.err == NET_OK && log.count == 10);
+    cr_assert(log.entries[0].number == 90 && log.entries[9].number == 99);
+    mesh_log_free(&log);
+    cr_assert_eq(MESH_COUNT(a, drop_lag), 90);
+}
+
 static void say_nothing(const char *text, size_t len)
 {
     (void)text, (void)len;

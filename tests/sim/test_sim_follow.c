@@ -386,6 +386,7 @@ Test(sim_follow, a_log_that_was_made_anew_is_not_mixed_with_the_old_one)
     publish(5000, 2000);
     cr_assert(sim_run_while(mesh.sim, not_refused, NULL, 60 * SIM_S));
     cr_expect_str_eq(note().text, "the log was made anew");
+    cr_expect_eq(MESH_COUNT(b, drop_follow), 0, "the publisher says so, and grants nothing that has to be refused");
     cr_expect_not(note().active);
     sim_run_for(mesh.sim, 30 * SIM_S);
     cr_expect_eq(heads_of(b, a).written, 1000, "nothing of the new log");
@@ -511,6 +512,18 @@ Test(sim_follow, limits_hold_as_for_subscriptions)
     cr_assert_eq(mesh_ask_follow(b, "z", a, START_DEFAULT, 0, 20 * SIM_S, &live), NET_ERR_POLICY);
     cr_assert_eq(mesh_ask_unsubscribe(b, "x", a, 20 * SIM_S), NET_OK);
     cr_assert_eq(mesh_ask_follow(b, "z", a, START_DEFAULT, 0, 60 * SIM_S, &live), NET_OK);
+}
+
+Test(sim_follow, live_and_followed_channels_share_one_limit)
+{
+    bool live;
+    make(104, 1, 2); /* each owner of channels counts by itself */
+    a->config.max_channels_per_peer = 2;
+    start();
+    cr_assert_eq(mesh_ask_subscribe(b, "x", a, 20 * SIM_S), NET_OK);
+    cr_assert_eq(mesh_ask_subscribe(b, "y", a, 20 * SIM_S), NET_OK);
+    cr_assert_eq(mesh_ask_follow(b, "z", a, START_DEFAULT, 0, 20 * SIM_S, &live), NET_ERR_POLICY);
+    cr_assert_eq(mesh_ask_follow(b, "y", a, START_DEFAULT, 0, 20 * SIM_S, &live), NET_OK, "in the place it has");
 }
 
 /* ---- many at once ---- */

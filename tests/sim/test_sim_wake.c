@@ -112,6 +112,31 @@ Test(sim_wake, what_waited_for_room_in_a_ring_leaves_when_there_is_room)
     cr_assert_leq(turns(a, 1) - before, 10);
 }
 
+/* A short message would fit where a long one waits for room: it waits, too. */
+Test(sim_wake, what_waits_for_room_in_a_ring_is_not_overtaken)
+{
+    mesh_init(&mesh, 5);
+    struct mesh_node *a = mesh_add(&mesh, 3);
+    mesh_start(a);
+    sim_run_for(mesh.sim, SIM_S);
+    struct shard *from = node_shard(a->node, 1);
+    struct msg_route m = {.node_id = 1}; /* takes away a route that is not there */
+    uint8_t padding[1000] = {0};
+    while (mailbox_try(from, 2, MSG_ROUTE, 0, 0, &m, sizeof m, padding, sizeof padding))
+        ;
+    cr_assert_gt(mailbox_room(from, 2), sizeof m, "there is room for a short one");
+    uint8_t longer[sizeof m + sizeof padding] = {0};
+    memcpy(longer, &m, sizeof m);
+    mailbox_send(from, 2, MSG_ROUTE, 0, 0, longer, sizeof longer);
+    cr_assert_eq(from->parked_count, 1);
+    cr_assert_not(mailbox_try(from, 2, MSG_ROUTE, 0, 0, &m, sizeof m, NULL, 0));
+    sim_host_poke(a->host, 2);
+    sim_host_poke(a->host, 1);
+    sim_run_for(mesh.sim, 50 * SIM_MS);
+    cr_assert_eq(from->parked_count, 0);
+    cr_assert(mailbox_try(from, 2, MSG_ROUTE, 0, 0, &m, sizeof m, NULL, 0));
+}
+
 static const struct sim_fault ONE_FAILED_WRITE = {.kinds = 1 << IO_WRITE, .suffix = "dat", .error = EIO, .times = 1};
 
 Test(sim_wake, a_failed_write_is_tried_again_on_a_shard_that_has_nothing_else_to_do)

@@ -452,6 +452,18 @@ Test(sim_wire, a_relay_changes_the_routing_header_alone)
     sim_set_tap(mesh.sim, NULL, NULL);
 }
 
+/* Two relays whose routes lead to each other would throw it to and fro until its ttl is used up. */
+Test(sim_wire, a_relay_sends_nothing_back_to_where_it_came_from)
+{
+    struct mesh_node *relay = node_and_peer(58, 2, false);
+    uint8_t d[WIRE_ROUTE + 200] = {0};
+    scripted_connect(&peer);
+    const struct wire_route route = {.ttl = 5, .src_id = 1, .dest_id = peer.identity.ids.node_id};
+    wire_route_encode(&route, d);
+    EXPECT_DROPPED(relay, ((struct cspan){d, sizeof d}), drop_no_route, "for the node that sent it");
+    cr_assert(peer.unopened == 0 && MESH_COUNT(relay, relayed) == 0);
+}
+
 /* The largest event that goes alone fills one packet of 8192 bytes; one byte more is not for a peer that takes no
  * fragments, and that is counted. */
 Test(sim_wire, the_largest_event_is_one_packet)
