@@ -31,6 +31,10 @@ static inline void list_push_back(struct list *l, struct list *n)
     l->prev->next = n;
     l->prev = n;
 }
+static inline void list_push_front(struct list *l, struct list *n)
+{
+    list_push_back(l->next, n);
+}
 static inline void list_remove(struct list *n)
 {
     n->prev->next = n->next;

@@ -18,6 +18,8 @@ enum { SYNCS_IN_FLIGHT = 8 }; /* files; the kernel has 4 workers per CPU for thi
 static const uint64_t BLOCKED_RETRY_NS = 200000;   /* a socket or a ring had no room: look again soon */
 static const uint64_t DISK_RETRY_NS = 100000000;   /* a write failed (redex_flush) */
 static const uint64_t CONTROL_WAKE_NS = 100000000; /* shard 0 looks for a stop asked by another thread */
+/* Only a doorbell tells a sleeping shard of a message: should one ever be lost, the message waits so long. */
+static const uint64_t LONGEST_SLEEP_NS = 1000000000;
 
 int shard_create(struct node *n, unsigned index)
 {
@@ -172,7 +174,7 @@ static uint64_t next_deadline(struct shard *s)
     bool watched = s->index == 0 || !atomic_load_explicit(&s->node->running, memory_order_relaxed);
     if (watched)
         at = timer_earlier(at, s->now + CONTROL_WAKE_NS);
-    return at;
+    return timer_earlier(at, s->now + LONGEST_SLEEP_NS);
 }
 
 static void publish_gauges(struct shard *s)

@@ -43,6 +43,7 @@ static void ask(struct subscription *sub, struct peer *p)
         .channel = sub->channel,
     };
     queue_message(p, &m);
+    sub->asked = true;
     again_later(sub, p->shard->now, p->shard->config->ack_timeout_ns);
 }
 
@@ -119,6 +120,7 @@ static void begin(struct peer *p, struct subscription *sub)
 {
     bool logs = (p->features & FEATURE_FOLLOW) != 0 && (sub->has_no_log_of == 0 || sub->has_no_log_of != p->instance);
     sub->attempts = 0;
+    sub->asked = false;
     if (sub->mode == SUBSCRIBE_FOLLOW && logs && peer_usable(p)) {
         end_live(p, sub);
         sub->followed = true;
@@ -172,6 +174,7 @@ static void subscribe(struct peer *p, const struct msg_want *m, uint64_t hash)
             return; /* the request times out */
         sub->channel = *channel;
         sub->hash = hash;
+        sub->note = "";
         list_push_back(&p->subscriptions, &sub->in_peer);
     }
     sub->mode = m->ask.mode;
@@ -190,6 +193,7 @@ static void unsubscribe(struct peer *p, uint64_t hash)
     if (!sub)
         return;
     sub->state = SUBSCRIPTION_LEAVING;
+    sub->asked = false;
     sub->attempts = 0;
     sub->ask_at = p->shard->now;
     if (sub->followed || !peer_usable(p))
@@ -272,7 +276,7 @@ static void on_ack(struct peer *p, const struct membership *m)
 {
     for (struct list *n = p->subscriptions.next; n != &p->subscriptions; n = n->next) {
         struct subscription *sub = container_of(n, struct subscription, in_peer);
-        if (sub->nonce != m->nonce || sub->followed || sub->state == SUBSCRIPTION_REFUSED)
+        if (!sub->asked || sub->nonce != m->nonce || sub->followed || sub->state == SUBSCRIPTION_REFUSED)
             continue;
         if (m->accepted || sub->state == SUBSCRIPTION_LEAVING)
             report(p, sub, NET_OK, sub->state == SUBSCRIPTION_LEAVING ? "" : sub->note);

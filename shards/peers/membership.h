@@ -11,6 +11,7 @@ struct subscription { /* ours, at this peer */
     struct list in_peer;
     struct channel_name channel;
     uint64_t hash, nonce;
+    bool asked;                  /* what is wanted now, under the nonce: its Ack counts */
     enum subscription_mode mode; /* as wanted */
     enum subscription_start start;
     uint64_t start_seq;

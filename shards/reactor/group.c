@@ -46,12 +46,12 @@ static int cannot_listen(char *why, size_t why_len, const char *what, const stru
 
 /*
  * The kernel lets go of the sockets of a killed node when it tears down its rings, which is some time after the process
- * is gone (measured: 20 to 45 ms). A node started in its place waits for that, before it says that the address is in
- * use.
+ * is gone (measured: 20 to 45 ms; on a machine with far more to do than cores, seconds). A node started in its place
+ * waits for that, before it says that the address is in use.
  */
 static bool in_use_still(int err, unsigned tries)
 {
-    enum { TRIES = 8, PAUSE_NS = 10000000 }; /* doubled each time: 2.5 s in all, and few looks at a node that lives */
+    enum { TRIES = 9, PAUSE_NS = 10000000 }; /* doubled each time: 5 s in all, and few looks at a node that lives */
     if (err != -EADDRINUSE || tries >= TRIES)
         return false;
     uint64_t pause = (uint64_t)PAUSE_NS << tries;

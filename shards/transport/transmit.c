@@ -53,7 +53,8 @@ void transmit_release(struct shard *s, struct tx_buffer *b)
     if (b->held >= 0)
         s->io->ops->udp_release(s->io, (uint32_t)b->held);
     b->held = -1;
-    list_push_back(b->size == TX_LARGE ? &s->tx_large : &s->tx_small, &b->link);
+    /* First out again: it is the one that is still in a cache, and the rest of the pool may stay untouched. */
+    list_push_front(b->size == TX_LARGE ? &s->tx_large : &s->tx_small, &b->link);
 }
 
 static void submit(struct shard *s, struct tx_buffer *b)

@@ -1,10 +1,12 @@
-/* A thousand idle nodes in one simulated world: they meet, stay connected, say nothing but heartbeats, and fit into
- * memory. */
+/* The size of the simulated world: a thousand idle nodes meet, stay connected, say nothing but heartbeats, and fit into
+ * memory. Its speed: bench/bench_sim. */
 #include <criterion/criterion.h>
 #include <unistd.h>
 
+#include "core/base/err.h"
 #include "shards/node/shard.h"
 #include "tests/sim/mesh/sim_node.h"
+#include "tests/sim/world/sink.h"
 
 enum { NODES = 1000 };
 /* What an idle node may take, its host and disk included; a sanitizer takes as much again. */
@@ -156,4 +158,56 @@ Test(sim_crowd, idle_nodes_meet_stay_and_fit)
     expect_quiet(20);
     size_t grown = resident_kib() - before;
     cr_assert_leq(grown, (size_t)NODES * NODE_KIB, "%zu KiB", grown);
+}
+
+/* Links are made when they are first asked for, and start as those made with their hosts did. */
+Test(sim_crowd, links_start_as_the_settings_were_when_the_later_host_came)
+{
+    mesh_init(&mesh, 2);
+    sim_settings(mesh.sim)->link.loss = 1;
+    struct sim_host *a = sim_add_host(mesh.sim, 1), *b = sim_add_host(mesh.sim, 1);
+    sim_settings(mesh.sim)->link.loss = 2;
+    struct sim_host *c = sim_add_host(mesh.sim, 1);
+    sim_settings(mesh.sim)->link.loss = 3;
+    cr_assert_eq(sim_link(mesh.sim, a, b)->loss, 1);
+    cr_assert_eq(sim_link(mesh.sim, b, a)->loss, 1);
+    cr_assert_eq(sim_link(mesh.sim, a, c)->loss, 2);
+    cr_assert_eq(sim_link(mesh.sim, c, b)->loss, 2);
+    sim_link(mesh.sim, c, b)->loss = 4;
+    cr_assert_eq(sim_link(mesh.sim, c, b)->loss, 4);
+    cr_assert_eq(sim_link(mesh.sim, b, c)->loss, 2);
+}
+
+/* Which of two hosts a datagram to `to` reaches: 1, 2, or 0. */
+static unsigned reached(struct io *from, const struct io_addr *to, struct sink sinks[2])
+{
+    unsigned before[2] = {sinks[0].datagrams, sinks[1].datagrams};
+    sink_send_number(mesh.sim, from, to, 0, 64);
+    sim_run_for(mesh.sim, SIM_S);
+    return sinks[0].datagrams > before[0] ? 1 : sinks[1].datagrams > before[1] ? 2 : 0;
+}
+
+Test(sim_crowd, an_address_of_several_is_the_earliest_hosts)
+{
+    struct io *io[3];
+    static struct sink sinks[2];
+    mesh_init(&mesh, 3);
+    struct sim_host *hosts[3];
+    for (unsigned i = 0; i < 3; i++)
+        hosts[i] = bare_host(mesh.sim, 1, &io[i]);
+    sink_start(&sinks[0], io[1]);
+    sink_start(&sinks[1], io[2]);
+    struct io_addr first = sim_host_addr(hosts[1]), second = sim_host_addr(hosts[2]), third = second;
+    third.port++;
+    cr_assert_eq(reached(io[0], &first, sinks), 1);
+    cr_assert_eq(reached(io[0], &second, sinks), 2);
+    cr_assert_eq(reached(io[0], &third, sinks), 0);
+    sim_host_set_addr(hosts[2], &first);
+    cr_assert_eq(reached(io[0], &first, sinks), 1);
+    cr_assert_eq(reached(io[0], &second, sinks), 0);
+    sim_host_set_addr(hosts[1], &third);
+    cr_assert_eq(reached(io[0], &first, sinks), 2);
+    cr_assert_eq(reached(io[0], &third, sinks), 1);
+    sim_host_set_addr(hosts[1], &first);
+    cr_assert_eq(reached(io[0], &first, sinks), 1);
 }

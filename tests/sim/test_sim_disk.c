@@ -458,3 +458,109 @@ Test(disk, a_rename_over_a_file_is_one_change)
         sim_destroy(r.sim);
     }
 }
+
+/* ---- names as ext4's journal has them ---- */
+
+static struct rig rig_ext4(uint64_t seed)
+{
+    struct rig r = rig_create(seed);
+    sim_disk_settings(r.host)->names = SIM_NAMES_EXT4;
+    return r;
+}
+
+Test(disk, a_journal_keeps_the_first_changes_of_names)
+{
+    unsigned kept[5] = {0};
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        static const char *const names[] = {"/a", "/b", "/c", "/d"};
+        struct rig r = rig_ext4(seed);
+        for (unsigned i = 0; i < 4; i++)
+            open_file(&r, names[i]);
+        sim_disk_settings(r.host)->crash_keep = SIM_ALWAYS / 2;
+        sim_host_crash(r.host);
+        unsigned n = 0;
+        while (n < 4 && sim_disk_get(r.host, names[n]).data)
+            n++;
+        kept[n]++;
+        for (unsigned i = n; i < 4; i++)
+            check_file(&r, names[i], NULL);
+        sim_destroy(r.sim);
+    }
+    for (unsigned n = 0; n < 5; n++)
+        cr_assert_gt(kept[n], 10, "%u names were kept %u times", n, kept[n]);
+}
+
+Test(disk, a_sync_commits_the_journal)
+{
+    struct rig r = rig_ext4(1);
+    keep(&r, 0, 0);
+    open_file(&r, "/before");
+    io_handle file = open_file(&r, "/synced");
+    cr_assert_eq(write_at(&r, file, 0, "text"), 4);
+    cr_assert_eq(run_handle(&r, IO_FSYNC, file), 0);
+    open_file(&r, "/after");
+    sim_host_crash(r.host);
+    check_file(&r, "/before", "");
+    check_file(&r, "/synced", "text");
+    check_file(&r, "/after", NULL);
+    sim_destroy(r.sim);
+}
+
+Test(disk, a_rename_over_a_file_brings_its_data_along)
+{
+    for (int journal = 0; journal < 2; journal++) {
+        struct rig r = rig_ext4(1);
+        sim_disk_put(r.host, "/old", (struct cspan){(const uint8_t *)"old", 3});
+        io_handle file = open_file(&r, "/new"), other = open_file(&r, "/other");
+        cr_assert_eq(write_at(&r, file, 0, "new"), 3);
+        cr_assert_eq(run_path(&r, IO_RENAME, "/new", "/old"), 0);
+        keep(&r, 0, 0);
+        if (journal)
+            cr_assert_eq(run_handle(&r, IO_FSYNC, other), 0);
+        sim_host_crash(r.host);
+        check_file(&r, "/old", journal ? "new" : "old");
+        sim_destroy(r.sim);
+    }
+}
+
+/* ---- rot, and disks that take their time ---- */
+
+Test(disk, rot_flips_bits_of_cold_files_only)
+{
+    struct rig r = rig_create(1);
+    static const uint8_t zeros[1000];
+    sim_disk_put(r.host, "/d/cold.x", (struct cspan){zeros, sizeof zeros});
+    sim_disk_put(r.host, "/d/cold.y", (struct cspan){zeros, sizeof zeros});
+    io_handle warm = open_file(&r, "/warm.x");
+    cr_assert_eq(write_at(&r, warm, 0, "warm"), 4);
+    cr_assert_eq(sim_disk_rot(r.host, ".z", 3), 0);
+    cr_assert_eq(sim_disk_rot(r.host, ".x", 3), 3);
+    struct cspan x = sim_disk_get(r.host, "/d/cold.x"), y = sim_disk_get(r.host, "/d/cold.y");
+    unsigned flipped = 0;
+    for (size_t i = 0; i < x.len; i++)
+        flipped += (unsigned)__builtin_popcount(x.data[i]);
+    cr_assert(flipped == 3 || flipped == 1, "a bit may flip back: %u", flipped);
+    cr_assert_eq(memcmp(y.data, zeros, sizeof zeros), 0);
+    check_file(&r, "/warm.x", "warm");
+    sim_destroy(r.sim);
+}
+
+Test(disk, slow_operations_and_late_ones)
+{
+    struct rig r = rig_create(1);
+    sim_disk_settings(r.host)->slow = (struct sim_range){SIM_S / 2, SIM_S / 2};
+    uint64_t began = sim_now(r.sim);
+    io_handle file = open_file(&r, "/a");
+    cr_assert_geq(sim_now(r.sim) - began, SIM_S / 2);
+    sim_disk_settings(r.host)->slow = (struct sim_range){0};
+    sim_settings(r.sim)->late = SIM_ALWAYS / 2;
+    sim_settings(r.sim)->late_max = SIM_S / 2;
+    unsigned late = 0;
+    for (int i = 0; i < 100; i++) {
+        began = sim_now(r.sim);
+        cr_assert_eq(write_at(&r, file, 0, "text"), 4);
+        late += sim_now(r.sim) - began > 10 * SIM_MS;
+    }
+    cr_assert(late > 25 && late < 75, "%u of 100", late);
+    sim_destroy(r.sim);
+}

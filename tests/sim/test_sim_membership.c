@@ -271,6 +271,47 @@ Test(sim_membership, an_unanswered_subscribe_is_asked_again_and_a_late_ack_ignor
     cr_assert(active(CHANNEL));
 }
 
+static bool has_left;
+
+static void on_left(struct control_request *r, int err, const char *message)
+{
+    (void)r;
+    (void)message;
+    has_left = err == NET_OK;
+}
+
+static bool heard_unsubscribe(const struct heard *h)
+{
+    return heard_membership(h) && h->text_len > 4 && h->text[4] == MEMBERSHIP_UNSUBSCRIBE;
+}
+
+/* Left while the peer is silent: the Ack of the Subscribe before, when it comes after all, is no answer to that. */
+Test(sim_membership, a_late_ack_of_a_subscribe_does_not_end_an_unsubscribe)
+{
+    struct control_request left = {.done = on_left};
+    struct channel_name name;
+    size_t at = 0;
+    make(9, false);
+    want(CHANNEL);
+    mesh_start(node);
+    scripted_connect(&peer);
+    settle();
+    sim_run_until(mesh.sim, 20 * SIM_S);
+    uint64_t late = 0;
+    for (const struct heard *h; (h = scripted_next(&peer, &at, heard_subscribe));)
+        late = load_le64(h->text + 5);
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &name), CHANNEL_NAME_OK);
+    node_unsubscribe(node->node, &name, peer.identity.ids.node_id, SIM_S, &left);
+    sim_host_poke(node->host, 0);
+    sim_run_for(mesh.sim, 100 * SIM_MS);
+    cr_assert(has_left, "nobody waits for a peer that is silent");
+    ack(&peer, late);
+    cr_assert_eq(scripted_count(&peer, 0, heard_unsubscribe), 1);
+    ack(&peer, late);
+    sim_run_for(mesh.sim, 6 * SIM_S);
+    cr_assert_eq(scripted_count(&peer, 0, heard_unsubscribe), 2, "it is said until it is answered");
+}
+
 /* ---- what arrives: channels.md 12.4, 14.13; wire.md 14.26, 14.38; streams.md 9 ---- */
 
 static void inject_events(const char *channel, const char *hash_of, uint64_t sequence, uint16_t count,

@@ -1,6 +1,7 @@
 /*
  * RedEX against a model, over thousands of seeds: random appends, flushes, syncs and retention, ended by kills, power
- * cuts, failing disks and clean stops at any moment, recovery included; and a crash at each operation of a compaction.
+ * cuts, failing disks and clean stops at any moment, recovery included. Every single point of it:
+ * test_sim_crash_redex.c.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -118,90 +119,5 @@ Test(redex, says_no_more_than_the_truth_after_a_failed_sync)
         check(&l, logger_start(&l));
         logger_stop(&l);
         logger_deinit(&l);
-    }
-}
-
-/* ---- a crash at each operation of a compaction ---- */
-
-struct stop {
-    struct logger *l;
-    unsigned at; /* operations submitted since a compaction began */
-    uint64_t generations;
-};
-
-static bool goes_on(void *ctx)
-{
-    const struct stop *s = ctx;
-    return s->l->watched < s->at && counter_get(&s->l->stats.generations) < s->generations + 2;
-}
-
-/* Runs until so many operations were submitted since the first compaction began, then takes the node down and sees what
- * it comes back with. False: there were no more, two compactions went through. */
-static bool crash_at(uint64_t seed, unsigned at, bool power)
-{
-    struct logger l;
-    logger_init(&l, seed);
-    l.policy = (struct redex_policy){.retain_events = 20 + sim_random_below(l.sim, 50)};
-    check(&l, logger_start(&l));
-    struct stop stop = {&l, at, 0};
-    check(&l, sim_run_while(l.sim, goes_on, &stop, 10 * SIM_S));
-    bool reached = l.watched >= at;
-    if (power)
-        logger_cut_power(&l);
-    else
-        logger_kill(&l);
-    check(&l, logger_start(&l));
-    sim_run_for(l.sim, 5 * SIM_MS);
-    logger_stop(&l);
-    check(&l, logger_start(&l));
-    logger_stop(&l);
-    logger_deinit(&l);
-    return reached;
-}
-
-Test(redex, survives_a_crash_at_each_operation_of_a_compaction)
-{
-    unsigned most = 0;
-    for (uint64_t seed = 1; seed <= 10; seed++) {
-        for (unsigned at = 1; crash_at(seed, at, true) && crash_at(seed, at, false); at++)
-            most = at > most ? at : most;
-    }
-    cr_assert_gt(most, 60);
-}
-
-/* ---- a disk that is full, or fails, at each operation of a compaction ---- */
-
-static bool fail_at(uint64_t seed, unsigned at, uint32_t kinds, int error)
-{
-    struct logger l;
-    logger_init(&l, seed);
-    l.policy = (struct redex_policy){.retain_events = 20 + sim_random_below(l.sim, 50)};
-    check(&l, logger_start(&l));
-    l.tolerant = true;
-    struct stop stop = {&l, 1, 0};
-    check(&l, sim_run_while(l.sim, goes_on, &stop, 10 * SIM_S));
-    struct sim_fault fault = {.kinds = kinds, .error = error, .after = at, .times = 1};
-    sim_disk_fault(l.host, &fault);
-    stop = (struct stop){&l, UINT32_MAX, 0};
-    sim_run_while(l.sim, goes_on, &stop, 100 * SIM_MS);
-    bool all = counter_get(&l.stats.generations) >= 2;
-    logger_cut_power(&l);
-    sim_disk_clear_faults(l.host);
-    l.tolerant = false;
-    check(&l, logger_start(&l));
-    sim_run_for(l.sim, 5 * SIM_MS);
-    logger_stop(&l);
-    logger_deinit(&l);
-    return !all || at < 60;
-}
-
-Test(redex, survives_a_failure_at_each_operation_of_a_compaction)
-{
-    for (uint64_t seed = 1; seed <= 10; seed++) {
-        for (unsigned at = 0; at < 80 && fail_at(seed, at, 0, EIO); at++)
-            ;
-        for (unsigned at = 0; at < 80 && fail_at(seed, at, 1u << IO_WRITE | 1u << IO_OPEN | 1u << IO_MKDIR, ENOSPC);
-             at++)
-            ;
     }
 }

@@ -129,25 +129,12 @@ static void on_progress(void *ctx, struct redex *log)
     note_progress(l);
 }
 
-static void counting_submit(struct io *io, struct io_op *op)
-{
-    /* The ops it is given are those of the logger that put itself there. */
-    struct logger *l = container_of(io->ops, struct logger, ops);
-    l->submitted++;
-    l->watched += l->watched > 0 || (l->log && l->log->compaction);
-    l->world->submit(io, op);
-}
-
 static void *logger_create(void *ctx, struct io *const *ios, unsigned shards)
 {
     struct logger *l = ctx;
     struct redex_report report;
     (void)shards;
     l->io = ios[0];
-    l->world = l->io->ops;
-    l->ops = *l->world;
-    l->ops.submit = counting_submit;
-    l->io->ops = &l->ops;
     l->log = NULL;
     l->closing = l->closed = false;
     list_init(&l->dirty);
@@ -212,7 +199,7 @@ static int append_batch(struct logger *l)
         len += 4 + events[i].len;
     }
     uint64_t first;
-    int err = redex_append_frames(l->log, events[0].ts_ns, (struct cspan){frames, len}, count, &first);
+    int err = redex_append_frames(l->log, io_wall(l->io), (struct cspan){frames, len}, count, &first);
     for (uint32_t i = 0; i < count && !err; i++) {
         events[i].seq = first + i;
         remember(&l->model, &events[i]);
@@ -302,7 +289,6 @@ static bool logger_halt(void *node)
 static void logger_destroy(void *node)
 {
     struct logger *l = node;
-    l->io->ops = l->world;
     l->log = NULL;
 }
 
@@ -324,7 +310,6 @@ void logger_deinit(struct logger *l)
 
 bool logger_start(struct logger *l)
 {
-    l->watched = 0;
     return sim_host_start(l->host, &logger_ops, l);
 }
 

@@ -44,9 +44,7 @@ struct logger {
     struct model model;
     bool closing, closed, tolerant; /* tolerant: the disk fails, and an open may */
     int open_err, close_err;
-    struct io_ops ops; /* the world's, with a submit that counts */
-    const struct io_ops *world;
-    unsigned submitted, watched; /* operations so far; those since a compaction was first seen */
+    const char *where; /* said when a check fails; may be NULL */
 };
 
 extern const struct sim_node_ops logger_ops;
@@ -55,7 +53,8 @@ extern const struct sim_node_ops logger_ops;
 #define check(l, condition)                                                                                            \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
-            cr_assert_fail("seed %llu: " #condition, (unsigned long long)(l)->seed);                                   \
+            cr_assert_fail("seed %llu: " #condition " %s", (unsigned long long)(l)->seed,                              \
+                           (l)->where ? (l)->where : "");                                                              \
     } while (0)
 
 void logger_init(struct logger *, uint64_t seed);

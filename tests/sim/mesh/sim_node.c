@@ -208,9 +208,14 @@ void mesh_follow(struct mesh_node *m, const char *channel, const struct mesh_nod
     want(m, channel, from, SUBSCRIBE_FOLLOW);
 }
 
+bool mesh_try_start(struct mesh_node *m)
+{
+    return sim_host_start(m->host, &ops, m);
+}
+
 void mesh_start(struct mesh_node *m)
 {
-    bool started = sim_host_start(m->host, &ops, m);
+    bool started = mesh_try_start(m);
     if (!started)
         fprintf(stderr, "node %u: %s\n", m->number, m->error.text);
     assert(started);
@@ -228,13 +233,24 @@ void mesh_crash(struct mesh_node *m)
 
 static bool still_running(void *ctx)
 {
-    return !all_done(ctx);
+    struct mesh_node *m = ctx;
+    return m->node && !all_done(m); /* it may die on its way */
+}
+
+void mesh_stop_begin(struct mesh_node *m)
+{
+    node_request_stop(m->node);
+    sim_host_poke(m->host, 0);
+}
+
+bool mesh_stopped(struct mesh_node *m)
+{
+    return all_done(m);
 }
 
 bool mesh_stop(struct mesh_node *m, uint64_t limit_ns)
 {
-    node_request_stop(m->node);
-    sim_host_poke(m->host, 0);
+    mesh_stop_begin(m);
     bool done = sim_run_while(m->mesh->sim, still_running, m, limit_ns);
     sim_host_kill(m->host);
     return done;
@@ -478,10 +494,10 @@ static bool reading(void *ctx)
     return !((struct reading *)ctx)->done;
 }
 
-struct mesh_log mesh_read(struct mesh_node *m, const char *channel, const struct mesh_node *origin, uint64_t limit_ns)
+static struct mesh_log read_log(struct mesh_node *m, const char *channel, struct tail_request request,
+                                uint64_t limit_ns)
 {
     struct reading r = {.tail = {.event = on_event, .piece = on_piece, .gap = on_gap, .done = on_end}};
-    struct tail_request request = {.self = origin == NULL, .origin = origin ? origin->node_id : 0};
     assert(channel_name_parse(channel, strlen(channel), &request.channel) == CHANNEL_NAME_OK);
     r.log.err = node_tail_open(m->node, &r.tail, &request);
     if (r.log.err)
@@ -492,6 +508,18 @@ struct mesh_log mesh_read(struct mesh_node *m, const char *channel, const struct
         r.log.err = NET_ERR_TIMEOUT;
     }
     return r.log;
+}
+
+struct mesh_log mesh_read(struct mesh_node *m, const char *channel, const struct mesh_node *origin, uint64_t limit_ns)
+{
+    return read_log(m, channel, (struct tail_request){.self = origin == NULL, .origin = origin ? origin->node_id : 0},
+                    limit_ns);
+}
+
+struct mesh_log mesh_read_followed(struct mesh_node *m, const char *channel, const struct mesh_node *origin,
+                                   uint64_t limit_ns)
+{
+    return read_log(m, channel, (struct tail_request){.origin = origin->node_id, .edition = 1}, limit_ns);
 }
 
 void mesh_log_free(struct mesh_log *log)

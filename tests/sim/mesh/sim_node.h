@@ -51,9 +51,14 @@ struct subscription_entry *mesh_add_subscription(struct mesh_node *);
 void mesh_subscribe(struct mesh_node *, const char *channel, const struct mesh_node *from); /* live */
 void mesh_follow(struct mesh_node *, const char *channel, const struct mesh_node *from); /* as peers.yaml's default */
 void mesh_start(struct mesh_node *);                                                     /* asserts that it starts */
+bool mesh_try_start(struct mesh_node *); /* false: its disk does not let it start; m->error has why */
 void mesh_kill(struct mesh_node *);
 void mesh_crash(struct mesh_node *);
 bool mesh_stop(struct mesh_node *, uint64_t limit_ns); /* the orderly stop; false: not done within the limit */
+
+/* The same, not waited for: mesh_stopped() says when it is done and mesh_kill() takes it down then. */
+void mesh_stop_begin(struct mesh_node *);
+bool mesh_stopped(struct mesh_node *);
 
 bool mesh_connected(struct mesh_node *, const struct mesh_node *other);
 /* Runs until both ends of every entry are connected. False: not within the limit. */
@@ -71,7 +76,7 @@ struct mesh_published mesh_publish(struct mesh_node *, const char *channel, uint
                                    bool durable, uint64_t limit_ns);
 size_t mesh_event(uint32_t tag, uint64_t number, uint8_t out[256]); /* the bytes of one such event */
 
-/* Reads a whole log (origin NULL: the node's own), to the end it has now. */
+/* Reads a whole log (origin NULL: the node's own, else what came live of it), to the end it has now. */
 struct mesh_log {
     struct mesh_entry {
         uint64_t seq;
@@ -83,6 +88,9 @@ struct mesh_log {
     int err;
 };
 struct mesh_log mesh_read(struct mesh_node *, const char *channel, const struct mesh_node *origin, uint64_t limit_ns);
+/* The first log of that origin's that it followed. */
+struct mesh_log mesh_read_followed(struct mesh_node *, const char *channel, const struct mesh_node *origin,
+                                   uint64_t limit_ns);
 void mesh_log_free(struct mesh_log *);
 
 /* sim_control.c: requests of the admin port, run until answered; net_err, NET_ERR_TIMEOUT also when no answer came. */

@@ -201,7 +201,8 @@ int disk_rename(struct disk *d, const char *from, const char *to)
         return inode->is_dir ? -ENOTDIR : -EISDIR;
     if (replaced && replaced->names.count > 0)
         return -ENOTEMPTY;
-    disk_change_names(d, &(struct name_change){inode, to_dir, from_dir, to_name, from_name});
+    uint64_t data = replaced && !inode->is_dir ? inode->write_number : 0;
+    disk_change_names(d, &(struct name_change){inode, to_dir, from_dir, to_name, from_name, data});
     return 0;
 }
 

@@ -55,6 +55,7 @@ struct inode {
 struct name_change {
     struct inode *target, *add_dir, *remove_dir;
     char *add_name, *remove_name;
+    uint64_t data; /* SIM_NAMES_EXT4: the target's writes below this number come along */
 };
 
 struct disk {
@@ -83,12 +84,14 @@ ssize_t disk_write(struct disk *, struct inode *, const uint8_t *data, size_t le
 int disk_truncate(struct disk *, struct inode *, uint64_t len);
 /* The file's writes below `horizon` (a write_number), or the directory's names, become stable. */
 void disk_sync(struct disk *, struct inode *, uint64_t horizon);
+void disk_journal(struct disk *); /* a file was synced: SIM_NAMES_EXT4 commits all names with it */
 void disk_sync_failed(struct inode *, uint64_t horizon);
 /* -errno when the operation shall fail, else 0. */
 int disk_fault(struct disk *, enum io_kind, const char *path);
 
 void disk_crash(struct disk *, struct rng *); /* no handle is open */
-void disk_mark(const struct disk *);          /* sets `marked` of all that the current names lead to */
+unsigned disk_rot(struct disk *, struct rng *, const char *suffix, unsigned bits);
+void disk_mark(const struct disk *); /* sets `marked` of all that the current names lead to */
 void disk_free_inode(struct inode *);
 
 /* disk_bytes.c */
@@ -106,6 +109,7 @@ void names_copy(struct names *to, const struct names *from);
 void names_deinit(struct names *);
 void disk_change_names(struct disk *, const struct name_change *); /* now; unstable. Copies the texts */
 void disk_sync_names(struct disk *, const struct inode *dir);
+void disk_commit_names(struct disk *); /* all of them */
 void disk_crash_names(struct disk *, struct rng *, uint32_t keep);
 
 #endif

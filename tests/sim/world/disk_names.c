@@ -128,6 +128,25 @@ static bool share_a_name(const struct name_change *a, const struct name_change *
            same_name(a->remove_dir, a->remove_name, b->remove_dir, b->remove_name);
 }
 
+/* The first `count` changes become stable, in order: a journal. */
+static void commit_first(struct disk *d, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct name_change *c = &d->changes[i];
+        if (c->data)
+            disk_sync(d, c->target, c->data);
+        apply(c, true);
+        change_deinit(c);
+    }
+    d->change_count -= count;
+    memmove(d->changes, d->changes + count, d->change_count * sizeof *d->changes);
+}
+
+void disk_commit_names(struct disk *d)
+{
+    commit_first(d, d->change_count);
+}
+
 /* A rename between directories is one change, so with it goes what came before it under either name, lest a name that
  * is gone come back. */
 void disk_sync_names(struct disk *d, const struct inode *dir)
@@ -154,8 +173,10 @@ void disk_sync_names(struct disk *d, const struct inode *dir)
 
 void disk_crash_names(struct disk *d, struct rng *rng, uint32_t keep)
 {
+    if (d->settings.names == SIM_NAMES_EXT4 && d->change_count > 0)
+        commit_first(d, keep == SIM_ALWAYS ? d->change_count : keep ? rng_below(rng, d->change_count + 1) : 0);
     for (size_t i = 0; i < d->change_count; i++) {
-        if (rng_chance(rng, keep))
+        if (d->settings.names == SIM_NAMES_ANY && rng_chance(rng, keep))
             apply(&d->changes[i], true);
         change_deinit(&d->changes[i]);
     }

@@ -16,7 +16,10 @@ static void apply(struct inode *i, const struct unsynced *w, size_t len)
 void disk_sync(struct disk *d, struct inode *i, uint64_t horizon)
 {
     if (i->is_dir) {
-        disk_sync_names(d, i);
+        if (d->settings.names == SIM_NAMES_EXT4)
+            disk_commit_names(d);
+        else
+            disk_sync_names(d, i);
         return;
     }
     size_t kept = 0;
@@ -30,6 +33,12 @@ void disk_sync(struct disk *d, struct inode *i, uint64_t horizon)
         }
     }
     i->write_count = kept;
+}
+
+void disk_journal(struct disk *d)
+{
+    if (d->settings.names == SIM_NAMES_EXT4)
+        disk_commit_names(d);
 }
 
 void disk_sync_failed(struct inode *i, uint64_t horizon)
@@ -103,11 +112,15 @@ void disk_crash(struct disk *d, struct rng *rng)
         keep = (uint32_t)rng_below(rng, 5) * (SIM_ALWAYS / 4);
     if (tear == SIM_DRAWN)
         tear = SIM_ALWAYS / 2;
+    bool names_first = d->settings.names == SIM_NAMES_EXT4; /* they may bring data along */
+    if (names_first)
+        disk_crash_names(d, rng, keep);
     for (size_t n = 0; n < d->inode_count; n++) {
         assert(d->inodes[n]->handles == 0);
         crash_file(d->inodes[n], rng, keep, tear);
     }
-    disk_crash_names(d, rng, keep);
+    if (!names_first)
+        disk_crash_names(d, rng, keep);
     sweep(d);
 }
 
@@ -132,4 +145,36 @@ int disk_fault(struct disk *d, enum io_kind kind, const char *path)
         return -f->error;
     }
     return 0;
+}
+
+/* Walks the tree; stable files whose path ends in the suffix go to `all`. */
+struct cold {
+    struct inode *all[256];
+    size_t count;
+};
+
+static void find_cold(struct inode *dir, const char *suffix, struct cold *c)
+{
+    for (size_t n = 0; n < dir->names.count; n++) {
+        struct inode *i = dir->names.all[n].inode;
+        if (i->is_dir)
+            find_cold(i, suffix, c);
+        else if (i->write_count == 0 && i->stable.len > 0 && c->count < 256 &&
+                 (!suffix || ends_with(dir->names.all[n].text, suffix)))
+            c->all[c->count++] = i;
+    }
+}
+
+unsigned disk_rot(struct disk *d, struct rng *rng, const char *suffix, unsigned bits)
+{
+    struct cold cold = {.count = 0};
+    find_cold(d->inodes[0], suffix, &cold);
+    for (unsigned n = 0; n < bits && cold.count > 0; n++) {
+        struct inode *i = cold.all[rng_below(rng, cold.count)];
+        size_t at = (size_t)rng_below(rng, i->stable.len);
+        uint8_t bit = (uint8_t)(1u << rng_below(rng, 8));
+        i->stable.data[at] ^= bit;
+        i->now.data[at] ^= bit; /* the page was dropped long ago */
+    }
+    return cold.count > 0 ? bits : 0;
 }

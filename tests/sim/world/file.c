@@ -13,7 +13,13 @@ void sim_file_submit(struct sim_shard *s, struct io_op *op)
     bool sync = op->kind == IO_FDATASYNC || op->kind == IO_FSYNC;
     if (sync)
         sim_op_of(op)->horizon = sim_handle_any(s, op->handle)->inode->write_number;
-    sim_op_schedule(s, op, sim->now + sim_draw(sim, sync ? sim->settings.sync : sim->settings.file));
+    uint64_t at = sim->now + sim_draw(sim, sync ? sim->settings.sync : sim->settings.file);
+    const struct sim_range *slow = &s->host->disk.settings.slow;
+    if (slow->max)
+        at += sim_draw(sim, *slow);
+    if (sim_chance(sim, sim->settings.late))
+        at += sim_random_below(sim, sim->settings.late_max + 1);
+    sim_op_schedule(s, op, at);
 }
 
 int sim_file_open(struct sim_shard *s, const char *path, int flags, io_handle *out)
@@ -69,6 +75,7 @@ static int32_t run_on_handle(struct sim_shard *s, struct io_op *op, uint64_t lim
         return err;
     if (sync) {
         disk_sync(d, h->inode, sim_op_of(op)->horizon);
+        disk_journal(d);
         return 0;
     }
     if (op->kind == IO_WRITE)
@@ -97,4 +104,17 @@ int32_t sim_file_run(struct sim_shard *s, struct io_op *op, uint64_t write_limit
         assert(op->kind == IO_MKDIR);
         return disk_mkdir(d, op->path.path);
     }
+}
+
+int32_t sim_file_effect(struct sim_shard *s, struct io_op *op)
+{
+    if (op->kind == IO_CLOSE)
+        return sim_file_run(s, op, SIM_NEVER);
+    bool on_handle = op->kind >= IO_READ && op->kind <= IO_FSYNC;
+    const char *path = on_handle ? sim_handle(s, op->handle, HANDLE_FILE)->path : op->path.path;
+    if (!sim_disk_op_begins(s->host, op->kind, path))
+        return -EIO;
+    int32_t res = sim_file_run(s, op, SIM_NEVER);
+    sim_disk_op_ended(s->host, op->kind, path);
+    return res;
 }

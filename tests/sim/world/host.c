@@ -110,9 +110,54 @@ void sim_host_set_wall(struct sim_host *h, int64_t offset_ns)
     h->wall_offset = offset_ns;
 }
 
+uint64_t sim_host_local(const struct sim_host *h)
+{
+    __int128 gone = (__int128)(h->sim->now - h->skew_from);
+    return h->skew_local + (uint64_t)(gone * (1000000 + h->skew_ppm) / 1000000);
+}
+
+/* The first moment at which the clock shows it. */
+uint64_t sim_host_world(const struct sim_host *h, uint64_t local)
+{
+    if (local <= h->skew_local)
+        return h->sim->now;
+    __int128 rate = 1000000 + h->skew_ppm;
+    return h->skew_from + (uint64_t)(((__int128)(local - h->skew_local) * 1000000 + rate - 1) / rate);
+}
+
+void sim_host_set_skew(struct sim_host *h, int32_t ppm)
+{
+    assert(ppm > -1000000);
+    h->skew_local = sim_host_local(h);
+    h->skew_from = h->sim->now;
+    h->skew_ppm = ppm;
+}
+
+void sim_host_pause(struct sim_host *h, uint64_t ns)
+{
+    h->paused_until = h->sim->now + ns;
+}
+
+void sim_host_starve(struct sim_host *h, unsigned shard, struct sim_range longer)
+{
+    assert(shard < h->shard_count);
+    h->starved = shard;
+    h->starve = longer;
+}
+
 void *sim_host_node(struct sim_host *h)
 {
     return h->node;
+}
+
+uint64_t sim_host_boots(const struct sim_host *h)
+{
+    return h->boot;
+}
+
+struct sim_traffic sim_host_traffic(const struct sim_host *h)
+{
+    return h->traffic;
 }
 
 struct sim_disk_settings *sim_disk_settings(struct sim_host *h)
@@ -132,34 +177,6 @@ static void free_shards(struct sim_host *h)
     free(h->shards);
     h->shards = NULL;
     h->node = NULL;
-}
-
-bool sim_host_start(struct sim_host *h, const struct sim_node_ops *ops, void *ctx)
-{
-    assert(!h->shards && ops);
-    h->ops = ops;
-    h->ctx = ctx;
-    h->incarnation++;
-    note(h, TRACE_START);
-    h->shards = calloc(h->shard_count, sizeof *h->shards);
-    assert(h->shards);
-    struct io *ios[64];
-    for (unsigned i = 0; i < h->shard_count; i++) {
-        sim_shard_init(&h->shards[i], h, i);
-        ios[i] = &h->shards[i].io;
-    }
-    h->in_node = true;
-    h->node = ops->create(ctx, ios, h->shard_count);
-    h->in_node = false;
-    if (!h->node) {
-        for (unsigned i = 0; i < h->shard_count; i++)
-            sim_op_drop(&h->shards[i]);
-        free_shards(h);
-        return false;
-    }
-    for (unsigned i = 0; i < h->shard_count; i++)
-        sim_shard_wake(&h->shards[i]);
-    return true;
 }
 
 static bool quiet(const struct sim_host *h)
@@ -205,23 +222,107 @@ static void take_down(struct sim_host *h)
     h->in_node = false;
 }
 
+static void lose_power(struct sim_host *h)
+{
+    disk_crash(&h->disk, &h->sim->rng);
+    h->boot++;
+    note(h, TRACE_CRASH);
+}
+
+/* The process is gone: what remains of its death. */
+static void bury(struct sim_host *h)
+{
+    bool power_lost = h->power_lost;
+    h->dying = h->power_lost = false;
+    sim_queue_remove(&h->sim->queue, &h->death);
+    if (power_lost)
+        lose_power(h);
+}
+
+static void die(struct sim_host *h)
+{
+    take_down(h);
+    bury(h);
+}
+
+static void run_death(struct sim *sim, struct sim_event *e)
+{
+    (void)sim;
+    die(container_of(e, struct sim_host, death));
+}
+
+/* What is in flight happens, or not, or in part, and then nothing more. */
+static void cut_off(struct sim_host *h)
+{
+    note(h, TRACE_KILL);
+    for (unsigned i = 0; i < h->shard_count; i++)
+        sim_op_settle(&h->shards[i]);
+    for (unsigned i = 0; i < h->shard_count; i++)
+        sim_op_cut_off(&h->shards[i]);
+    h->dying = true;
+}
+
+void sim_host_crash_now(struct sim_host *h, bool power)
+{
+    assert(h->shards);
+    if (h->dying)
+        return;
+    cut_off(h);
+    h->power_lost = power;
+    h->death.run = run_death;
+    sim_queue_put(&h->sim->queue, &h->death, h->sim->now);
+}
+
 void sim_host_kill(struct sim_host *h)
 {
     assert(!h->in_node);
     if (!h->shards)
         return;
-    note(h, TRACE_KILL);
-    for (unsigned i = 0; i < h->shard_count; i++)
-        sim_op_settle(&h->shards[i]);
-    take_down(h);
+    if (!h->dying)
+        cut_off(h);
+    die(h);
 }
 
 void sim_host_crash(struct sim_host *h)
 {
+    bool lost = h->dying && h->power_lost;
     sim_host_kill(h);
-    disk_crash(&h->disk, &h->sim->rng);
-    h->boot++;
-    note(h, TRACE_CRASH);
+    if (!lost)
+        lose_power(h);
+}
+
+bool sim_host_start(struct sim_host *h, const struct sim_node_ops *ops, void *ctx)
+{
+    assert(!h->shards && ops);
+    h->ops = ops;
+    h->ctx = ctx;
+    h->incarnation++;
+    h->traffic = (struct sim_traffic){0};
+    note(h, TRACE_START);
+    h->shards = calloc(h->shard_count, sizeof *h->shards);
+    assert(h->shards);
+    struct io *ios[64];
+    for (unsigned i = 0; i < h->shard_count; i++) {
+        sim_shard_init(&h->shards[i], h, i);
+        ios[i] = &h->shards[i].io;
+    }
+    h->in_node = true;
+    h->node = ops->create(ctx, ios, h->shard_count);
+    h->in_node = false;
+    if (h->dying && h->node) {
+        die(h);
+        return false;
+    }
+    if (!h->node) {
+        for (unsigned i = 0; i < h->shard_count; i++)
+            sim_op_drop(&h->shards[i]);
+        free_shards(h);
+        bury(h);
+        return false;
+    }
+    for (unsigned i = 0; i < h->shard_count; i++)
+        sim_shard_wake(&h->shards[i]);
+    return true;
 }
 
 bool sim_host_restart(struct sim_host *h)
@@ -257,4 +358,29 @@ void sim_disk_fault(struct sim_host *h, const struct sim_fault *fault)
 void sim_disk_clear_faults(struct sim_host *h)
 {
     h->disk.fault_count = 0;
+}
+
+unsigned sim_disk_rot(struct sim_host *h, const char *suffix, unsigned bits)
+{
+    return disk_rot(&h->disk, &h->sim->rng, suffix, bits);
+}
+
+void sim_disk_on_op(struct sim_host *h, sim_disk_op_fn *fn, void *ctx)
+{
+    h->disk_op = fn;
+    h->disk_op_ctx = ctx;
+    h->disk_ops = 0;
+}
+
+bool sim_disk_op_begins(struct sim_host *h, enum io_kind kind, const char *path)
+{
+    if (h->disk_op)
+        h->disk_op(h->disk_op_ctx, &(struct sim_disk_event){h->disk_ops, kind, path, false});
+    return !h->dying;
+}
+
+void sim_disk_op_ended(struct sim_host *h, enum io_kind kind, const char *path)
+{
+    if (h->disk_op)
+        h->disk_op(h->disk_op_ctx, &(struct sim_disk_event){h->disk_ops++, kind, path, true});
 }

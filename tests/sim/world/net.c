@@ -117,6 +117,7 @@ static void transmit(struct sim *sim, const struct route *r, struct span bytes, 
     uint64_t wait;
     sim_trace(sim, TRACE_SEND, h, 0, r->far ? r->far->number : UINT64_MAX, passed, sent);
     sim->stats.datagrams++;
+    h->traffic.sent++;
     if (!l) {
         sim->stats.unreachable++;
         return;
@@ -242,6 +243,7 @@ static struct buffer *fill_buffer(struct sim_shard *s, struct io_arrival *a)
         at += d->len;
         a->from = d->from;
         s->waiting_bytes -= d->len;
+        s->host->traffic.taken++;
         list_remove(&d->link);
         free(d);
     } while (at < len);

@@ -46,7 +46,7 @@ static int32_t effect(struct sim_shard *s, struct io_op *op)
     case IO_SEND:
         return sim_stream_run(s, op);
     default:
-        return sim_file_run(s, op, SIM_NEVER);
+        return sim_file_effect(s, op);
     }
 }
 
@@ -55,7 +55,11 @@ static void run(struct sim *sim, struct sim_event *e)
     (void)sim;
     struct sim_op *o = container_of(e, struct sim_op, event);
     struct sim_shard *s = o->shard;
-    sim_op_complete(s, o->op, o->canceled ? -ECANCELED : effect(s, o->op));
+    o->running = true;
+    int32_t res = o->canceled ? -ECANCELED : effect(s, o->op);
+    o->running = false;
+    if (!o->ready) /* else the process died of it */
+        sim_op_complete(s, o->op, res);
 }
 
 void sim_op_schedule(struct sim_shard *s, struct io_op *op, uint64_t at)
@@ -213,7 +217,8 @@ void sim_op_settle(struct sim_shard *s)
 {
     for (struct list *l = s->pending.next; l != &s->pending; l = l->next) {
         struct io_op *op = container_of(l, struct io_op, backend.link);
-        if (op->kind >= IO_OPEN && op->kind <= IO_MKDIR && op->kind != IO_READ && !sim_op_of(op)->canceled)
+        if (op->kind >= IO_OPEN && op->kind <= IO_MKDIR && op->kind != IO_READ && !sim_op_of(op)->canceled &&
+            !sim_op_of(op)->running)
             settle_file_op(s, op);
     }
 }

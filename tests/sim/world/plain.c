@@ -7,11 +7,21 @@
 
 #include "tests/sim/world/sim_internal.h"
 
-/* The world is gone, or the operation fails by order. */
+/* The operation is over, whatever came of it. */
+static int64_t ended(struct io *io, enum io_kind kind, const char *path, int64_t result)
+{
+    sim_disk_op_ended(shard_of(io)->host, kind, path);
+    return result;
+}
+
+/* The world is gone, or goes at this moment, or the operation fails by order: -errno, else 0 and ended() follows. */
 static int refused(struct io *io, enum io_kind kind, const char *path)
 {
     struct sim_shard *s = shard_of(io);
-    return s->cut_off ? -EIO : disk_fault(&s->host->disk, kind, path);
+    if (s->cut_off || !sim_disk_op_begins(s->host, kind, path))
+        return -EIO;
+    int err = disk_fault(&s->host->disk, kind, path);
+    return err ? (int)ended(io, kind, path, err) : 0;
 }
 
 static struct disk *disk_of(struct io *io)
@@ -23,7 +33,7 @@ static int plain_open(struct io *io, const char *path, int flags, mode_t mode, i
 {
     (void)mode;
     int err = refused(io, IO_OPEN, path);
-    return err ? err : sim_file_open(shard_of(io), path, flags, out);
+    return err ? err : (int)ended(io, IO_OPEN, path, sim_file_open(shard_of(io), path, flags, out));
 }
 
 static int plain_close(struct io *io, io_handle handle)
@@ -36,7 +46,7 @@ static ssize_t plain_read(struct io *io, io_handle handle, void *data, size_t le
 {
     const struct handle *h = sim_handle(shard_of(io), handle, HANDLE_FILE);
     int err = refused(io, IO_READ, h->path);
-    return err ? err : disk_read(h->inode, data, len, offset);
+    return err ? err : ended(io, IO_READ, h->path, disk_read(h->inode, data, len, offset));
 }
 
 static int plain_write(struct io *io, io_handle handle, const void *data, size_t len, uint64_t offset)
@@ -45,7 +55,7 @@ static int plain_write(struct io *io, io_handle handle, const void *data, size_t
     int err = refused(io, IO_WRITE, h->path);
     if (err)
         return err;
-    ssize_t n = disk_write(disk_of(io), h->inode, data, len, offset);
+    ssize_t n = ended(io, IO_WRITE, h->path, disk_write(disk_of(io), h->inode, data, len, offset));
     return n < 0 ? (int)n : (size_t)n < len ? -ENOSPC : 0;
 }
 
@@ -58,18 +68,23 @@ static int plain_truncate(struct io *io, io_handle handle, uint64_t len)
 {
     const struct handle *h = sim_handle(shard_of(io), handle, HANDLE_FILE);
     int err = refused(io, IO_WRITE, h->path);
-    return err ? err : disk_truncate(disk_of(io), h->inode, len);
+    return err ? err : (int)ended(io, IO_WRITE, h->path, disk_truncate(disk_of(io), h->inode, len));
 }
 
 static int plain_sync(struct io *io, io_handle handle)
 {
-    const struct handle *h = sim_handle(shard_of(io), handle, HANDLE_FILE);
-    int err = refused(io, IO_FSYNC, h->path);
+    struct sim_shard *s = shard_of(io);
+    const struct handle *h = sim_handle(s, handle, HANDLE_FILE);
+    if (s->cut_off || !sim_disk_op_begins(s->host, IO_FSYNC, h->path))
+        return -EIO;
+    int err = disk_fault(disk_of(io), IO_FSYNC, h->path);
     if (err)
         disk_sync_failed(h->inode, SIM_NEVER);
-    else
+    else {
         disk_sync(disk_of(io), h->inode, SIM_NEVER);
-    return err;
+        disk_journal(disk_of(io));
+    }
+    return (int)ended(io, IO_FSYNC, h->path, err);
 }
 
 static int plain_sync_dir(struct io *io, const char *path)
@@ -79,9 +94,9 @@ static int plain_sync_dir(struct io *io, const char *path)
         return err;
     struct inode *dir = disk_find(disk_of(io), path);
     if (!dir || !dir->is_dir)
-        return dir ? -ENOTDIR : -ENOENT;
+        return (int)ended(io, IO_FSYNC, path, dir ? -ENOTDIR : -ENOENT);
     disk_sync(disk_of(io), dir, SIM_NEVER);
-    return 0;
+    return (int)ended(io, IO_FSYNC, path, 0);
 }
 
 static int plain_lock(struct io *io, io_handle handle)
@@ -97,25 +112,25 @@ static int plain_mkdir(struct io *io, const char *path, mode_t mode)
 {
     (void)mode;
     int err = refused(io, IO_MKDIR, path);
-    return err ? err : disk_mkdir(disk_of(io), path);
+    return err ? err : (int)ended(io, IO_MKDIR, path, disk_mkdir(disk_of(io), path));
 }
 
 static int plain_rmdir(struct io *io, const char *path)
 {
     int err = refused(io, IO_UNLINK, path);
-    return err ? err : disk_rmdir(disk_of(io), path);
+    return err ? err : (int)ended(io, IO_UNLINK, path, disk_rmdir(disk_of(io), path));
 }
 
 static int plain_rename(struct io *io, const char *from, const char *to)
 {
     int err = refused(io, IO_RENAME, from);
-    return err ? err : disk_rename(disk_of(io), from, to);
+    return err ? err : (int)ended(io, IO_RENAME, from, disk_rename(disk_of(io), from, to));
 }
 
 static int plain_unlink(struct io *io, const char *path)
 {
     int err = refused(io, IO_UNLINK, path);
-    return err ? err : disk_unlink(disk_of(io), path);
+    return err ? err : (int)ended(io, IO_UNLINK, path, disk_unlink(disk_of(io), path));
 }
 
 /* In any order, as a real directory is. The walk may change what it walks. */

@@ -13,7 +13,8 @@ static struct sim_shard *shard_at(const struct sim_host *h, unsigned number)
 static void doorbell(struct io *io, unsigned shard)
 {
     const struct sim_shard *s = shard_of(io);
-    if (!s->cut_off)
+    struct sim *sim = s->host->sim;
+    if (!s->cut_off && !sim_chance(sim, sim->settings.lost_doorbell))
         sim_shard_wake(shard_at(s->host, shard));
 }
 
@@ -25,7 +26,7 @@ static void random_fill(struct io *io, void *out, size_t len)
 static uint64_t clock_read(struct io *io)
 {
     const struct sim_shard *s = shard_of(io);
-    return s->cut_off ? s->io.now : s->host->sim->now;
+    return s->cut_off ? s->io.now : sim_host_local(s->host);
 }
 
 const struct io_ops sim_io_ops = {
@@ -73,8 +74,8 @@ void sim_shard_deinit(struct sim_shard *s)
 void sim_shard_clocks(struct sim_shard *s)
 {
     const struct sim_host *h = s->host;
-    s->io.now = h->sim->now;
-    s->io.wall = h->sim->settings.wall_base + h->sim->now + (uint64_t)h->wall_offset;
+    s->io.now = sim_host_local(h);
+    s->io.wall = h->sim->settings.wall_base + s->io.now + (uint64_t)h->wall_offset;
 }
 
 static void turn_at(struct sim_shard *s, uint64_t at)
@@ -128,7 +129,13 @@ void sim_shard_turn(struct sim *sim, struct sim_event *e)
 {
     struct sim_shard *s = container_of(e, struct sim_shard, turn);
     struct sim_host *h = s->host;
+    if (h->paused_until > sim->now) {
+        turn_at(s, h->paused_until);
+        return;
+    }
     uint64_t cost = sim_draw(sim, sim->settings.turn);
+    if (h->starve.max && h->starved == s->io.shard)
+        cost += sim_draw(sim, h->starve);
     s->busy_until = sim->now + (cost ? cost : 1);
     sim->stats.turns++;
     sim_trace(sim, TRACE_TURN, h, s->io.shard, 0, 0, (struct cspan){0});
@@ -137,8 +144,8 @@ void sim_shard_turn(struct sim *sim, struct sim_event *e)
     sim_shard_dispatch(s);
     uint64_t deadline = h->ops->turn(h->node, s->io.shard);
     h->in_node = false;
-    if (sim_net_can_take(s) || deadline <= sim->now)
+    if (sim_net_can_take(s) || deadline <= s->io.now)
         turn_at(s, 0);
     else if (deadline != SIM_NEVER)
-        turn_at(s, deadline + sim_draw(sim, sim->settings.wake));
+        turn_at(s, sim_host_world(h, deadline) + sim_draw(sim, sim->settings.wake));
 }

@@ -87,6 +87,9 @@ struct sim_settings {
     uint32_t send_part;    /* of a GSO send only the first datagrams leave: res is their bytes */
     bool send_whole;       /* a datagram above the link's mtu gets -EMSGSIZE, as from a socket that does not fragment */
     uint32_t short_io;     /* a file read or write is cut short */
+    uint32_t lost_doorbell; /* a doorbell between shards rings nobody */
+    uint32_t late;          /* a completion of a file operation comes later, by up to late_max: others overtake it */
+    uint64_t late_max;
     uint32_t multishot_end; /* an arrival ends its IO_UDP_RECV or IO_ACCEPT (more == false): arm again */
     uint32_t socket_buffer; /* payload bytes waiting at one shard before more is dropped */
     uint32_t recv_buffers;  /* arrivals in one turn, and arrivals that can be held */
@@ -134,16 +137,31 @@ void sim_call_at(struct sim *, uint64_t time, void (*fn)(void *ctx), void *ctx);
 struct sim_host *sim_add_host(struct sim *, unsigned shards);
 struct io_addr sim_host_addr(const struct sim_host *);
 void sim_host_set_addr(struct sim_host *, const struct io_addr *); /* roams; the old address is nobody's */
-void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLOCK_REALTIME */
+void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLOCK_REALTIME: a step */
+/* From now on both its clocks gain so many ppm on the world's (negative: lose); above -1,000,000. */
+void sim_host_set_skew(struct sim_host *, int32_t ppm);
+/* Its process stands still for so long (SIGSTOP, a machine that swaps): no turns; sockets fill, operations complete. */
+void sim_host_pause(struct sim_host *, uint64_t ns);
+/* Each turn of that shard takes so much longer, drawn; {0}: no more. One shard of a host at a time, over all lives. */
+void sim_host_starve(struct sim_host *, unsigned shard, struct sim_range);
 
 /* Starts a process; false when its create returned NULL. `ops` and `ctx` stay the caller's and are used by restart. */
 bool sim_host_start(struct sim_host *, const struct sim_node_ops *ops, void *ctx);
-void *sim_host_node(struct sim_host *); /* NULL: no process */
+void *sim_host_node(struct sim_host *);           /* NULL: no process */
+uint64_t sim_host_boots(const struct sim_host *); /* power cuts so far */
+/* Datagrams of the process that runs, or ran last: that left its socket, and that were handed to it. */
+struct sim_traffic {
+    uint64_t sent, taken;
+};
+struct sim_traffic sim_host_traffic(const struct sim_host *);
 /* kill -9, also the way to take down a node that has stopped by itself. Completed writes stay, in the page cache; what
  * was in flight happened, happened in part, or did not. No-op without a process. */
 void sim_host_kill(struct sim_host *);
 /* Power loss: as kill, and the disk keeps of what was not synced whatever it likes (struct sim_disk_settings). */
 void sim_host_crash(struct sim_host *);
+/* The same from within the node's own code or a hook: from this moment on nothing that the process still does has an
+ * effect, and it is taken down before time goes on. `power`: as sim_host_crash(), else as sim_host_kill(). */
+void sim_host_crash_now(struct sim_host *, bool power);
 /* Kills what runs and starts it again. */
 bool sim_host_restart(struct sim_host *);
 /* For a test that calls into a node between turns: brings the shard's clock up to date, and a turn soon. */
@@ -197,11 +215,17 @@ const struct sim_stats *sim_stats(const struct sim *);
  * likes, each piece by itself; a write can be torn at a multiple of 512 bytes of the file.
  */
 #define SIM_DRAWN UINT32_MAX
+/* How names come to stable storage. ANY is what POSIX allows: each by itself, by a sync of its directory. EXT4 is what
+ * a journal gives: in order, so a crash keeps a first part of the changes; any sync commits all of them; a rename over
+ * a file brings the data of the new one along (auto_da_alloc). */
+enum sim_names { SIM_NAMES_ANY, SIM_NAMES_EXT4 };
 struct sim_disk_settings {
     uint32_t crash_keep; /* an unsynced write or name is kept; SIM_DRAWN (default): drawn for each crash */
     uint32_t crash_tear; /* a write that is not kept is torn rather than lost, if it spans a boundary; SIM_DRAWN too */
     bool names_durable;  /* names are stable at once */
-    uint64_t quota;      /* bytes of all files, 0 = none: beyond it writes are short, then -ENOSPC */
+    enum sim_names names;
+    uint64_t quota;        /* bytes of all files, 0 = none: beyond it writes are short, then -ENOSPC */
+    struct sim_range slow; /* each file operation takes so much longer */
 };
 struct sim_disk_settings *sim_disk_settings(struct sim_host *);
 
@@ -217,6 +241,21 @@ struct sim_fault {
 };
 void sim_disk_fault(struct sim_host *, const struct sim_fault *);
 void sim_disk_clear_faults(struct sim_host *);
+
+/* Bit rot: flips so many bits, drawn, of stable bytes in files whose name ends in `suffix` (NULL: any) and that nobody
+ * has written since their last sync. Returns how many; 0: there is no such file, or it is empty. */
+unsigned sim_disk_rot(struct sim_host *, const char *suffix, unsigned bits);
+
+/* Sees each operation of the disk, completed ones of the seam and plain calls, before and after it has its effect; a
+ * failure by order comes between the two. What is in flight when the process dies is not seen. */
+struct sim_disk_event {
+    uint64_t number;   /* of the operation, from 0 since the hook was set */
+    enum io_kind kind; /* as struct sim_fault has it */
+    const char *path;  /* as opened or named */
+    bool after;
+};
+typedef void sim_disk_op_fn(void *ctx, const struct sim_disk_event *);
+void sim_disk_on_op(struct sim_host *, sim_disk_op_fn *, void *ctx); /* NULL: none */
 
 /* Stable at once, parents made. */
 void sim_disk_put(struct sim_host *, const char *path, struct cspan bytes);

@@ -40,15 +40,26 @@ struct sim_host {
     struct nat *nat;           /* it stands behind it; NULL: none */
     int send_error;            /* errno, positive */
     int64_t wall_offset;
+    int32_t skew_ppm;
+    uint64_t skew_from, skew_local; /* at that world's time its own clock had this */
+    uint64_t paused_until;
+    unsigned starved;
+    struct sim_range starve;
     struct disk disk;
     uint64_t incarnation; /* processes started so far */
     uint64_t boot;
+    struct sim_traffic traffic;
     const struct sim_node_ops *ops;
     void *ctx, *node;
     struct sim_shard *shards; /* of the running process; NULL: none */
     struct list streams;      /* struct sim_stream.link: all that either side still has */
     struct list backlog;      /* struct sim_stream.waiting: not accepted yet */
     bool in_node;             /* the node's code runs: not the moment to take it down */
+    bool dying, power_lost;   /* sim_host_crash_now() was called, and how */
+    struct sim_event death;
+    sim_disk_op_fn *disk_op;
+    void *disk_op_ctx;
+    uint64_t disk_ops;
 };
 
 enum handle_kind { HANDLE_FREE, HANDLE_UDP, HANDLE_LISTENER, HANDLE_FILE, HANDLE_STREAM };
@@ -88,6 +99,7 @@ struct sim_op {
     struct io_op *op;
     struct sim_shard *shard;
     bool ready;
+    bool running;                /* its effect is being made */
     bool cancel_asked, canceled; /* asked for in vain, it completes as if nothing had been */
     int32_t res;
     uint64_t horizon; /* IO_FDATASYNC, IO_FSYNC: what had completed before the submit */
@@ -123,6 +135,13 @@ bool sim_chance(struct sim *, uint32_t ppm);
 /* host.c */
 struct sim_host *sim_host_at(const struct sim *, const struct io_addr *); /* NULL: nobody's */
 
+/* host.c: its own clock, and when that will show a time. */
+uint64_t sim_host_local(const struct sim_host *);
+uint64_t sim_host_world(const struct sim_host *, uint64_t local);
+/* host.c: an operation of the disk begins; false: the process died before it. And it is done. */
+bool sim_disk_op_begins(struct sim_host *, enum io_kind, const char *path);
+void sim_disk_op_ended(struct sim_host *, enum io_kind, const char *path);
+
 /* shard.c */
 extern const struct io_ops sim_io_ops;
 void sim_shard_init(struct sim_shard *, struct sim_host *, unsigned number);
@@ -151,6 +170,7 @@ void sim_handle_close(struct sim_shard *, struct handle *);
 
 /* file.c, plain.c */
 void sim_file_submit(struct sim_shard *, struct io_op *);
+int32_t sim_file_effect(struct sim_shard *, struct io_op *);                    /* seen by the hook */
 int32_t sim_file_run(struct sim_shard *, struct io_op *, uint64_t write_limit); /* at most so many bytes of a write */
 int sim_file_open(struct sim_shard *, const char *path, int flags, io_handle *out);
 extern const struct io_plain sim_io_plain;
