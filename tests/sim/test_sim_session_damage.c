@@ -86,7 +86,7 @@ Test(sim_session_damage, bursts_that_take_everything_for_a_while)
         again(seed, 20);
         through(&(struct sim_link){.burst_begin = 20000, .burst_end = 50000, .loss = 10000, .delay = {SIM_MS, SIM_MS}},
                 60 * SIM_S);
-        cr_assert_gt(talk_link(&talk, 0)->lost_by[SIM_LOST_BURST], 20);
+        cr_assert_gt(talk_link(&talk, 0)->lost_by[SIM_LOST_BURST], 0);
     }
 }
 
