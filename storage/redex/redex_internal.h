@@ -294,15 +294,17 @@ int redex_root_sync(struct redex *);
 int redex_set_aside(struct redex *, enum redex_part, uint64_t from);
 int redex_manifest_write(struct redex *, uint32_t generation);
 
-/* Finds the live generation, migrates the flat layout, makes generation 1 of a new channel. */
+/* Finds the live generation, migrates the flat layout, makes generation 1 of a new channel. An error, and nothing was
+ * changed, when a file may be there that cannot be looked at. */
 int redex_generation_find(struct redex *, bool *migrated, bool *by_manifest);
 /* Opens (creates) the three files of the live generation; `flags` besides O_RDWR | O_CREAT. */
 int redex_generation_open(struct redex *, int flags);
 void redex_generation_close(struct redex *);
 /* Deletes the other generations and manifest.tmp; what may hold records is moved aside unless the manifest ruled. */
 void redex_generation_sweep(struct redex *, bool by_manifest);
-/* True if the directory of this number is a channel of the reference (gap G2), so that it cannot be used. */
-bool redex_generation_taken(struct redex *, uint32_t generation);
+/* True if the directory of this number is a channel of the reference (gap G2), so that it cannot be used. False as well
+ * when that cannot be told, which sets *err. */
+bool redex_generation_taken(struct redex *, uint32_t generation, int *err);
 /* Deletes the files of a generation and its directory; leaves what is not ours. */
 void redex_generation_delete(struct redex *, uint32_t generation);
 

@@ -84,16 +84,21 @@ static int write_generation(struct redex *r)
 static int rewrite(struct redex *r)
 {
     uint32_t old = r->generation;
+    int err = NET_OK;
     do {
         if (r->generation == UINT32_MAX) {
             r->generation = old;
             return NET_ERR_CORRUPT;
         }
         r->generation++;
-    } while (redex_generation_taken(r, r->generation));
+    } while (redex_generation_taken(r, r->generation, &err));
+    if (err != NET_OK) {
+        r->generation = old;
+        return err;
+    }
 
     redex_generation_close(r);
-    int err = write_generation(r);
+    err = write_generation(r);
     if (err != NET_OK) { /* a partial copy would win over the old one if the manifest were lost (gap G16) */
         redex_generation_close(r);
         redex_generation_delete(r, r->generation);
