@@ -182,7 +182,7 @@ void redex_poison(struct redex *r)
 {
     struct redex_reservation *s = &r->reservation;
     redex_set_error(r, NET_ERR_POISONED);
-    s->say_failed = !s->sync_failed;
+    s->say_failed = s->say_failed || !s->sync_failed; /* it may wait for a record under way, and that fail too */
     s->sync_failed = true;
     say_failed(r);
 }
