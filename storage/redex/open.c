@@ -279,7 +279,7 @@ static int open_disk(struct redex *r, const struct redex_options *o, struct rede
     if (err == NET_OK && !r->mirror)
         err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK)
-        err = redex_repair(r, &scan, len);
+        err = redex_repair(r, &scan, &state, len);
     if (err == NET_OK && r->mirror) /* it says that all there is is synced */
         err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK && !by_manifest && !scan.moved && !scan.unsure)

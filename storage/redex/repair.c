@@ -44,7 +44,8 @@ static int sync_parts(struct redex *r)
 }
 
 /* What is kept is what was there, up to a point: the usual case after a crash. */
-static int trim(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+static int trim(struct redex *r, const struct redex_scan *scan, const struct redex_seq_state *state,
+                const uint64_t len[PARTS])
 {
     int err = cut(r, PART_IDX, r->file[PART_IDX].len, len[PART_IDX]);
     if (err == NET_OK)
@@ -53,7 +54,12 @@ static int trim(struct redex *r, const struct redex_scan *scan, const uint64_t l
         err = cut(r, PART_TS, scan->stamps_lost ? scan->stamps * STAMP_SIZE : r->file[PART_TS].len, len[PART_TS]);
     if (err == NET_OK)
         err = write_part(r, PART_TS, scan->stamps * STAMP_SIZE);
-    return err == NET_OK ? sync_parts(r) : err;
+    if (err != NET_OK)
+        return err;
+    err = sync_parts(r);
+    if (err != NET_OK) /* also of what a process that was killed had written: the next open would believe it is safe */
+        redex_reservation_distrust(r, state);
+    return err;
 }
 
 static int sync_generation_dir(struct redex *r)
@@ -107,11 +113,12 @@ static int rewrite(struct redex *r)
     return err;
 }
 
-int redex_repair(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+int redex_repair(struct redex *r, const struct redex_scan *scan, const struct redex_seq_state *state,
+                 const uint64_t len[PARTS])
 {
     assert(r->file[PART_IDX].len == scan->kept * RECORD_SIZE && r->file[PART_TS].len == scan->kept * STAMP_SIZE);
     int err = set_aside(r, scan, len);
     if (err == NET_OK)
-        err = scan->moved || scan->unsure ? rewrite(r) : trim(r, scan, len);
+        err = scan->moved || scan->unsure ? rewrite(r) : trim(r, scan, state, len);
     return err;
 }
