@@ -1,11 +1,9 @@
 #include "tests/sim/mesh/crash_logger.h"
 
 #include <criterion/criterion.h>
-#include <string.h>
-#include <xxhash.h>
 
-#include "core/base/text.h"
 #include "storage/redex/redex_internal.h"
+#include "tests/sim/mesh/log_files.h"
 
 /* ---- begin ---- */
 
@@ -94,86 +92,6 @@ void crash_logger_died(void *ctx, bool power)
     ((struct crash_logger *)ctx)->l.model.cut |= power;
 }
 
-/* ---- what is there after a stop in order ---- */
-
-static bool is_part(const char *name)
-{
-    return strcmp(name, "idx") == 0 || strcmp(name, "dat") == 0 || strcmp(name, "ts") == 0;
-}
-
-static bool is_copy(const char *name) /* of what a recovery cut off */
-{
-    return strlen(name) == 5 && (memcmp(name, "idx~", 4) == 0 || memcmp(name, "dat~", 4) == 0) && name[4] >= '1' &&
-           name[4] <= '4';
-}
-
-static bool is_generation(const char *name)
-{
-    return strlen(name) == 11 && name[0] == 'v' && strspn(name + 1, "0123456789") == 10;
-}
-
-static bool is_moved_aside(const char *name) /* a generation that no manifest tells from a live one */
-{
-    return strlen(name) == 12 && name[0] == 'v' && strspn(name + 1, "0123456789") == 10 && name[11] == '~';
-}
-
-static bool is_known(const char *name)
-{
-    static const char *const known[] = {"log.id", "seq~", "lock~", "manifest"};
-    bool is = is_copy(name) || is_moved_aside(name);
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        is = is || strcmp(name, known[i]) == 0;
-    return is;
-}
-
-struct listing {
-    struct logger *l;
-    unsigned parts;
-    char generation[16];
-};
-
-static int on_part(void *ctx, const struct io_dirent *e)
-{
-    struct listing *found = ctx;
-    if (!is_part(e->name))
-        cr_assert_fail("%s left in the generation %s", e->name, found->l->where);
-    found->parts++;
-    return 0;
-}
-
-static int on_name(void *ctx, const struct io_dirent *e)
-{
-    struct listing *found = ctx;
-    if (is_generation(e->name)) {
-        check(found->l, found->generation[0] == 0);
-        text_format(found->generation, sizeof found->generation, "%s", e->name);
-    } else if (!is_known(e->name)) {
-        cr_assert_fail("%s left %s", e->name, found->l->where);
-    }
-    return 0;
-}
-
-static uint64_t hash_of(struct logger *l, const char *dir, const char *part, uint64_t seed)
-{
-    char path[80];
-    text_format(path, sizeof path, "%s/%s", dir, part);
-    struct cspan bytes = sim_disk_get(l->host, path);
-    check(l, bytes.data != NULL);
-    return XXH3_64bits_withSeed(bytes.data, bytes.len, seed);
-}
-
-/* Nothing but what a log has; the hash of all its events. */
-static uint64_t tidy_hash(struct logger *l)
-{
-    struct listing found = {.l = l};
-    char dir[64];
-    sim_disk_list(l->host, CRASH_LOGGER_ROOT, on_name, &found);
-    text_format(dir, sizeof dir, "%s/%s", CRASH_LOGGER_ROOT, found.generation);
-    sim_disk_list(l->host, dir, on_part, &found);
-    check(l, found.parts == 3);
-    return hash_of(l, dir, "idx", hash_of(l, dir, "dat", hash_of(l, dir, "ts", 0)));
-}
-
 /* ---- recover ---- */
 
 static void start(struct logger *l, uint64_t next, uint64_t count)
@@ -211,12 +129,12 @@ void crash_logger_recover(void *ctx)
     sim_run_while(l->sim, no_further, &(struct goal){l, next}, 20 * SIM_MS);
     check(l, redex_next_seq(l->log) > next || redex_bytes(l->log) > l->max_bytes / 2);
     logger_stop(l);
-    uint64_t hash = tidy_hash(l);
+    uint64_t hash = log_files_hash(l->host, CRASH_LOGGER_ROOT, l->where);
     check(l, logger_start(l));
     next = redex_next_seq(l->log);
     uint64_t count = redex_count(l->log);
     logger_stop(l);
-    check(l, tidy_hash(l) == hash || l->policy.retain_age_ns);
+    check(l, log_files_hash(l->host, CRASH_LOGGER_ROOT, l->where) == hash || l->policy.retain_age_ns);
     check_power_takes_nothing(l);
     start(l, next, count);
     sim_host_kill(l->host);
