@@ -35,6 +35,7 @@ static uint8_t *put_mark(const struct producers *p, uint8_t *out)
 {
     struct intent mark = {
         .kind = INTENT_MARK, .append.sequence = redex_synced_seq(p->redex), .first_seq = redex_written_seq(p->redex)};
+    memcpy(mark.append.id, p->boot, sizeof p->boot);
     intent_encode(&mark, out);
     return out + INTENT_SIZE;
 }
