@@ -105,7 +105,7 @@ static void job_done(struct producers *p, int err)
         redex_give_up(p->redex);
     if (!p->closing)
         p->progress(p->ctx, p);
-    else if (p->error == NET_OK && p->collecting.count)
+    else if (p->error == NET_OK && (p->collecting.count || p->sync_wanted > p->synced))
         producers_flush(p);
     else
         finish_close(p);
@@ -357,7 +357,7 @@ static bool take_batch(struct producers *p)
     if (p->under_way.count)
         return true; /* once more */
     bool something = p->collecting.count > 0 || p->sync_wanted > p->synced;
-    if (mark_is_due(p)) {
+    if (!p->closing && mark_is_due(p)) { /* a log that was closed needs none, and a full disk has no room for it */
         if (something || io_now(p->io) >= p->mark_at)
             mark(p);
         else
@@ -433,9 +433,11 @@ void producers_close(struct producers *p, void (*closed)(void *ctx), void *ctx)
     p->closing = true;
     p->closed = closed;
     p->closed_ctx = ctx;
+    if (p->redex)
+        p->sync_wanted = p->next_number; /* as the log's close does with the events */
     if (p->job != JOB_NONE)
         return;
-    bool waiting = p->redex && (p->collecting.count || p->under_way.count);
+    bool waiting = p->redex && (p->collecting.count || p->under_way.count || p->sync_wanted > p->synced);
     if (p->error != NET_ERR_POISONED)
         p->error = NET_OK; /* one more try */
     if (waiting && p->error == NET_OK)

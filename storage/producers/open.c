@@ -290,6 +290,7 @@ int producers_begin(struct producers *p, struct redex *redex)
     if (p->file_spoiled)
         return rewrite(p);
     if (p->redex && p->handle != IO_NO_HANDLE) { /* all of it is true: a mark shall say so */
+        p->synced = 0;                           /* but a close that failed may not have synced it */
         p->last_end = redex_next_seq(p->redex);
         producers_mark_dirty(p);
     }
