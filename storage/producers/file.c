@@ -35,6 +35,7 @@ static uint8_t *put_mark(const struct producers *p, uint8_t *out)
 {
     struct intent mark = {
         .kind = INTENT_MARK, .append.sequence = redex_synced_seq(p->redex), .first_seq = redex_written_seq(p->redex)};
+    memcpy(mark.append.id, p->boot, sizeof p->boot);
     intent_encode(&mark, out);
     return out + INTENT_SIZE;
 }
@@ -104,7 +105,7 @@ static void job_done(struct producers *p, int err)
         redex_give_up(p->redex);
     if (!p->closing)
         p->progress(p->ctx, p);
-    else if (p->error == NET_OK && p->collecting.count)
+    else if (p->error == NET_OK && (p->collecting.count || p->sync_wanted > p->synced))
         producers_flush(p);
     else
         finish_close(p);
@@ -356,7 +357,7 @@ static bool take_batch(struct producers *p)
     if (p->under_way.count)
         return true; /* once more */
     bool something = p->collecting.count > 0 || p->sync_wanted > p->synced;
-    if (mark_is_due(p)) {
+    if (!p->closing && mark_is_due(p)) { /* a log that was closed needs none, and a full disk has no room for it */
         if (something || io_now(p->io) >= p->mark_at)
             mark(p);
         else
@@ -432,9 +433,11 @@ void producers_close(struct producers *p, void (*closed)(void *ctx), void *ctx)
     p->closing = true;
     p->closed = closed;
     p->closed_ctx = ctx;
+    if (p->redex)
+        p->sync_wanted = p->next_number; /* as the log's close does with the events */
     if (p->job != JOB_NONE)
         return;
-    bool waiting = p->redex && (p->collecting.count || p->under_way.count);
+    bool waiting = p->redex && (p->collecting.count || p->under_way.count || p->sync_wanted > p->synced);
     if (p->error != NET_ERR_POISONED)
         p->error = NET_OK; /* one more try */
     if (waiting && p->error == NET_OK)

@@ -2,7 +2,7 @@
  * A record of `producers~`, 64 bytes, little-endian:
  *
  *      0  "NMPI"              32  u64 first_seq      a mark: "NMPM", with written in first_seq, synced in
- *      4  u32 count           40  u64 sum            sequence, and zeros else
+ *      4  u32 count           40  u64 sum            sequence, the boot id in producer id, and zeros else
  *      8  16  producer id     48  u64 wall ns
  *     24  u64 sequence        56  XXH3-64 of 0..56
  *

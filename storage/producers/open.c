@@ -107,6 +107,7 @@ int producers_open(struct producers **out, struct io *io, const struct producers
     p->handle = p->fresh = p->dir = IO_NO_HANDLE;
     p->next_number = p->stored = p->synced = 1;
     p->sync_request.start = producers_on_sync_place;
+    io->plain->boot_id(io, p->boot);
     uint64_t map_seed;
     io_random(io, &p->seed, sizeof p->seed);
     io_random(io, &map_seed, sizeof map_seed);
@@ -132,12 +133,16 @@ static struct redex_range range_of(const struct intent *in)
     return (struct redex_range){in->first_seq, in->first_seq + in->append.count};
 }
 
-/* All events below were there at some time. */
-static uint64_t settled(const struct producers *p, bool same_boot)
+/* All events below were there at some time. What was only written a power cut may have taken since: the boot tells, and
+ * not the log, which has noted a new one when an open that failed began to recover it. */
+static uint64_t settled(const struct producers *p)
 {
+    static const uint8_t unknown[PRODUCERS_ID_SIZE];
+    bool known = memcmp(p->boot, unknown, sizeof unknown) != 0;
     uint64_t end = 0;
     for (size_t i = 0; i < p->found_count; i++) {
         const struct intent *in = &p->found[i];
+        bool same_boot = known && memcmp(in->append.id, p->boot, sizeof p->boot) == 0;
         uint64_t says = same_boot ? in->first_seq : in->append.sequence;
         if (in->kind == INTENT_MARK && says > end)
             end = says;
@@ -188,7 +193,7 @@ static bool came_true(struct producers *p, const struct redex_found *found, size
 bool producers_torn(void *ctx, const struct redex_found *found, struct redex_range *out)
 {
     struct producers *p = ctx;
-    uint64_t end = settled(p, found->same_boot);
+    uint64_t end = settled(p);
     p->file_spoiled = p->file_spoiled || p->found_count > 0; /* the log was not closed: say anew what is true */
     for (; p->torn_next < p->found_count; p->torn_next++) {
         const struct intent *in = &p->found[p->torn_next];
@@ -285,6 +290,7 @@ int producers_begin(struct producers *p, struct redex *redex)
     if (p->file_spoiled)
         return rewrite(p);
     if (p->redex && p->handle != IO_NO_HANDLE) { /* all of it is true: a mark shall say so */
+        p->synced = 0;                           /* but a close that failed may not have synced it */
         p->last_end = redex_next_seq(p->redex);
         producers_mark_dirty(p);
     }

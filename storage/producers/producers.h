@@ -90,8 +90,8 @@ uint32_t producers_count(const struct producers *);
 void producers_flush(struct producers *);
 void producers_flush_all(struct list *dirty);
 
-/* Stores what is noted, then releases everything; `closed` is called last, from within if nothing has to be waited for.
- * What could not be stored is held in the log still, whose close says so. */
+/* Stores what is noted, syncs it, then releases everything; `closed` is called last, from within if nothing has to be
+ * waited for. What could not be stored is held in the log still, whose close says so. */
 void producers_close(struct producers *, void (*closed)(void *ctx), void *ctx);
 /* Releases everything at once; nothing of it may be in flight. */
 void producers_free(struct producers *);

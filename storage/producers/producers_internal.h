@@ -13,14 +13,14 @@ enum { INTENT_SIZE = 64 };
 
 enum intent_kind {
     INTENT_APPEND,
-    INTENT_MARK /* all events below `first_seq` were written, all below `sequence` synced, when it was */
+    INTENT_MARK /* all events below `first_seq` were written, in the boot of `id`, all below `sequence` synced */
 };
 
 struct intent {
     enum intent_kind kind;
     bool untrue;                    /* it did not come true, or one before it of its producer did not */
     bool given_up;                  /* it did, and then retention left its events out of the files */
-    struct producers_append append; /* a mark: sequence alone */
+    struct producers_append append; /* a mark: sequence and id alone */
     uint64_t first_seq;
     uint64_t wall_ns; /* CLOCK_REALTIME of the append */
 };
@@ -65,6 +65,7 @@ struct producers {
     struct map by_key;
     struct list by_use;
     uint64_t seed;
+    uint8_t boot[PRODUCERS_ID_SIZE]; /* of the machine; zeros: unknown */
 
     /* Numbers of intents: the next, and what is in the file, and on the disk, below. */
     uint64_t next_number, stored, synced, sync_wanted;

@@ -234,7 +234,7 @@ static int settle_next(struct redex *r, const struct redex_options *o, bool name
 static void leave_out(struct redex *r, const struct redex_options *o, const struct redex_seq_state *state,
                       struct redex_scan *scan)
 {
-    struct redex_found found = {.idx = r->file[PART_IDX].memory.base, .same_boot = state->known && state->same_boot};
+    struct redex_found found = {.idx = r->file[PART_IDX].memory.base};
     struct redex_range range;
     if (!o->torn || (state->known && state->clean))
         return;
@@ -279,7 +279,7 @@ static int open_disk(struct redex *r, const struct redex_options *o, struct rede
     if (err == NET_OK && !r->mirror)
         err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK)
-        err = redex_repair(r, &scan, len);
+        err = redex_repair(r, &scan, &state, len);
     if (err == NET_OK && r->mirror) /* it says that all there is is synced */
         err = redex_reservation_begin(r, &state, scan.end);
     if (err == NET_OK && !by_manifest && !scan.moved && !scan.unsure)

@@ -79,7 +79,6 @@ void redex_syncs_serve(struct redex_syncs *);
 struct redex_found {
     const uint8_t *idx; /* the records of the events that are whole, ascending */
     size_t records;
-    bool same_boot; /* the machine has not been started since: what was written is there */
     uint64_t first; /* the files begin with this one: those before are not lost, but left out. 0: nobody knows */
 };
 struct redex_range {

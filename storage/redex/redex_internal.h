@@ -236,7 +236,7 @@ struct redex_seq_state {
     bool known;        /* a record was found */
     bool clean;        /* ... of a clean stop */
     bool same_boot;    /* ... of this boot of the machine */
-    bool sync_failed;  /* ... after which a sync failed */
+    bool sync_failed;  /* ... after which a sync failed, or one of the open itself */
     bool damaged;      /* a record cannot be read; it may have been the newer one */
     uint64_t reserved; /* no sequence from here on was used */
     uint64_t next_seq; /* where the log went on then; never go on below */
@@ -248,6 +248,8 @@ int redex_reservation_open(struct redex *, struct redex_seq_state *);
 uint64_t redex_reservation_next(const struct redex_seq_state *, uint64_t used);
 /* Reserves, with plain calls, a block from the log's next_seq on; `end` is that of the files now. */
 int redex_reservation_begin(struct redex *, const struct redex_seq_state *, uint64_t end);
+/* A sync of the files failed while the log was opened: with plain calls, tells the next open of this boot. */
+void redex_reservation_distrust(struct redex *, const struct redex_seq_state *);
 /* The files are on stable storage again, after a failed sync: with plain calls, takes the word of it back. */
 int redex_reservation_trust(struct redex *);
 /* Submits the next block if it is time. */
@@ -294,15 +296,17 @@ int redex_root_sync(struct redex *);
 int redex_set_aside(struct redex *, enum redex_part, uint64_t from);
 int redex_manifest_write(struct redex *, uint32_t generation);
 
-/* Finds the live generation, migrates the flat layout, makes generation 1 of a new channel. */
+/* Finds the live generation, migrates the flat layout, makes generation 1 of a new channel. An error, and nothing was
+ * changed, when a file may be there that cannot be looked at. */
 int redex_generation_find(struct redex *, bool *migrated, bool *by_manifest);
 /* Opens (creates) the three files of the live generation; `flags` besides O_RDWR | O_CREAT. */
 int redex_generation_open(struct redex *, int flags);
 void redex_generation_close(struct redex *);
 /* Deletes the other generations and manifest.tmp; what may hold records is moved aside unless the manifest ruled. */
 void redex_generation_sweep(struct redex *, bool by_manifest);
-/* True if the directory of this number is a channel of the reference (gap G2), so that it cannot be used. */
-bool redex_generation_taken(struct redex *, uint32_t generation);
+/* True if the directory of this number is a channel of the reference (gap G2), so that it cannot be used. False as well
+ * when that cannot be told, which sets *err. */
+bool redex_generation_taken(struct redex *, uint32_t generation, int *err);
 /* Deletes the files of a generation and its directory; leaves what is not ours. */
 void redex_generation_delete(struct redex *, uint32_t generation);
 
@@ -328,6 +332,6 @@ void redex_scan(struct redex *, uint64_t idx_len, uint64_t dat_len, uint64_t ts_
 /* Takes a range out of what the scan kept, in memory. */
 void redex_scan_exclude(struct redex *, struct redex_scan *, struct redex_range);
 /* Makes the files what memory is. `len` = lengths found on disk. */
-int redex_repair(struct redex *, const struct redex_scan *, const uint64_t len[PARTS]);
+int redex_repair(struct redex *, const struct redex_scan *, const struct redex_seq_state *, const uint64_t len[PARTS]);
 
 #endif

@@ -44,7 +44,8 @@ static int sync_parts(struct redex *r)
 }
 
 /* What is kept is what was there, up to a point: the usual case after a crash. */
-static int trim(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+static int trim(struct redex *r, const struct redex_scan *scan, const struct redex_seq_state *state,
+                const uint64_t len[PARTS])
 {
     int err = cut(r, PART_IDX, r->file[PART_IDX].len, len[PART_IDX]);
     if (err == NET_OK)
@@ -53,7 +54,12 @@ static int trim(struct redex *r, const struct redex_scan *scan, const uint64_t l
         err = cut(r, PART_TS, scan->stamps_lost ? scan->stamps * STAMP_SIZE : r->file[PART_TS].len, len[PART_TS]);
     if (err == NET_OK)
         err = write_part(r, PART_TS, scan->stamps * STAMP_SIZE);
-    return err == NET_OK ? sync_parts(r) : err;
+    if (err != NET_OK)
+        return err;
+    err = sync_parts(r);
+    if (err != NET_OK) /* also of what a process that was killed had written: the next open would believe it is safe */
+        redex_reservation_distrust(r, state);
+    return err;
 }
 
 static int sync_generation_dir(struct redex *r)
@@ -84,16 +90,21 @@ static int write_generation(struct redex *r)
 static int rewrite(struct redex *r)
 {
     uint32_t old = r->generation;
+    int err = NET_OK;
     do {
         if (r->generation == UINT32_MAX) {
             r->generation = old;
             return NET_ERR_CORRUPT;
         }
         r->generation++;
-    } while (redex_generation_taken(r, r->generation));
+    } while (redex_generation_taken(r, r->generation, &err));
+    if (err != NET_OK) {
+        r->generation = old;
+        return err;
+    }
 
     redex_generation_close(r);
-    int err = write_generation(r);
+    err = write_generation(r);
     if (err != NET_OK) { /* a partial copy would win over the old one if the manifest were lost (gap G16) */
         redex_generation_close(r);
         redex_generation_delete(r, r->generation);
@@ -102,11 +113,12 @@ static int rewrite(struct redex *r)
     return err;
 }
 
-int redex_repair(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+int redex_repair(struct redex *r, const struct redex_scan *scan, const struct redex_seq_state *state,
+                 const uint64_t len[PARTS])
 {
     assert(r->file[PART_IDX].len == scan->kept * RECORD_SIZE && r->file[PART_TS].len == scan->kept * STAMP_SIZE);
     int err = set_aside(r, scan, len);
     if (err == NET_OK)
-        err = scan->moved || scan->unsure ? rewrite(r) : trim(r, scan, len);
+        err = scan->moved || scan->unsure ? rewrite(r) : trim(r, scan, state, len);
     return err;
 }

@@ -149,6 +149,19 @@ int redex_reservation_begin(struct redex *r, const struct redex_seq_state *state
     return err == NET_OK && (state->damaged || !state->known) ? begin(r) : err;
 }
 
+/* Of a mirror nothing was begun yet: what its record says, it goes on to say. */
+void redex_reservation_distrust(struct redex *r, const struct redex_seq_state *state)
+{
+    struct redex_reservation *s = &r->reservation;
+    if (r->mirror) {
+        s->start = state->next_seq;
+        s->end = state->end;
+        s->pending = UINT64_MAX;
+    }
+    s->sync_failed = true;
+    (void)begin(r); /* one attempt: the disk is failing */
+}
+
 int redex_reservation_trust(struct redex *r)
 {
     r->reservation.sync_failed = false;
@@ -182,7 +195,7 @@ void redex_poison(struct redex *r)
 {
     struct redex_reservation *s = &r->reservation;
     redex_set_error(r, NET_ERR_POISONED);
-    s->say_failed = !s->sync_failed;
+    s->say_failed = s->say_failed || !s->sync_failed; /* it may wait for a record under way, and that fail too */
     s->sync_failed = true;
     say_failed(r);
 }

@@ -72,15 +72,14 @@ static void on_sync(struct io_op *op, int32_t res)
     struct redex *r = f->log;
 
     redex_sync_counted(r->sync_places, r->stats, io_now(r->io) - r->sync_at, res);
-    if (res < 0)
+    if (res < 0) { /* the kernel has forgotten which pages were dirty: no later sync means anything */
         r->sync_error = res;
-    else
+        redex_poison(r);
+    } else {
         f->synced = f->sync_end;
+    }
     if (--r->syncs == 0) {
-        if (r->sync_error < 0) {
-            /* The kernel has forgotten which pages were dirty: no later sync means anything. */
-            redex_poison(r);
-        } else {
+        if (r->sync_error == 0) {
             r->synced_seq = r->sync_seq;
             redex_sync_start(r);
             arm_interval(r);

@@ -144,7 +144,7 @@ static void *logger_create(void *ctx, struct io *const *ios, unsigned shards)
                                     .base = "/node/redex",
                                     .name = "a/channel",
                                     .max_dirty = 16384,
-                                    .max_bytes = 100000,
+                                    .max_bytes = l->max_bytes,
                                     .min_dead = 2000,
                                     .policy = l->policy,
                                     .dirty = &l->dirty,
@@ -222,10 +222,17 @@ static int append_inline(struct logger *l)
     return err;
 }
 
+/* A third of dat may be what retention gave up; and the largest batch wants room. */
+static bool is_nearly_full(const struct logger *l)
+{
+    uint64_t bytes = redex_bytes(l->log);
+    return bytes > l->max_bytes * 6 / 10 || bytes + MAX_BATCH * MAX_PAYLOAD > l->max_bytes;
+}
+
 static bool may_refuse(const struct logger *l, int err)
 {
     return err == NET_ERR_AGAIN || err == redex_error(l->log) || err == l->log->compact_error ||
-           (err == NET_ERR_FULL && redex_bytes(l->log) > 60000);
+           (err == NET_ERR_FULL && is_nearly_full(l));
 }
 
 static void draw_wishes(struct logger *l)
@@ -251,6 +258,7 @@ static uint64_t logger_turn(void *node, unsigned shard)
     for (uint64_t n = sim_random_below(l->sim, 4); n > 0; n--) {
         int err = sim_random_below(l->sim, 4) ? append_batch(l) : append_inline(l);
         check(l, !err || may_refuse(l, err));
+        l->refused_full += err == NET_ERR_FULL;
     }
     if (sim_random_below(l->sim, 3))
         again = redex_flush_all(&l->dirty);
@@ -298,7 +306,7 @@ const struct sim_node_ops logger_ops = {logger_create, logger_turn, logger_halt,
 
 void logger_init(struct logger *l, uint64_t seed)
 {
-    *l = (struct logger){.seed = seed, .sim = sim_create(seed)};
+    *l = (struct logger){.seed = seed, .sim = sim_create(seed), .max_bytes = 100000};
     l->host = sim_add_host(l->sim, 1);
 }
 

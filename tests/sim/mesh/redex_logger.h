@@ -41,10 +41,12 @@ struct logger {
     struct redex_syncs syncs;
     struct redex_stats stats;
     struct redex_policy policy;
+    uint64_t max_bytes; /* struct redex_options */
     struct model model;
     bool closing, closed, tolerant; /* tolerant: the disk fails, and an open may */
     int open_err, close_err;
-    const char *where; /* said when a check fails; may be NULL */
+    unsigned refused_full; /* appends that got NET_ERR_FULL */
+    const char *where;     /* said when a check fails; may be NULL */
 };
 
 extern const struct sim_node_ops logger_ops;

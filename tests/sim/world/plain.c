@@ -234,3 +234,14 @@ struct cspan sim_disk_get(struct sim_host *h, const char *path)
         return (struct cspan){0};
     return (struct cspan){inode->now.len ? inode->now.data : empty, inode->now.len};
 }
+
+void sim_disk_list(struct sim_host *h, const char *path, io_dir_fn *fn, void *ctx)
+{
+    const struct inode *dir = disk_find(&h->disk, path);
+    for (size_t i = 0; dir && i < dir->names.count; i++) {
+        struct io_dirent e = {.is_dir = dir->names.all[i].inode->is_dir, .is_file = !dir->names.all[i].inode->is_dir};
+        strncpy(e.name, dir->names.all[i].text, sizeof e.name - 1);
+        if (fn(ctx, &e) != 0)
+            return;
+    }
+}

@@ -261,6 +261,8 @@ void sim_disk_on_op(struct sim_host *, sim_disk_op_fn *, void *ctx); /* NULL: no
 void sim_disk_put(struct sim_host *, const char *path, struct cspan bytes);
 /* What a reader sees now; data NULL: no such file. Valid until the disk changes. */
 struct cspan sim_disk_get(struct sim_host *, const char *path);
+/* The names in a directory as a reader sees them, sorted, until `fn` returns non-zero. None: no such directory. */
+void sim_disk_list(struct sim_host *, const char *path, io_dir_fn *fn, void *ctx);
 
 /* A connection to the listener of shard 0: the far end is the test. Never NULL; without a process it is reset. Whatever
  * is sent arrives complete and in order, in pieces of any size. */
