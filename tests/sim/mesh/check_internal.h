@@ -97,7 +97,7 @@ struct check_state {
     struct map delivered; /* struct delivered by node, way and tag */
     struct streamed *streamed;
     size_t streamed_count, streamed_room;
-    struct workload *flows; /* the last one first */
+    struct workload *workloads; /* the last one first */
     uint32_t next_tag;
     bool stopped; /* workload_stop() */
 };
