@@ -54,6 +54,7 @@ bool lives_all_up(const struct run *);
 
 /* wishes.c: who knows whom and who reads what, asked for while it runs. */
 void wish_want(struct run *, const struct plan_want *, bool wanted); /* one of the plan's */
+void wish_begin_anew(struct run *, const struct plan_want *);        /* follows what there is now, from its earliest */
 void wish_know(struct run *, unsigned node, unsigned other, bool known);
 void wishes_forget(struct run *, unsigned node); /* it is gone, and all that was asked of it */
 
