@@ -30,7 +30,7 @@ static void run_job(const struct job *job, struct outcome *o)
 {
     struct plan plan;
     job_plan(job, &plan);
-    run_plan(&plan, NULL, o);
+    run_plan(&plan, NULL, false, o);
 }
 
 void children_init(struct children *c, unsigned at_a_time)

@@ -179,12 +179,13 @@ static void sum_up(struct run *r)
             o->lost += sim_link(r->mesh.sim, r->mesh.nodes[i].host, r->mesh.nodes[k].host)->lost;
 }
 
-void run_plan(const struct plan *p, FILE *trace, struct outcome *o)
+void run_plan(const struct plan *p, FILE *trace, bool packets, struct outcome *o)
 {
     struct run *r = calloc(1, sizeof *r);
     *o = (struct outcome){0};
     r->plan = p;
     r->trace = trace;
+    r->packets = packets;
     r->outcome = o;
     make_world(r);
     trace_begin(r);

@@ -28,6 +28,7 @@ struct run {
     const struct act *lasting[PLAN_ACTS]; /* begun, not undone */
     unsigned lasting_count, next_act;
     FILE *trace;       /* NULL: none */
+    bool packets;      /* it tells every datagram, too */
     struct seen *seen; /* the trace's: what it has told */
     struct outcome *outcome;
 };
