@@ -192,6 +192,8 @@ void run_plan(const struct plan *p, FILE *trace, bool packets, struct outcome *o
     storm(r);
     if (!run_over(r))
         make_peace(r);
+    if (run_over(r))
+        trace_logs(r);
     sum_up(r);
     mesh_deinit(&r->mesh);
     check_deinit(&r->check);
