@@ -108,7 +108,8 @@ Test(sim_swarm, a_plan_is_told_to_the_last_act)
     for (uint64_t seed = 0; seed < 100; seed++) {
         plan_draw(&p, seed, &no_limits);
         char *text = told(&p, NULL);
-        cr_assert_eq(lines_of(text), 1 + p.nodes * (1 + p.channels) + p.feeds + p.wants + p.acts, "seed %lu", seed);
+        cr_assert_eq(lines_of(text), 1 + p.nodes * (1 + p.channels) + (p.behind < p.nodes) + p.feeds + p.wants + p.acts,
+                     "seed %lu", seed);
         free(text);
     }
 }

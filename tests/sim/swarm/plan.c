@@ -119,6 +119,20 @@ static void draw_nodes(struct plan *p, const struct plan_limits *limits, struct 
     }
 }
 
+/* Who is behind a NAT has to dial, so it knows all that know it. */
+static void draw_nat(struct plan *p, struct rng *rng)
+{
+    p->behind = p->nodes;
+    if (rng_below(rng, 4))
+        return;
+    p->behind = 1 + (unsigned)rng_below(rng, p->nodes - 1);
+    p->nat = (enum sim_nat_kind)rng_below(rng, 4);
+    p->nat_timeout = one_of(rng, 2 * SIM_S, 30 * SIM_S, 120 * SIM_S);
+    for (unsigned i = 0; i < p->nodes; i++)
+        for (unsigned k = p->behind; k < p->nodes; k++)
+            p->knows[i][k] = p->knows[k][i] = p->knows[i][k] || p->knows[k][i];
+}
+
 /* ---- what is published, and who reads it ---- */
 
 static void draw_feed(struct plan *p, struct rng *rng)
@@ -164,6 +178,7 @@ void plan_draw(struct plan *p, uint64_t seed, const struct plan_limits *limits)
     p->delay = 20 * SIM_US + rng_below(&rng, one_of(&rng, 50 * SIM_US, 2 * SIM_MS, 60 * SIM_MS));
     p->jitter = rng_below(&rng, 2) ? 0 : rng_below(&rng, p->delay);
     draw_nodes(p, limits, &rng);
+    draw_nat(p, &rng);
     for (uint64_t n = 1 + rng_below(&rng, one_of(&rng, 2, 5, PLAN_FEEDS)); n > 0; n--)
         draw_feed(p, &rng);
     for (uint64_t n = rng_below(&rng, PLAN_WANTS); n > 0; n--)

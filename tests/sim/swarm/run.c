@@ -59,8 +59,12 @@ static void make_world(struct run *r)
     const struct plan *p = r->plan;
     mesh_init(&r->mesh, p->seed);
     sim_settings(r->mesh.sim)->link.delay = (struct sim_range){p->delay, p->delay + p->jitter};
+    if (p->behind < p->nodes)
+        r->nat = sim_add_nat(r->mesh.sim, p->nat, p->nat_timeout);
     for (unsigned i = 0; i < p->nodes; i++) {
         struct mesh_node *m = mesh_add(&r->mesh, p->node[i].shards);
+        if (i >= p->behind)
+            sim_host_behind(m->host, r->nat);
         m->config = p->node[i].config;
         m->config.shards = p->node[i].shards;
         r->lives[i].start_at = p->node[i].start_at;

@@ -24,6 +24,7 @@ struct run {
     struct check check;
     struct life lives[PLAN_NODES];
     struct feeds feeds;
+    struct sim_nat *nat;                  /* NULL: none */
     bool begun[PLAN_WANTS];               /* it was said where the followed log begins */
     const struct act *lasting[PLAN_ACTS]; /* begun, not undone */
     unsigned lasting_count, next_act;
