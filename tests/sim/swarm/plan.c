@@ -127,7 +127,7 @@ static void draw_nat(struct plan *p, struct rng *rng)
         return;
     p->behind = 1 + (unsigned)rng_below(rng, p->nodes - 1);
     p->nat = (enum sim_nat_kind)rng_below(rng, 4);
-    p->nat_timeout = one_of(rng, 2 * SIM_S, 30 * SIM_S, 120 * SIM_S);
+    p->nat_timeout = one_of(rng, 20 * SIM_S, 30 * SIM_S, 120 * SIM_S); /* longer than heartbeats are apart */
     for (unsigned i = 0; i < p->nodes; i++)
         for (unsigned k = p->behind; k < p->nodes; k++)
             p->knows[i][k] = p->knows[k][i] = p->knows[i][k] || p->knows[k][i];
