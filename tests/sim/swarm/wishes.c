@@ -76,10 +76,14 @@ void wish_want(struct run *r, const struct plan_want *w, bool wanted)
         node_unsubscribe(m->node, &name, r->mesh.nodes[w->from].node_id, 10 * SIM_S, q);
 }
 
+/* Where it lives: a move (acts_net.c) comes to an end. */
+enum { HOME_PORT = 20037 };
+
 static void make_entry(struct run *r, unsigned other, struct peer_entry *e)
 {
     const struct mesh_node *m = &r->mesh.nodes[other];
     *e = (struct peer_entry){.node_id = m->node_id, .has_addr = true, .addr = sim_host_addr(m->host), .has_key = true};
+    e->addr.port = HOME_PORT;
     text_format(e->name, sizeof e->name, "node-%u", other);
     memcpy(e->public_key, m->public_key, sizeof e->public_key);
 }
