@@ -22,7 +22,8 @@ struct source {
     uint32_t tag;
     struct ledger *ledger;
     uint64_t handed; /* numbers below */
-    bool retries;    /* what got no answer is handed over again */
+    bool retries;    /* what got no answer is handed over again, */
+    bool synced;     /* and asked to be synced */
     struct acked *acked;
     size_t count, room;
 };
@@ -97,7 +98,7 @@ struct check_state {
     struct map delivered; /* struct delivered by node, way and tag */
     struct streamed *streamed;
     size_t streamed_count, streamed_room;
-    struct workload *flows; /* the last one first */
+    struct workload *workloads; /* the last one first */
     uint32_t next_tag;
     bool stopped; /* workload_stop() */
 };

@@ -145,7 +145,9 @@ static void make(struct workload *f, struct batch *b, uint64_t sequence)
     f->number += b->count;
     f->stats.handed += b->count;
     check_handed(f->check, log_node(f), f->channel.text, f->stats.tag, b->from, b->count);
-    ledger_source(f->check, f->stats.tag)->retries = f->settings.to != NULL;
+    struct source *s = ledger_source(f->check, f->stats.tag);
+    s->retries = f->settings.to != NULL;
+    s->synced = f->settings.durable;
 }
 
 static bool has_more(const struct workload *f)
@@ -297,13 +299,13 @@ struct workload *workload_publish(struct check *c, struct mesh_node *m, const st
 {
     struct workload *f = calloc(1, sizeof *f);
     assert(f && settings->batch >= 1 && settings->batch <= BATCH_MAX && settings->interval > 0);
-    *f = (struct workload){.next = c->own->flows, .check = c, .node = m, .settings = *settings, .ticking = true};
+    *f = (struct workload){.next = c->own->workloads, .check = c, .node = m, .settings = *settings, .ticking = true};
     f->stats.tag = c->own->next_tag++;
     enum channel_name_error valid = channel_name_parse(settings->channel, strlen(settings->channel), &f->channel);
     assert(valid == CHANNEL_NAME_OK);
     if (settings->to)
         new_producer(f);
-    c->own->flows = f;
+    c->own->workloads = f;
     sim_call_at(c->mesh->sim, sim_now(c->mesh->sim), tick, f);
     return f;
 }
@@ -313,6 +315,19 @@ struct workload_stats workload_look(const struct workload *f)
     return f->stats;
 }
 
+struct workload_stats workload_sum(const struct check *c)
+{
+    struct workload_stats sum = {0};
+    for (const struct workload *f = c->own->workloads; f; f = f->next) {
+        sum.handed += f->stats.handed;
+        sum.acked += f->stats.acked;
+        sum.refused += f->stats.refused;
+        sum.unanswered += f->stats.unanswered;
+        sum.err = f->stats.err ? f->stats.err : sum.err;
+    }
+    return sum;
+}
+
 void workload_stop(struct check *c)
 {
     c->own->stopped = true;
@@ -320,7 +335,7 @@ void workload_stop(struct check *c)
 
 static struct workload *first_ticking(struct check *c)
 {
-    struct workload *f = c->own->flows;
+    struct workload *f = c->own->workloads;
     while (f && !f->ticking)
         f = f->next;
     return f;
@@ -344,8 +359,8 @@ bool workload_finish(struct check *c, uint64_t limit_ns)
 
 void workload_free(struct check *c)
 {
-    for (struct workload *f; (f = c->own->flows);) {
-        c->own->flows = f->next;
+    for (struct workload *f; (f = c->own->workloads);) {
+        c->own->workloads = f->next;
         free(f);
     }
 }

@@ -29,6 +29,7 @@ struct workload_stats {
     int err;                         /* of the last refusal that no retry mends; NET_OK: none */
 };
 struct workload_stats workload_look(const struct workload *);
+struct workload_stats workload_sum(const struct check *); /* of all; tag 0, err of the last that has one */
 
 /* No flow hands over anything new; appends without an answer are asked for until they have one. */
 void workload_stop(struct check *);

@@ -114,6 +114,9 @@ struct sim_node_ops {
     void (*destroy)(void *node); /* frees the node; nothing is pending any more */
 };
 
+/* For a create that fails when something of it is pending: as the end of the shard's ring, no `done` comes any more. */
+void sim_io_close(struct io *);
+
 struct sim *sim_create(uint64_t seed);
 void sim_destroy(struct sim *); /* kills what runs, frees everything */
 
