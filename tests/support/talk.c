@@ -5,8 +5,15 @@
 
 #include "core/base/err.h"
 #include "shards/logs/log.h"
+#include "shards/peers/peer.h"
 
 static const char FOLLOWED[] = "talk/followed", LIVE[] = "talk/live";
+
+/* A tag is of one log. */
+static uint32_t tag_of(int who, const char *channel)
+{
+    return (uint32_t)who * 2 + (channel == LIVE);
+}
 
 void talk_init(struct talk *t, uint64_t seed, unsigned shards_a, unsigned shards_b, enum talk_dials dials)
 {
@@ -22,11 +29,13 @@ void talk_init(struct talk *t, uint64_t seed, unsigned shards_a, unsigned shards
     }
     if (dials == TALK_B_DIALS)
         t->node[0]->peers[0].has_addr = false;
+    check_init(&t->check, &t->mesh);
 }
 
 void talk_deinit(struct talk *t)
 {
     mesh_deinit(&t->mesh);
+    check_deinit(&t->check);
 }
 
 void talk_start(struct talk *t)
@@ -43,7 +52,7 @@ void talk_start(struct talk *t)
 static void publish(struct talk *t, int who, const char *channel, uint64_t count)
 {
     struct mesh_published p =
-        mesh_publish(t->node[who], channel, (uint32_t)who, t->told[who], count, false, 60 * SIM_S);
+        check_publish(&t->check, t->node[who], channel, tag_of(who, channel), t->told[who], count, false, 60 * SIM_S);
     cr_assert(p.err == NET_OK && p.events == count, "seed %lu: %s", t->seed, net_err_name(p.err));
 }
 
@@ -63,6 +72,7 @@ void talk_for(struct talk *t, uint64_t ns)
             if (t->node[i]->node)
                 talk_tell(t, i, 1 + sim_random_below(sim, 20));
         sim_run_for(sim, sim_random_below(sim, step));
+        cr_assert(check_step(&t->check), "seed %lu: %s", t->seed, t->check.what);
     }
 }
 
@@ -128,8 +138,8 @@ static void expect_all(struct talk *t, int who)
         struct redex_event events[64];
         size_t n = log_read(log, &next, UINT64_MAX, events, 64);
         for (size_t i = 0; i < n; i++, number++)
-            cr_assert(is_event(&events[i], (uint32_t)!who, number), "seed %lu: node %d, event %lu", t->seed, who,
-                      number);
+            cr_assert(is_event(&events[i], tag_of(!who, FOLLOWED), number), "seed %lu: node %d, event %lu", t->seed,
+                      who, number);
     }
     cr_assert_eq(number, end, "seed %lu: node %d has %lu of %lu events", t->seed, who, number, end);
 }
@@ -142,12 +152,22 @@ static void expect_once(struct talk *t, int who)
     cr_assert_not_null(seen);
     for (size_t i = 0; i < log.count; i++) {
         const struct mesh_entry *e = &log.entries[i];
-        cr_assert(e->tag == (uint32_t)!who && e->number < t->told[!who], "seed %lu: node %d, live event %zu", t->seed,
-                  who, i);
+        cr_assert(e->tag == tag_of(!who, LIVE) && e->number < t->told[!who], "seed %lu: node %d, live event %zu",
+                  t->seed, who, i);
         cr_assert_eq(seen[e->number]++, 0, "seed %lu: node %d has live event %lu twice", t->seed, who, e->number);
     }
     free(seen);
     mesh_log_free(&log);
+}
+
+void talk_expect_one_session(struct talk *t)
+{
+    const struct peer *a = mesh_peer(t->node[0], t->node[1]), *b = mesh_peer(t->node[1], t->node[0]);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(MESH_COUNT(t->node[i], gauge_sessions), 1, "seed %lu", t->seed);
+    cr_assert(a && b && a->link.current.session.p.rx_id == b->link.current.session.p.tx_id &&
+                  a->link.current.session.p.tx_id == b->link.current.session.p.rx_id,
+              "seed %lu: they do not mean the same session", t->seed);
 }
 
 void talk_expect_heard(struct talk *t, uint64_t limit_ns)
@@ -159,6 +179,7 @@ void talk_expect_heard(struct talk *t, uint64_t limit_ns)
         expect_all(t, i);
         expect_once(t, i);
     }
+    cr_assert(check_rest(&t->check), "seed %lu: %s", t->seed, t->check.what);
 }
 
 uint64_t talk_dropped(struct mesh_node *m)

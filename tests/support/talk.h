@@ -7,10 +7,12 @@
 #define NM_TESTS_SUPPORT_TALK_H
 
 #include "shards/node/shard.h"
+#include "tests/sim/mesh/check.h"
 #include "tests/sim/mesh/sim_node.h"
 
 struct talk {
     struct mesh mesh;
+    struct check check; /* of all that tests/sim/mesh/check.h promises: at every step, and at rest */
     uint64_t seed;
     struct mesh_node *node[2];
     uint64_t told[2]; /* events published by each, on each of its channels; their numbers go up from 0 */
@@ -32,8 +34,10 @@ struct sim_link *talk_link(struct talk *, int from);
 void talk_cut(struct talk *, bool down);
 /* Waits until both are connected, and returns how long that took in ns. */
 uint64_t talk_until_connected(struct talk *, uint64_t limit_ns);
+/* Each has one session with the other, and it is the same one. */
+void talk_expect_one_session(struct talk *);
 /* Both run and are connected within the limit, and within the same time again each has heard all that the other told.
- * Live channels may have holes. */
+ * Live channels may have holes. Then the mesh is at rest. */
 void talk_expect_heard(struct talk *, uint64_t limit_ns);
 
 /* Datagrams this life of the node received less those that a counter accounts for: authenticated, dropped by a reason,
