@@ -17,6 +17,7 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     bool active;                   /* the peer, as it is since its last start, has acknowledged it */
     bool live;                     /* and sends live events */
     bool leaving;
+    bool told;            /* the home of the peer was told of it, and not since that it is over */
     uint64_t lag;         /* of what is followed, as last heard */
     const char *note;     /* static: why it is not active, or live though it was to be followed; "" */
     struct list requests; /* control_request waiting for the peer's answer */

@@ -197,6 +197,7 @@ void wanted_free(struct wanted *w)
 void wanted_tell_home(struct wanted *w, bool on, bool anew)
 {
     struct msg_want m = {.ask = {w->channel, w->contact->node_id, w->mode, w->start, w->sequence}, .anew = anew};
+    w->told = on;
     mailbox_send(w->contact->owner->shard, w->contact->home, MSG_SUBSCRIBE, on, 0, &m, sizeof m);
 }
 
@@ -259,7 +260,8 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     list_push_back(&cs->requests, &r->link);
     r->deadline = cs->shard->now + r->node.b;
     arm(cs);
-    if (wanted_active(w) && r->node.a == REQUEST_SUBSCRIBE)
+    /* Active may be what the home said before it heard of an unsubscribe. */
+    if (wanted_active(w) && w->told && r->node.a == REQUEST_SUBSCRIBE)
         request_answered(cs, w, &(struct msg_subscribed){.live = w->live, .note = w->note});
     else
         wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE, r->node.a == REQUEST_BEGIN);

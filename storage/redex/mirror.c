@@ -53,8 +53,11 @@ int redex_skip_to(struct redex *r, uint64_t seq)
     return NET_ERR_AGAIN;
 }
 
+/* One that failed is tried again as writes are, after a while: it is its own failure that comes here first. */
 void redex_mirror_step(struct redex *r)
 {
+    if (r->error != NET_OK && io_now(r->io) < r->retry_at)
+        return;
     if (!skip_waits(r) || r->paused || r->closing || r->reservation.busy || r->error == NET_ERR_POISONED ||
         r->writes > 0 || r->syncs > 0)
         return;

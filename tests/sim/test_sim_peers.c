@@ -147,6 +147,33 @@ Test(sim_peers, of_leaving_and_subscribing_at_once_the_later_holds)
     }
 }
 
+/* While they are saved, the home of the peer says that it goes on, as it does after each new session. */
+Test(sim_peers, of_leaving_and_subscribing_at_once_the_later_holds_though_the_peer_was_asked_in_between)
+{
+    struct mesh_node *a, *b;
+    pair(8, 1, 2, true, &a, &b);
+    a->config.rekey_interval_ns = b->config.rekey_interval_ns = SIM_S;
+    a->config.heartbeat_interval_ns = b->config.heartbeat_interval_ns = 100 * SIM_MS;
+    start_pair(a, b);
+    sim_settings(mesh.sim)->file = (struct sim_range){50 * SIM_MS, 300 * SIM_MS};
+    for (uint64_t i = 0; i < 40; i++) {
+        struct control_request leave = {.done = ignore}, come = {.done = ignore};
+        struct subscribe_ask want = {.peer = a->node_id, .mode = SUBSCRIBE_LIVE};
+        cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &want.channel), CHANNEL_NAME_OK);
+        node_unsubscribe(b->node, &want.channel, a->node_id, 10 * SIM_S, &leave);
+        sim_host_poke(b->host, 0);
+        sim_run_for(mesh.sim, sim_random_below(mesh.sim, 300 * SIM_MS));
+        node_subscribe(b->node, &want, 10 * SIM_S, &come);
+        sim_host_poke(b->host, 0);
+        sim_run_for(mesh.sim, 6 * SIM_S);
+        uint64_t stored = MESH_COUNT(b, stored_events);
+        expect_published(a, CHANNEL, 1, i * 10, 10, false);
+        sim_run_for(mesh.sim, SIM_S);
+        cr_assert_eq(MESH_COUNT(b, stored_events), stored + 10, "round %lu", i);
+    }
+    cr_assert_gt(MESH_COUNT(b, sessions_confirmed), 100);
+}
+
 /* Keeps back what one side sends under its first session. */
 struct straggler {
     const struct mesh_node *from;

@@ -1,6 +1,7 @@
 /* What a log is called, and logs that copy another one: extensions.md X7.1, X7.4. Crashes: tests/sim/test_sim_mirror.c
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -212,6 +213,23 @@ Test(redex_mirror, goes_on_behind_a_hole_once_that_is_noted)
     redex_store_kill(&s);
     open_log();
     check((const uint64_t[]){0, 1, 2, 3, 5}, 5, 100);
+}
+
+Test(redex_mirror, a_hole_that_cannot_be_noted_is_tried_again_after_a_while)
+{
+    make(0);
+    bring(0, 4);
+    redex_store_sync(&s);
+    s.disk.write_fault = (struct io_posix_fault){.times = 1000, .err = EIO};
+    unsigned writes = s.disk.writes;
+    cr_assert_eq(redex_skip_to(s.log, 100), NET_ERR_AGAIN);
+    redex_store_flush(&s);
+    cr_assert_eq(redex_error(s.log), NET_ERR_IO);
+    cr_assert_leq(s.disk.writes, writes + 2, "and not as fast as the disk can fail");
+    s.disk.write_fault = (struct io_posix_fault){0};
+    s.disk.io.now += 200000000;
+    redex_store_flush(&s);
+    cr_assert_eq(redex_skip_to(s.log, 100), NET_OK);
 }
 
 Test(redex_mirror, in_memory)

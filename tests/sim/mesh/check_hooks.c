@@ -62,15 +62,15 @@ static void forget_life(struct delivered *d, const struct check_node *n, bool fo
 }
 
 /* How often an event may have been appended. A producer hands over again what it has no answer about, and the log may
- * have lost what it had sent already (it is sent once it is written, X7.2): in memory at a restart, on disk at a power
- * cut. */
-static unsigned times_appended(const struct source *s)
+ * have lost what it had sent already: in memory at a restart, on disk at a power cut, and what is live, which goes out
+ * before it is written (followed, once it is: X7.2), at a kill. */
+static unsigned times_appended(const struct source *s, bool followed)
 {
     const struct mesh_node *at = s->ledger->at;
     bool on_disk = config_channel(&at->config, s->ledger->channel.text)->log == LOG_DISK;
     if (!s->retries)
         return 1;
-    return 1 + (on_disk ? (unsigned)sim_host_boots(at->host) : at->lives - 1);
+    return 1 + (on_disk && followed ? (unsigned)sim_host_boots(at->host) : at->lives - 1);
 }
 
 static void take(struct check_node *n, const struct netmesh_events *e, struct cspan event, bool followed)
@@ -91,7 +91,7 @@ static void take(struct check_node *n, const struct netmesh_events *e, struct cs
                    m->number, number, tag, channel, s->ledger->at->number, e->channel, e->peer);
     struct delivered *d = delivered_get(c, m, tag, followed);
     forget_life(d, n, followed);
-    unsigned most = times_appended(s);
+    unsigned most = times_appended(s, followed);
     uint64_t expected = d->next;
     if (mark(d, number) > most)
         check_fail(c, "node %u was brought event %lu of %u on %s twice", m->number, number, tag, channel);

@@ -22,7 +22,8 @@ struct source {
     uint32_t tag;
     struct ledger *ledger;
     uint64_t handed; /* numbers below */
-    bool retries;    /* what got no answer is handed over again */
+    bool retries;    /* what got no answer is handed over again, */
+    bool synced;     /* and asked to be synced */
     struct acked *acked;
     size_t count, room;
 };

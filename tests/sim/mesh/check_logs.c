@@ -18,6 +18,13 @@ struct look {
 
 /* ---- what is there ---- */
 
+/* A power cut may leave an append that was not to be synced and forget whose it was: then it is appended again.
+ * shards/admin/API.md, publish */
+static bool may_come_again(const struct look *k, const struct source *s)
+{
+    return s->retries && !s->synced && sim_host_boots(k->at->host) > 0;
+}
+
 /* Every event was handed over for this log, and those of a producer stand in its order, each once. */
 static bool check_events(struct look *k)
 {
@@ -35,7 +42,7 @@ static bool check_events(struct look *k)
         if (n == l->count || h->number >= l->sources[n]->handed) {
             good = check_fail(k->c, "node %u, %s: sequence %lu is an event that nobody handed over", l->at->number,
                               l->channel.text, h->seq);
-        } else if (h->number < next[n].number) {
+        } else if (h->number < next[n].number && !may_come_again(k, l->sources[n])) {
             good = check_fail(k->c, "node %u, %s: event %lu of %u at %lu stands behind %lu at %lu", l->at->number,
                               l->channel.text, h->number, h->tag, h->seq, next[n].number - 1, next[n].seq);
         } else {

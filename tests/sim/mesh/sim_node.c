@@ -59,6 +59,8 @@ static void *create(void *ctx, struct io *const *ios, unsigned shards)
         return NULL;
     for (unsigned i = shards; i-- > 0;) {
         if (shard_start(m->node, i, ios[i], &m->error) != NET_OK) {
+            for (unsigned k = i; k < shards; k++)
+                sim_io_close(ios[k]);
             node_destroy(m->node);
             m->node = NULL;
             return NULL;

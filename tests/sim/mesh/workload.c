@@ -145,7 +145,9 @@ static void make(struct workload *f, struct batch *b, uint64_t sequence)
     f->number += b->count;
     f->stats.handed += b->count;
     check_handed(f->check, log_node(f), f->channel.text, f->stats.tag, b->from, b->count);
-    ledger_source(f->check, f->stats.tag)->retries = f->settings.to != NULL;
+    struct source *s = ledger_source(f->check, f->stats.tag);
+    s->retries = f->settings.to != NULL;
+    s->synced = f->settings.durable;
 }
 
 static bool has_more(const struct workload *f)

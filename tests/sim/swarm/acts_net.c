@@ -192,6 +192,31 @@ static void move_back(struct run *r, const struct act *a)
     move_to(r, a, 20037);
 }
 
+static bool draw_nat(struct act *a, const struct plan *p, struct rng *rng)
+{
+    (void)a;
+    (void)rng;
+    return p->behind < p->nodes;
+}
+
+static void tell_nat(const struct act *a, const struct plan *p, FILE *out)
+{
+    (void)a;
+    fprintf(out, "before nodes from %u on", p->behind);
+}
+
+static void restart_nat(struct run *r, const struct act *a)
+{
+    (void)a;
+    sim_nat_restart(r->nat);
+}
+
+static void roam_nat(struct run *r, const struct act *a)
+{
+    (void)a;
+    sim_nat_roam(r->nat);
+}
+
 static const struct act_kind rows[] = {
     {"cut", 400000, 10, draw_link, act_tell_pair, cut, heal},
     {"island", 300000, 5, draw_island, act_tell_node, cut_off, join},
@@ -202,5 +227,7 @@ static const struct act_kind rows[] = {
     {"loss in bursts", 300000, 5, draw_bursts, tell_bursts, burst, burst_not},
     {"slow link", 200000, 5, draw_slow, tell_slow, slow, slow_not},
     {"move", 200000, 3, draw_move, tell_move, move, move_back},
+    {"NAT restarts", 700000, 5, draw_nat, tell_nat, restart_nat, NULL},
+    {"NAT moves", 700000, 5, draw_nat, tell_nat, roam_nat, NULL},
 };
 const struct act_table acts_net = {rows, sizeof rows / sizeof rows[0]};

@@ -26,23 +26,28 @@ void job_plan(const struct job *job, struct plan *p)
     plan_cut(p, job->acts, job->without);
 }
 
-void children_init(struct children *c, unsigned at_a_time)
-{
-    *c = (struct children){.room = at_a_time < CHILDREN_MAX ? at_a_time : CHILDREN_MAX};
-}
-
-static _Noreturn void be_child(const struct job *job, int out, int output)
+static void run_job(const struct job *job, struct outcome *o)
 {
     struct plan plan;
-    struct outcome outcome;
+    job_plan(job, &plan);
+    run_plan(&plan, NULL, false, o);
+}
+
+void children_init(struct children *c, unsigned at_a_time)
+{
+    *c = (struct children){.room = at_a_time < CHILDREN_MAX ? at_a_time : CHILDREN_MAX, .run = run_job};
+}
+
+static _Noreturn void be_child(const struct children *c, const struct job *job, int out, int output)
+{
+    struct outcome outcome = {0};
     struct rlimit cpu = {CHILD_CPU_S, CHILD_CPU_S + 5};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_CPU, &cpu);
     dup2(output, STDOUT_FILENO);
     dup2(output, STDERR_FILENO);
     setvbuf(stdout, NULL, _IONBF, 0);
-    job_plan(job, &plan);
-    run_plan(&plan, NULL, &outcome);
+    c->run(job, &outcome);
     bool told = write(out, &outcome, sizeof outcome) == (ssize_t)sizeof outcome;
     exit(told ? 0 : 1); /* a sanitizer looks for leaks here */
 }
@@ -62,7 +67,7 @@ void children_start(struct children *c, const struct job *job)
     child->pid = fork();
     assert(child->pid >= 0);
     if (child->pid == 0)
-        be_child(job, pipes[1], child->output);
+        be_child(c, job, pipes[1], child->output);
     close(pipes[1]);
     child->pipe = pipes[0];
     child->deadline = now_ms() + CHILD_REAL_S * UINT64_C(1000);

@@ -31,6 +31,7 @@ struct children {
         struct job job;
     } all[CHILDREN_MAX];
     unsigned room, running;
+    void (*run)(const struct job *, struct outcome *); /* what a child does; children_init(): runs the job's plan */
 };
 
 void children_init(struct children *, unsigned at_a_time);
@@ -38,7 +39,6 @@ void children_kill(struct children *);
 void children_start(struct children *, const struct job *); /* running < room */
 struct result children_next(struct children *);             /* waits for one to end; running > 0 */
 
-/* What a child does, in this process. */
 void job_plan(const struct job *, struct plan *);
 
 #endif

@@ -160,7 +160,9 @@ static void begin_new(struct feed *f, struct mesh_node *m)
     f->unanswered = f->plan->to != PLAN_HERE;
     r->outcome->published += count;
     check_handed(&r->check, log_node(f), plan_channel(f->plan->channel), f->tag, f->from, count);
-    ledger_source(&r->check, f->tag)->retries = f->unanswered;
+    struct source *s = ledger_source(&r->check, f->tag);
+    s->retries = f->unanswered;
+    s->synced = f->plan->durable;
     begin(f, m);
 }
 

@@ -98,6 +98,11 @@ static void tick(struct run *r, unsigned node)
 {
     struct life *l = &r->lives[node];
     struct mesh_node *m = mesh_of(r, node);
+    if (l->dying && !m->node) {
+        run_note(r, "node %u died of an operation of its disk", node);
+        gone(r, node);
+        l->dying = false;
+    }
     if (l->stopping_till && mesh_stopped(m)) {
         run_note(r, "node %u has stopped", node);
         gone(r, node);
@@ -107,11 +112,6 @@ static void tick(struct run *r, unsigned node)
     }
     if (l->disk_failing)
         check_interrupted(&r->check, m);
-    if (l->dying && !m->node) {
-        run_note(r, "node %u died of an operation of its disk", node);
-        gone(r, node);
-        l->dying = false;
-    }
     if (!m->node && l->holds == 0 && l->start_at <= sim_now(r->mesh.sim))
         start(r, node);
 }

@@ -73,7 +73,6 @@ static void draw_config(struct config *c, const struct plan *p, struct rng *rng)
     c->window = (uint32_t)one_of(rng, 65536, 65536, 1 << 20);
     c->follow_window = (uint32_t)one_of(rng, 65536, 200000, 4 << 20);
     c->rekey_interval_ns = one_of(rng, 5 * SIM_S, 20 * SIM_S, 86400 * SIM_S);
-    c->heartbeat_interval_ns = one_of(rng, SIM_S, 5 * SIM_S, 5 * SIM_S);
     c->session_timeout_ns = one_of(rng, 6 * SIM_S, 15 * SIM_S, 30 * SIM_S);
     c->peers = rng_below(rng, 4) ? PEERS_ANY : PEERS_LISTED;
     c->log_none_bytes = 512 << 10;
@@ -106,6 +105,8 @@ static void draw_nodes(struct plan *p, const struct plan_limits *limits, struct 
 {
     enum shape shape = (enum shape)rng_below(rng, 4);
     bool together = rng_below(rng, 2);
+    /* One for all: a peer that is quiet for three of our intervals counts as silent (extensions X1). */
+    uint64_t heartbeat = one_of(rng, SIM_S, 5 * SIM_S, 5 * SIM_S);
     p->nodes = limits->nodes ? limits->nodes : 2 + (unsigned)rng_below(rng, rng_below(rng, 3) ? 3 : PLAN_NODES - 1);
     p->channels = 1 + (unsigned)rng_below(rng, PLAN_CHANNELS);
     for (unsigned i = 0; i < p->nodes; i++) {
@@ -114,9 +115,24 @@ static void draw_nodes(struct plan *p, const struct plan_limits *limits, struct 
         n->names = rng_below(rng, 2) ? SIM_NAMES_EXT4 : SIM_NAMES_ANY;
         n->start_at = together ? SIM_S : SIM_S + rng_below(rng, 3 * SIM_S);
         draw_config(&n->config, p, rng);
+        n->config.heartbeat_interval_ns = heartbeat;
         for (unsigned k = 0; k < p->nodes; k++)
             p->knows[i][k] = i != k && draw_knows(p, shape, i, k, rng);
     }
+}
+
+/* Who is behind a NAT has to dial, so it knows all that know it. */
+static void draw_nat(struct plan *p, struct rng *rng)
+{
+    p->behind = p->nodes;
+    if (rng_below(rng, 4))
+        return;
+    p->behind = 1 + (unsigned)rng_below(rng, p->nodes - 1);
+    p->nat = (enum sim_nat_kind)rng_below(rng, 4);
+    p->nat_timeout = one_of(rng, 20 * SIM_S, 30 * SIM_S, 120 * SIM_S); /* longer than heartbeats are apart */
+    for (unsigned i = 0; i < p->nodes; i++)
+        for (unsigned k = p->behind; k < p->nodes; k++)
+            p->knows[i][k] = p->knows[k][i] = p->knows[i][k] || p->knows[k][i];
 }
 
 /* ---- what is published, and who reads it ---- */
@@ -164,6 +180,7 @@ void plan_draw(struct plan *p, uint64_t seed, const struct plan_limits *limits)
     p->delay = 20 * SIM_US + rng_below(&rng, one_of(&rng, 50 * SIM_US, 2 * SIM_MS, 60 * SIM_MS));
     p->jitter = rng_below(&rng, 2) ? 0 : rng_below(&rng, p->delay);
     draw_nodes(p, limits, &rng);
+    draw_nat(p, &rng);
     for (uint64_t n = 1 + rng_below(&rng, one_of(&rng, 2, 5, PLAN_FEEDS)); n > 0; n--)
         draw_feed(p, &rng);
     for (uint64_t n = rng_below(&rng, PLAN_WANTS); n > 0; n--)

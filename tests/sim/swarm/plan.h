@@ -17,7 +17,7 @@
 
 /* What a number draws follows from plan.c, plan_acts.c and the acts: whoever changes what they draw adds one here and
  * to what `seeds.txt` says. */
-enum { PLAN_VERSION = 2 };
+enum { PLAN_VERSION = 4 };
 enum { PLAN_NODES = 8, PLAN_CHANNELS = 4, PLAN_FEEDS = 12, PLAN_WANTS = 24, PLAN_ACTS = 128 };
 enum { PLAN_HERE = 0xff }; /* in the place of a node: the feed's own log */
 
@@ -61,7 +61,10 @@ struct plan {
     uint64_t seed, ends; /* ns of the world's clock: then everything is healed and judged */
     unsigned nodes, channels, feeds, wants, acts;
     bool knows[PLAN_NODES][PLAN_NODES]; /* has an entry of */
-    uint64_t delay, jitter;             /* ns, of every link in peace: from delay to delay + jitter */
+    unsigned behind;                    /* nodes of this number and above are behind one NAT; nodes: there is none */
+    enum sim_nat_kind nat;
+    uint64_t nat_timeout;
+    uint64_t delay, jitter; /* ns, of every link in peace: from delay to delay + jitter */
     struct plan_node node[PLAN_NODES];
     struct plan_feed feed[PLAN_FEEDS];
     struct plan_want want[PLAN_WANTS];

@@ -40,6 +40,17 @@ static void print_node(const struct plan *p, unsigned i, FILE *out)
         print_channel(&n->config.rules[k], out);
 }
 
+static void print_nat(const struct plan *p, FILE *out)
+{
+    static const char *const kinds[] = {[SIM_NAT_FULL_CONE] = "full-cone",
+                                        [SIM_NAT_RESTRICTED] = "restricted",
+                                        [SIM_NAT_PORT_RESTRICTED] = "port-restricted",
+                                        [SIM_NAT_SYMMETRIC] = "symmetric"};
+    if (p->behind < p->nodes)
+        fprintf(out, "  nodes from %u on are behind a %s NAT that forgets after %.0f s\n", p->behind, kinds[p->nat],
+                seconds(p->nat_timeout));
+}
+
 static void print_feed(const struct plan_feed *f, FILE *out)
 {
     fprintf(out, "  node %u publishes %u events to %s", f->node, f->batch, plan_channel(f->channel));
@@ -79,6 +90,7 @@ void plan_print(const struct plan *p, FILE *out)
             seconds(p->delay) * 1e3, seconds(p->delay + p->jitter) * 1e3, p->acts);
     for (unsigned i = 0; i < p->nodes; i++)
         print_node(p, i, out);
+    print_nat(p, out);
     for (unsigned i = 0; i < p->feeds; i++)
         print_feed(&p->feed[i], out);
     for (unsigned i = 0; i < p->wants; i++)

@@ -59,13 +59,18 @@ static void make_world(struct run *r)
     const struct plan *p = r->plan;
     mesh_init(&r->mesh, p->seed);
     sim_settings(r->mesh.sim)->link.delay = (struct sim_range){p->delay, p->delay + p->jitter};
+    if (p->behind < p->nodes)
+        r->nat = sim_add_nat(r->mesh.sim, p->nat, p->nat_timeout);
     for (unsigned i = 0; i < p->nodes; i++) {
         struct mesh_node *m = mesh_add(&r->mesh, p->node[i].shards);
+        if (i >= p->behind)
+            sim_host_behind(m->host, r->nat);
         m->config = p->node[i].config;
         m->config.shards = p->node[i].shards;
         r->lives[i].start_at = p->node[i].start_at;
         r->lives[i].run = r;
         sim_disk_settings(m->host)->names = p->node[i].names;
+        sim_disk_settings(m->host)->crash_zeros = p->node[i].names == SIM_NAMES_EXT4 ? SIM_ALWAYS / 2 : 0;
     }
     for (unsigned i = 0; i < p->nodes; i++)
         for (unsigned k = 0; k < p->nodes; k++)
@@ -179,18 +184,21 @@ static void sum_up(struct run *r)
             o->lost += sim_link(r->mesh.sim, r->mesh.nodes[i].host, r->mesh.nodes[k].host)->lost;
 }
 
-void run_plan(const struct plan *p, FILE *trace, struct outcome *o)
+void run_plan(const struct plan *p, FILE *trace, bool packets, struct outcome *o)
 {
     struct run *r = calloc(1, sizeof *r);
     *o = (struct outcome){0};
     r->plan = p;
     r->trace = trace;
+    r->packets = packets;
     r->outcome = o;
     make_world(r);
     trace_begin(r);
     storm(r);
     if (!run_over(r))
         make_peace(r);
+    if (run_over(r))
+        trace_logs(r);
     sum_up(r);
     mesh_deinit(&r->mesh);
     check_deinit(&r->check);

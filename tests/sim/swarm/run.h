@@ -19,7 +19,7 @@ struct outcome {
     uint64_t datagrams, lost, starts;
 };
 
-/* `trace`: where a person reads what happens (trace.h), or NULL. */
-void run_plan(const struct plan *, FILE *trace, struct outcome *);
+/* `trace`: where a person reads what happens (trace.h), or NULL; `packets`: every datagram as well. */
+void run_plan(const struct plan *, FILE *trace, bool packets, struct outcome *);
 
 #endif

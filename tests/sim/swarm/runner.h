@@ -24,10 +24,12 @@ struct run {
     struct check check;
     struct life lives[PLAN_NODES];
     struct feeds feeds;
+    struct sim_nat *nat;                  /* NULL: none */
     bool begun[PLAN_WANTS];               /* it was said where the followed log begins */
     const struct act *lasting[PLAN_ACTS]; /* begun, not undone */
     unsigned lasting_count, next_act;
     FILE *trace;       /* NULL: none */
+    bool packets;      /* it tells every datagram, too */
     struct seen *seen; /* the trace's: what it has told */
     struct outcome *outcome;
 };
@@ -54,8 +56,7 @@ bool lives_all_up(const struct run *);
 
 /* wishes.c: who knows whom and who reads what, asked for while it runs. */
 void wish_want(struct run *, const struct plan_want *, bool wanted); /* one of the plan's */
-/* There, whatever was before. False: it cannot be asked now. */
-bool wish_begin(struct run *, const struct plan_want *, enum subscription_start);
+void wish_begin_anew(struct run *, const struct plan_want *);        /* follows what there is now, from its earliest */
 void wish_know(struct run *, unsigned node, unsigned other, bool known);
 void wishes_forget(struct run *, unsigned node); /* it is gone, and all that was asked of it */
 

@@ -18,20 +18,21 @@ enum { MINIMISED = 3 }; /* failures that are made small; more are only named */
 
 static const char usage[] =
     "usage: swarm [--seeds N] [--minutes M] [--first SEED] [--jobs J] [--traces DIR] [--file SEEDS] [LIMITS]\n"
-    "       swarm --seed SEED [--acts K] [--without I,...] [--trace FILE] [LIMITS]\n"
+    "       swarm --seed SEED [--acts K] [--without I,...] [--trace FILE [--packets]] [LIMITS]\n"
     "\n"
     "The first form runs SEEDS, and then fresh seeds, N of them or for M minutes (100 seeds without either), J at a "
     "time.\n"
     "Of what fails it tells the smallest script that still does, how to repeat it, and leaves a trace in DIR.\n"
     "The second form runs one seed in this very process, for a debugger, with the first K acts of its script and "
     "without\n"
-    "the acts of the numbers I (from 0), prints its plan, and writes what happens to FILE (\"-\": here).\n"
+    "the acts of the numbers I (from 0), prints its plan, and writes what happens to FILE (\"-\": here), with\n"
+    "--packets every datagram too.\n"
     "\n"
     "LIMITS: --seconds S of storm (60), --nodes N and --shards M (drawn from the seed)\n";
 
 struct options {
     uint64_t seeds, minutes, first;
-    bool one, bounded;
+    bool one, bounded, packets;
     unsigned jobs;
     const char *traces, *file, *trace;
     struct job job;
@@ -125,7 +126,7 @@ static int run_one(const struct options *o)
     job_plan(&o->job, &plan);
     plan_print(&plan, trace && trace != stdout ? trace : stdout);
     fflush(stdout);
-    run_plan(&plan, trace, &outcome);
+    run_plan(&plan, trace, o->packets, &outcome);
     if (trace && trace != stdout)
         fclose(trace);
     if (outcome.failed)
@@ -304,6 +305,7 @@ enum {
     TRACE,
     TRACES,
     FILE_,
+    PACKETS,
     HELP
 };
 static const struct option longs[] = {{"seeds", required_argument, NULL, SEEDS},
@@ -319,6 +321,7 @@ static const struct option longs[] = {{"seeds", required_argument, NULL, SEEDS},
                                       {"trace", required_argument, NULL, TRACE},
                                       {"traces", required_argument, NULL, TRACES},
                                       {"file", required_argument, NULL, FILE_},
+                                      {"packets", no_argument, NULL, PACKETS},
                                       {"help", no_argument, NULL, HELP},
                                       {0}};
 
@@ -365,6 +368,9 @@ static bool set_option(struct options *o, int which, const char *text)
         return read_without(text, &o->job);
     case TRACE:
         o->trace = text;
+        return true;
+    case PACKETS:
+        o->packets = true;
         return true;
     case TRACES:
         o->traces = text;

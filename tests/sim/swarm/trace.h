@@ -10,6 +10,7 @@ struct act;
 
 void trace_begin(struct run *);
 void trace_tick(struct run *); /* between turns: tells what has changed */
+void trace_logs(struct run *); /* trace_logs.c: what every log of every node holds */
 void trace_end(struct run *);
 void trace_act(struct run *, const struct act *, bool begins);
 

@@ -244,3 +244,8 @@ void sim_op_drop(struct sim_shard *s)
         }
     }
 }
+
+void sim_io_close(struct io *io)
+{
+    sim_op_drop(shard_of(io));
+}

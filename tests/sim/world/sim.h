@@ -75,26 +75,32 @@ struct sim_link {
 /* World-wide; may change at any time, except `link`, which is what links start with: set it before adding hosts. */
 struct sim_settings {
     struct sim_link link;
+    uint64_t wall_base; /* CLOCK_REALTIME of every host at time 0 */
+
+    /* How long things take. */
     struct sim_range turn; /* how long a turn keeps its shard busy; at least 1 */
     struct sim_range wake; /* from a completion, deadline or doorbell to the turn: also puts shards in seeded order */
     struct sim_range send; /* UDP sends; those of one shard leave in order */
     struct sim_range file, sync; /* file operations complete in the order of their draws */
     struct sim_range stream;
+    uint32_t late; /* a completion of a file operation comes later, by up to late_max: others overtake it */
+    uint64_t late_max;
+
+    /* Sockets. */
     uint32_t missteer;     /* a datagram goes to a random shard */
     uint32_t coalesce;     /* GRO: datagrams that wait together become one arrival where they can */
     uint32_t send_again;   /* an IO_UDP_SEND gets -EAGAIN */
     uint32_t send_enobufs; /* an IO_UDP_SEND gets -ENOBUFS */
     uint32_t send_part;    /* of a GSO send only the first datagrams leave: res is their bytes */
     bool send_whole;       /* a datagram above the link's mtu gets -EMSGSIZE, as from a socket that does not fragment */
-    uint32_t short_io;     /* a file read or write is cut short */
-    uint32_t lost_doorbell; /* a doorbell between shards rings nobody */
-    uint32_t late;          /* a completion of a file operation comes later, by up to late_max: others overtake it */
-    uint64_t late_max;
     uint32_t multishot_end; /* an arrival ends its IO_UDP_RECV or IO_ACCEPT (more == false): arm again */
     uint32_t socket_buffer; /* payload bytes waiting at one shard before more is dropped */
     uint32_t recv_buffers;  /* arrivals in one turn, and arrivals that can be held */
     int path_payload;       /* what io_plain's path_payload answers where the link has no mtu, or a larger one */
-    uint64_t wall_base;     /* CLOCK_REALTIME of every host at time 0 */
+
+    /* Files and shards. */
+    uint32_t short_io;      /* a file read or write is cut short */
+    uint32_t lost_doorbell; /* a doorbell between shards rings nobody */
 };
 
 /* A node: what the world starts, turns and takes down. It knows the world only through its struct io. */
@@ -113,6 +119,9 @@ struct sim_node_ops {
     bool (*halt)(void *node);
     void (*destroy)(void *node); /* frees the node; nothing is pending any more */
 };
+
+/* For a create that fails when something of it is pending: as the end of the shard's ring, no `done` comes any more. */
+void sim_io_close(struct io *);
 
 struct sim *sim_create(uint64_t seed);
 void sim_destroy(struct sim *); /* kills what runs, frees everything */
@@ -137,12 +146,15 @@ void sim_call_at(struct sim *, uint64_t time, void (*fn)(void *ctx), void *ctx);
 struct sim_host *sim_add_host(struct sim *, unsigned shards);
 struct io_addr sim_host_addr(const struct sim_host *);
 void sim_host_set_addr(struct sim_host *, const struct io_addr *); /* roams; the old address is nobody's */
-void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLOCK_REALTIME: a step */
+
+/* Hosts that are not well; all of it outlasts the process, a pause excepted. */
+void sim_host_set_wall(struct sim_host *, int64_t offset_ns); /* of its CLOCK_REALTIME: a step */
 /* From now on both its clocks gain so many ppm on the world's (negative: lose); above -1,000,000. */
 void sim_host_set_skew(struct sim_host *, int32_t ppm);
-/* Its process stands still for so long (SIGSTOP, a machine that swaps): no turns; sockets fill, operations complete. */
+/* Its process stands still for so long, or until it is killed (SIGSTOP): no turns; sockets fill, operations complete.
+ * 0: it goes on. */
 void sim_host_pause(struct sim_host *, uint64_t ns);
-/* Each turn of that shard takes so much longer, drawn; {0}: no more. One shard of a host at a time, over all lives. */
+/* Each turn of that shard takes so much longer, drawn; {0}: no more. One shard of a host at a time. */
 void sim_host_starve(struct sim_host *, unsigned shard, struct sim_range);
 
 /* Starts a process; false when its create returned NULL. `ops` and `ctx` stay the caller's and are used by restart. */
@@ -216,13 +228,17 @@ const struct sim_stats *sim_stats(const struct sim *);
  */
 #define SIM_DRAWN UINT32_MAX
 /* How names come to stable storage. ANY is what POSIX allows: each by itself, by a sync of its directory. EXT4 is what
- * a journal gives: in order, so a crash keeps a first part of the changes; any sync commits all of them; a rename over
- * a file brings the data of the new one along (auto_da_alloc). */
+ * a journal gives: in order, so a crash keeps a first part of the changes; a sync commits up to the last change that
+ * concerns the file or directory (with a file that has grown, all); a rename over a file brings the data of the new one
+ * along (auto_da_alloc). */
 enum sim_names { SIM_NAMES_ANY, SIM_NAMES_EXT4 };
 struct sim_disk_settings {
     uint32_t crash_keep; /* an unsynced write or name is kept; SIM_DRAWN (default): drawn for each crash */
     uint32_t crash_tear; /* a write that is not kept is torn rather than lost, if it spans a boundary; SIM_DRAWN too */
-    bool names_durable;  /* names are stable at once */
+    /* Of a write, or a truncation that lengthens, what does not arrive leaves its length: zeros where the file had
+     * ended. ext4 does so, for sizes go through the journal and data does not. */
+    uint32_t crash_zeros;
+    bool names_durable; /* names are stable at once */
     enum sim_names names;
     uint64_t quota;        /* bytes of all files, 0 = none: beyond it writes are short, then -ENOSPC */
     struct sim_range slow; /* each file operation takes so much longer */
@@ -245,6 +261,10 @@ void sim_disk_clear_faults(struct sim_host *);
 /* Bit rot: flips so many bits, drawn, of stable bytes in files whose name ends in `suffix` (NULL: any) and that nobody
  * has written since their last sync. Returns how many; 0: there is no such file, or it is empty. */
 unsigned sim_disk_rot(struct sim_host *, const char *suffix, unsigned bits);
+/* Bad sectors, drawn as rot is: whoever reads one gets -EIO until it is written again. Returns how many; sectors that
+ * were bad count again. */
+unsigned sim_disk_bad_sectors(struct sim_host *, const char *suffix, unsigned sectors);
+void sim_disk_heal(struct sim_host *); /* none is bad any more; what rotted stays so */
 
 /* Sees each operation of the disk, completed ones of the seam and plain calls, before and after it has its effect; a
  * failure by order comes between the two. What is in flight when the process dies is not seen. */
