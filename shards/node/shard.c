@@ -221,6 +221,8 @@ bool shard_idle(void *shard)
 {
     struct shard *s = shard;
     unsigned n = s->node->shard_count;
+    if (atomic_load_explicit(&s->abandoned, memory_order_relaxed))
+        return false; /* told by a doorbell alone, and perhaps before it was asleep */
     for (unsigned from = 0; from < n; from++)
         if (!spsc_empty(&s->node->rings[from * n + s->index]))
             return false;

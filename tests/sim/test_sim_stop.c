@@ -4,6 +4,7 @@
 
 #include "core/base/err.h"
 #include "core/base/text.h"
+#include "shards/node/shard.h"
 #include "tests/sim/mesh/sim_node.h"
 
 static const char CHANNEL[] = "sensors/lidar";
@@ -175,4 +176,17 @@ Test(sim_stop, the_second_demand_ends_it_at_once)
     cr_assert(mesh_stop(m, 10 * SIM_S));
     uint64_t took = sim_now(mesh.sim) - before;
     cr_assert(took >= SIM_S / 4 && took < SIM_S / 2, "%lu ms", (unsigned long)(took / SIM_MS));
+}
+
+/* Nothing but a doorbell tells it, and that rings nobody who is not asleep yet. */
+Test(sim_stop, a_shard_that_was_given_up_does_not_fall_asleep)
+{
+    mesh_init(&mesh, 11);
+    struct mesh_node *m = mesh_add(&mesh, 2);
+    mesh_start(m);
+    sim_run_for(mesh.sim, SIM_S);
+    struct shard *s = m->node->shards[1];
+    cr_assert(shard_idle(s));
+    shard_abandon(s);
+    cr_assert_not(shard_idle(s));
 }
