@@ -506,6 +506,43 @@ Test(disk, a_sync_commits_the_journal)
     sim_destroy(r.sim);
 }
 
+Test(disk, a_sync_commits_what_concerns_it_and_what_came_before)
+{
+    struct rig r = rig_ext4(1);
+    keep(&r, 0, 0);
+    open_file(&r, "/before");
+    io_handle file = open_file(&r, "/file");
+    open_file(&r, "/after");
+    cr_assert_eq(run_handle(&r, IO_FSYNC, file), 0);
+    sim_host_crash(r.host);
+    check_file(&r, "/before", "");
+    check_file(&r, "/file", "");
+    check_file(&r, "/after", NULL);
+    sim_destroy(r.sim);
+}
+
+Test(disk, a_sync_covers_names_that_were_there_when_it_was_submitted)
+{
+    for (int journal = 0; journal < 2; journal++) {
+        struct rig r = rig_create(1);
+        sim_disk_settings(r.host)->names = journal ? SIM_NAMES_EXT4 : SIM_NAMES_ANY;
+        keep(&r, 0, 0);
+        struct bare_op dir = {.op = {.kind = IO_OPEN, .path = {"/", NULL, O_RDONLY | O_DIRECTORY, 0}}};
+        io_handle root = bare_run(r.sim, r.io, &dir);
+        open_file(&r, "/before");
+        struct bare_op sync = {.op = {.kind = IO_FSYNC, .handle = root}};
+        bare_submit(r.io, &sync);
+        io_handle meanwhile;
+        cr_assert_eq(r.io->plain->open(r.io, "/meanwhile", O_RDWR | O_CREAT, 0600, &meanwhile), 0);
+        sim_run_for(r.sim, SIM_S);
+        cr_assert(sync.finished && sync.res == 0);
+        sim_host_crash(r.host);
+        check_file(&r, "/before", "");
+        check_file(&r, "/meanwhile", NULL);
+        sim_destroy(r.sim);
+    }
+}
+
 Test(disk, a_rename_over_a_file_brings_its_data_along)
 {
     for (int journal = 0; journal < 2; journal++) {
@@ -515,15 +552,69 @@ Test(disk, a_rename_over_a_file_brings_its_data_along)
         cr_assert_eq(write_at(&r, file, 0, "new"), 3);
         cr_assert_eq(run_path(&r, IO_RENAME, "/new", "/old"), 0);
         keep(&r, 0, 0);
-        if (journal)
+        if (journal) {
+            cr_assert_eq(write_at(&r, other, 0, "grown"), 5);
             cr_assert_eq(run_handle(&r, IO_FSYNC, other), 0);
+        }
         sim_host_crash(r.host);
         check_file(&r, "/old", journal ? "new" : "old");
         sim_destroy(r.sim);
     }
 }
 
-/* ---- rot, and disks that take their time ---- */
+Test(disk, a_size_may_outlast_its_data)
+{
+    static const char zeros[1000];
+    unsigned shorter = 0, zeroed = 0;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct rig r = rig_create(seed);
+        sim_disk_put(r.host, "/a", (struct cspan){(const uint8_t *)"old", 3});
+        io_handle file = open_file(&r, "/a");
+        cr_assert_eq(write_at(&r, file, 1, "ew, and more"), 12);
+        cr_assert_eq(r.io->plain->truncate(r.io, file, 1000), 0);
+        keep(&r, 0, 0);
+        sim_disk_settings(r.host)->crash_zeros = SIM_ALWAYS / 2;
+        sim_host_crash(r.host);
+        struct cspan bytes = sim_disk_get(r.host, "/a");
+        cr_assert(bytes.len == 3 || bytes.len == 13 || bytes.len == 1000);
+        cr_assert_eq(memcmp(bytes.data, "old", 3), 0, "what was there is not zeroed");
+        cr_assert_eq(memcmp(bytes.data + 3, zeros, bytes.len - 3), 0);
+        shorter += bytes.len == 3;
+        zeroed += bytes.len == 13;
+        sim_destroy(r.sim);
+    }
+    cr_assert(shorter > 10 && zeroed > 10, "%u, %u", shorter, zeroed);
+}
+
+/* ---- rot, bad sectors, and disks that take their time ---- */
+
+Test(disk, a_bad_sector_fails_reads_until_it_is_written)
+{
+    struct rig r = rig_create(1);
+    static uint8_t data[8 * 512];
+    uint8_t got[sizeof data];
+    sim_disk_put(r.host, "/cold", (struct cspan){data, sizeof data});
+    cr_assert_eq(sim_disk_bad_sectors(r.host, "warm", 1), 0);
+    cr_assert_eq(sim_disk_bad_sectors(r.host, "cold", 1), 1);
+    io_handle file = open_file(&r, "/cold");
+    unsigned bad = 0, which = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        struct bare_op read = {.op = {.kind = IO_READ, .handle = file, .buf = {got, 512, i * 512}}};
+        int32_t res = bare_run(r.sim, r.io, &read);
+        cr_assert(res == 512 || res == -EIO);
+        which = res < 0 ? i : which;
+        bad += res < 0;
+    }
+    cr_assert_eq(bad, 1);
+    cr_assert_eq(r.io->plain->read(r.io, file, got, sizeof got, 0), -EIO);
+    cr_assert_eq(r.io->plain->write(r.io, file, data, 512, which * 512), 0);
+    cr_assert_eq(r.io->plain->read(r.io, file, got, sizeof got, 0), sizeof got);
+    cr_assert_eq(r.io->plain->sync(r.io, file), 0);
+    cr_assert_eq(sim_disk_bad_sectors(r.host, NULL, 2), 2);
+    sim_disk_heal(r.host);
+    cr_assert_eq(r.io->plain->read(r.io, file, got, sizeof got, 0), sizeof got);
+    sim_destroy(r.sim);
+}
 
 Test(disk, rot_flips_bits_of_cold_files_only)
 {

@@ -6,7 +6,13 @@
 #include "core/base/text.h"
 
 const char *const crash_fate_names[CRASH_FATES] = {
-    "a kill", "a power cut that takes all", "a power cut that leaves all", "a power cut", "EIO", "ENOSPC",
+    [CRASH_KILL] = "a kill",
+    [CRASH_POWER_NOTHING] = "a power cut that takes all",
+    [CRASH_POWER_EVERYTHING] = "a power cut that leaves all",
+    [CRASH_POWER_DRAWN] = "a power cut",
+    [CRASH_POWER_EXT4] = "a power cut on ext4",
+    [CRASH_FAILS_EIO] = "EIO",
+    [CRASH_FAILS_ENOSPC] = "ENOSPC",
 };
 
 struct point {
@@ -48,8 +54,10 @@ static void prepare_disk(struct point *p)
         sim_disk_settings(p->host)->crash_keep = p->fate == CRASH_POWER_EVERYTHING ? SIM_ALWAYS : 0;
         sim_disk_settings(p->host)->crash_tear = 0;
     }
-    if (p->fate == CRASH_POWER_EXT4)
+    if (p->fate == CRASH_POWER_EXT4) {
         sim_disk_settings(p->host)->names = SIM_NAMES_EXT4;
+        sim_disk_settings(p->host)->crash_zeros = SIM_ALWAYS / 2;
+    }
     if (is_failure(p->fate)) {
         struct sim_fault fault = {
             .error = p->fate == CRASH_FAILS_EIO ? EIO : ENOSPC, .after = (uint32_t)p->number, .times = 1};

@@ -66,6 +66,7 @@ static void make_world(struct run *r)
         r->lives[i].start_at = p->node[i].start_at;
         r->lives[i].run = r;
         sim_disk_settings(m->host)->names = p->node[i].names;
+        sim_disk_settings(m->host)->crash_zeros = p->node[i].names == SIM_NAMES_EXT4 ? SIM_ALWAYS / 2 : 0;
     }
     for (unsigned i = 0; i < p->nodes; i++)
         for (unsigned k = 0; k < p->nodes; k++)

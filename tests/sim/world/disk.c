@@ -26,6 +26,7 @@ void disk_free_inode(struct inode *i)
     for (size_t w = 0; w < i->write_count; w++)
         free(i->writes[w].data);
     free(i->writes);
+    free(i->bad);
     bytes_deinit(&i->now);
     bytes_deinit(&i->stable);
     names_deinit(&i->names);
@@ -201,8 +202,12 @@ int disk_rename(struct disk *d, const char *from, const char *to)
         return inode->is_dir ? -ENOTDIR : -EISDIR;
     if (replaced && replaced->names.count > 0)
         return -ENOTEMPTY;
-    uint64_t data = replaced && !inode->is_dir ? inode->write_number : 0;
-    disk_change_names(d, &(struct name_change){inode, to_dir, from_dir, to_name, from_name, data});
+    disk_change_names(d, &(struct name_change){.target = inode,
+                                               .add_dir = to_dir,
+                                               .remove_dir = from_dir,
+                                               .add_name = to_name,
+                                               .remove_name = from_name,
+                                               .brings_data = replaced && !inode->is_dir});
     return 0;
 }
 
@@ -214,11 +219,13 @@ ssize_t disk_read(const struct inode *i, void *out, size_t len, uint64_t offset)
         return 0;
     size_t left = i->now.len - offset;
     size_t n = len < left ? len : left;
+    if (disk_is_bad(i, offset, n))
+        return -EIO;
     memcpy(out, i->now.data + offset, n);
     return (ssize_t)n;
 }
 
-static struct unsynced *add_unsynced(struct inode *i, uint64_t offset, size_t len)
+static struct unsynced *add_unsynced(struct disk *d, struct inode *i, uint64_t offset, size_t len)
 {
     if (i->write_count == i->write_room) {
         i->write_room = i->write_room ? i->write_room * 2 : 16;
@@ -226,7 +233,7 @@ static struct unsynced *add_unsynced(struct inode *i, uint64_t offset, size_t le
         assert(i->writes);
     }
     struct unsynced *w = &i->writes[i->write_count++];
-    *w = (struct unsynced){.number = i->write_number++, .offset = offset, .len = len};
+    *w = (struct unsynced){.number = d->number++, .offset = offset, .len = len};
     return w;
 }
 
@@ -267,7 +274,8 @@ ssize_t disk_write(struct disk *d, struct inode *i, const uint8_t *data, size_t 
     if (n == 0)
         return -ENOSPC;
     bytes_write(&i->now, offset, data, n);
-    struct unsynced *w = add_unsynced(i, offset, n);
+    disk_remap(i, offset, n);
+    struct unsynced *w = add_unsynced(d, i, offset, n);
     w->data = malloc(n);
     assert(w->data);
     memcpy(w->data, data, n);
@@ -280,6 +288,6 @@ int disk_truncate(struct disk *d, struct inode *i, uint64_t len)
     if (len > i->now.len && within_quota(d, i, (size_t)len, 0) < len)
         return -ENOSPC;
     bytes_resize(&i->now, (size_t)len);
-    add_unsynced(i, len, 0);
+    add_unsynced(d, i, len, 0);
     return 0;
 }

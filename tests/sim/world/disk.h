@@ -23,7 +23,7 @@ struct bytes {
 
 /* A write or a truncation that is not stable. */
 struct unsynced {
-    uint64_t number; /* ascending in its file, in the order of completion */
+    uint64_t number; /* of the disk's changes, in the order of completion */
     uint64_t offset;
     uint8_t *data; /* NULL: truncate to `offset` */
     size_t len;
@@ -45,9 +45,10 @@ struct inode {
     unsigned handles;
     const void *lock; /* the handle that has it */
     struct bytes now, stable;
+    uint64_t *bad; /* sectors that cannot be read */
+    size_t bad_count;
     struct unsynced *writes;
     size_t write_count, write_room;
-    uint64_t write_number;
     struct names names, stable_names;
 };
 
@@ -55,13 +56,15 @@ struct inode {
 struct name_change {
     struct inode *target, *add_dir, *remove_dir;
     char *add_name, *remove_name;
-    uint64_t data; /* SIM_NAMES_EXT4: the target's writes below this number come along */
+    bool brings_data; /* SIM_NAMES_EXT4: what was written to the target before comes along */
+    uint64_t number;  /* of the disk's changes */
 };
 
 struct disk {
     struct sim_disk_settings settings;
     struct inode **inodes; /* in order of creation; the first is the root */
     size_t inode_count, inode_room;
+    uint64_t number;             /* that the next change of bytes or names gets */
     struct name_change *changes; /* in order */
     size_t change_count, change_room;
     struct sim_fault *faults;
@@ -82,17 +85,23 @@ int disk_rename(struct disk *, const char *from, const char *to);
 ssize_t disk_read(const struct inode *, void *out, size_t len, uint64_t offset);
 ssize_t disk_write(struct disk *, struct inode *, const uint8_t *data, size_t len, uint64_t offset); /* short: quota */
 int disk_truncate(struct disk *, struct inode *, uint64_t len);
-/* The file's writes below `horizon` (a write_number), or the directory's names, become stable. */
+/* Of the changes below `horizon` (a `number`) the file's writes, or the directory's names, become stable, and with
+ * SIM_NAMES_EXT4 what the journal has before them. */
 void disk_sync(struct disk *, struct inode *, uint64_t horizon);
-void disk_journal(struct disk *); /* a file was synced: SIM_NAMES_EXT4 commits all names with it */
+void disk_sync_writes(struct inode *, uint64_t horizon); /* only a file's */
 void disk_sync_failed(struct inode *, uint64_t horizon);
-/* -errno when the operation shall fail, else 0. */
-int disk_fault(struct disk *, enum io_kind, const char *path);
 
 void disk_crash(struct disk *, struct rng *); /* no handle is open */
-unsigned disk_rot(struct disk *, struct rng *, const char *suffix, unsigned bits);
-void disk_mark(const struct disk *); /* sets `marked` of all that the current names lead to */
+void disk_mark(const struct disk *);          /* sets `marked` of all that the current names lead to */
 void disk_free_inode(struct inode *);
+
+/* disk_fault.c: -errno when the operation shall fail by order, else 0. */
+int disk_fault(struct disk *, enum io_kind, const char *path);
+/* As sim_disk_rot() and sim_disk_bad_sectors(); whether what is read has a bad sector; and what is written has none. */
+unsigned disk_rot(struct disk *, struct rng *, const char *suffix, unsigned bits);
+unsigned disk_bad_sectors(struct disk *, struct rng *, const char *suffix, unsigned sectors);
+bool disk_is_bad(const struct inode *, uint64_t offset, size_t len);
+void disk_remap(struct inode *, uint64_t offset, size_t len);
 
 /* disk_bytes.c */
 void bytes_write(struct bytes *, uint64_t offset, const uint8_t *data, size_t len); /* zeros fill a hole */
@@ -108,8 +117,9 @@ void names_erase(struct names *, const char *text);
 void names_copy(struct names *to, const struct names *from);
 void names_deinit(struct names *);
 void disk_change_names(struct disk *, const struct name_change *); /* now; unstable. Copies the texts */
-void disk_sync_names(struct disk *, const struct inode *dir);
-void disk_commit_names(struct disk *); /* all of them */
+void disk_sync_names(struct disk *, const struct inode *dir, uint64_t horizon);
+/* SIM_NAMES_EXT4: the changes below `horizon` up to the last that concerns the inode; `all`: up to the last. */
+void disk_commit_names(struct disk *, const struct inode *, uint64_t horizon, bool all);
 void disk_crash_names(struct disk *, struct rng *, uint32_t keep);
 
 #endif

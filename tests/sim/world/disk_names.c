@@ -100,6 +100,7 @@ static void change_deinit(struct name_change *c)
 void disk_change_names(struct disk *d, const struct name_change *change)
 {
     struct name_change c = *change;
+    c.number = d->number++;
     apply(&c, false);
     if (d->settings.names_durable) {
         apply(&c, true);
@@ -133,8 +134,8 @@ static void commit_first(struct disk *d, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct name_change *c = &d->changes[i];
-        if (c->data)
-            disk_sync(d, c->target, c->data);
+        if (c->brings_data)
+            disk_sync_writes(c->target, c->number);
         apply(c, true);
         change_deinit(c);
     }
@@ -142,20 +143,31 @@ static void commit_first(struct disk *d, size_t count)
     memmove(d->changes, d->changes + count, d->change_count * sizeof *d->changes);
 }
 
-void disk_commit_names(struct disk *d)
+static bool concerns(const struct name_change *c, const struct inode *i)
 {
-    commit_first(d, d->change_count);
+    return c->target == i || c->add_dir == i || c->remove_dir == i;
+}
+
+void disk_commit_names(struct disk *d, const struct inode *inode, uint64_t horizon, bool all)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < d->change_count && d->changes[i].number < horizon; i++) {
+        if (all || concerns(&d->changes[i], inode))
+            count = i + 1;
+    }
+    commit_first(d, count);
 }
 
 /* A rename between directories is one change, so with it goes what came before it under either name, lest a name that
  * is gone come back. */
-void disk_sync_names(struct disk *d, const struct inode *dir)
+void disk_sync_names(struct disk *d, const struct inode *dir, uint64_t horizon)
 {
     size_t count = d->change_count, kept = 0;
     bool *chosen = calloc(count + 1, sizeof *chosen);
     assert(chosen);
     for (size_t i = count; i-- > 0;) {
-        chosen[i] = d->changes[i].add_dir == dir || d->changes[i].remove_dir == dir;
+        const struct name_change *c = &d->changes[i];
+        chosen[i] = c->number < horizon && (c->add_dir == dir || c->remove_dir == dir);
         for (size_t j = i + 1; j < count && !chosen[i]; j++)
             chosen[i] = chosen[j] && share_a_name(&d->changes[i], &d->changes[j]);
     }

@@ -1,4 +1,4 @@
-/* What becomes stable, what a crash leaves, and what fails by order. */
+/* What becomes stable, and what a crash leaves. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +13,8 @@ static void apply(struct inode *i, const struct unsynced *w, size_t len)
         bytes_resize(&i->stable, (size_t)w->offset);
 }
 
-void disk_sync(struct disk *d, struct inode *i, uint64_t horizon)
+void disk_sync_writes(struct inode *i, uint64_t horizon)
 {
-    if (i->is_dir) {
-        if (d->settings.names == SIM_NAMES_EXT4)
-            disk_commit_names(d);
-        else
-            disk_sync_names(d, i);
-        return;
-    }
     size_t kept = 0;
     for (size_t n = 0; n < i->write_count; n++) {
         struct unsynced w = i->writes[n];
@@ -35,10 +28,16 @@ void disk_sync(struct disk *d, struct inode *i, uint64_t horizon)
     i->write_count = kept;
 }
 
-void disk_journal(struct disk *d)
+/* ext4 waits for the transaction that concerns the file: where its size changes that is the one that runs. */
+void disk_sync(struct disk *d, struct inode *i, uint64_t horizon)
 {
+    size_t len = i->stable.len;
+    if (!i->is_dir)
+        disk_sync_writes(i, horizon);
     if (d->settings.names == SIM_NAMES_EXT4)
-        disk_commit_names(d);
+        disk_commit_names(d, i, horizon, i->stable.len != len);
+    else if (i->is_dir)
+        disk_sync_names(d, i, horizon);
 }
 
 void disk_sync_failed(struct inode *i, uint64_t horizon)
@@ -60,14 +59,27 @@ static size_t torn_len(const struct unsynced *w, struct rng *rng)
     return (size_t)(rng_between(rng, first, last) * SIM_SECTOR - w->offset);
 }
 
-static void crash_file(struct inode *i, struct rng *rng, uint32_t keep, uint32_t tear)
+/* What a crash does to what is not stable: of `struct sim_disk_settings`, drawn where that says so. */
+struct losses {
+    uint32_t keep, tear, zeros;
+};
+
+static void lose(struct inode *i, const struct unsynced *w, struct rng *rng, const struct losses *l)
+{
+    if (w->data && rng_chance(rng, l->tear))
+        apply(i, w, torn_len(w, rng));
+    if (w->offset + w->len > i->stable.len && rng_chance(rng, l->zeros))
+        bytes_resize(&i->stable, (size_t)(w->offset + w->len));
+}
+
+static void crash_file(struct inode *i, struct rng *rng, const struct losses *l)
 {
     for (size_t n = 0; n < i->write_count; n++) {
         struct unsynced *w = &i->writes[n];
-        if (rng_chance(rng, keep))
+        if (rng_chance(rng, l->keep))
             apply(i, w, w->len);
-        else if (w->data && rng_chance(rng, tear))
-            apply(i, w, torn_len(w, rng));
+        else
+            lose(i, w, rng, l);
         free(w->data);
     }
     i->write_count = 0;
@@ -107,74 +119,19 @@ static void sweep(struct disk *d)
 
 void disk_crash(struct disk *d, struct rng *rng)
 {
-    uint32_t keep = d->settings.crash_keep, tear = d->settings.crash_tear;
-    if (keep == SIM_DRAWN) /* some crashes take all, some nothing */
-        keep = (uint32_t)rng_below(rng, 5) * (SIM_ALWAYS / 4);
-    if (tear == SIM_DRAWN)
-        tear = SIM_ALWAYS / 2;
+    struct losses l = {d->settings.crash_keep, d->settings.crash_tear, d->settings.crash_zeros};
+    if (l.keep == SIM_DRAWN) /* some crashes take all, some nothing */
+        l.keep = (uint32_t)rng_below(rng, 5) * (SIM_ALWAYS / 4);
+    if (l.tear == SIM_DRAWN)
+        l.tear = SIM_ALWAYS / 2;
     bool names_first = d->settings.names == SIM_NAMES_EXT4; /* they may bring data along */
     if (names_first)
-        disk_crash_names(d, rng, keep);
+        disk_crash_names(d, rng, l.keep);
     for (size_t n = 0; n < d->inode_count; n++) {
         assert(d->inodes[n]->handles == 0);
-        crash_file(d->inodes[n], rng, keep, tear);
+        crash_file(d->inodes[n], rng, &l);
     }
     if (!names_first)
-        disk_crash_names(d, rng, keep);
+        disk_crash_names(d, rng, l.keep);
     sweep(d);
-}
-
-static bool ends_with(const char *text, const char *suffix)
-{
-    size_t a = strlen(text), b = strlen(suffix);
-    return a >= b && strcmp(text + a - b, suffix) == 0;
-}
-
-int disk_fault(struct disk *d, enum io_kind kind, const char *path)
-{
-    for (size_t n = 0; n < d->fault_count; n++) {
-        struct sim_fault *f = &d->faults[n];
-        if ((f->kinds && !(f->kinds & 1u << kind)) || (f->suffix && !ends_with(path, f->suffix)) || f->times == 0)
-            continue;
-        if (f->after > 0) {
-            f->after--;
-            continue;
-        }
-        if (f->times != UINT32_MAX)
-            f->times--;
-        return -f->error;
-    }
-    return 0;
-}
-
-/* Walks the tree; stable files whose path ends in the suffix go to `all`. */
-struct cold {
-    struct inode *all[256];
-    size_t count;
-};
-
-static void find_cold(struct inode *dir, const char *suffix, struct cold *c)
-{
-    for (size_t n = 0; n < dir->names.count; n++) {
-        struct inode *i = dir->names.all[n].inode;
-        if (i->is_dir)
-            find_cold(i, suffix, c);
-        else if (i->write_count == 0 && i->stable.len > 0 && c->count < 256 &&
-                 (!suffix || ends_with(dir->names.all[n].text, suffix)))
-            c->all[c->count++] = i;
-    }
-}
-
-unsigned disk_rot(struct disk *d, struct rng *rng, const char *suffix, unsigned bits)
-{
-    struct cold cold = {.count = 0};
-    find_cold(d->inodes[0], suffix, &cold);
-    for (unsigned n = 0; n < bits && cold.count > 0; n++) {
-        struct inode *i = cold.all[rng_below(rng, cold.count)];
-        size_t at = (size_t)rng_below(rng, i->stable.len);
-        uint8_t bit = (uint8_t)(1u << rng_below(rng, 8));
-        i->stable.data[at] ^= bit;
-        i->now.data[at] ^= bit; /* the page was dropped long ago */
-    }
-    return cold.count > 0 ? bits : 0;
 }

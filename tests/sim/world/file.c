@@ -12,7 +12,7 @@ void sim_file_submit(struct sim_shard *s, struct io_op *op)
     struct sim *sim = s->host->sim;
     bool sync = op->kind == IO_FDATASYNC || op->kind == IO_FSYNC;
     if (sync)
-        sim_op_of(op)->horizon = sim_handle_any(s, op->handle)->inode->write_number;
+        sim_op_of(op)->horizon = s->host->disk.number;
     uint64_t at = sim->now + sim_draw(sim, sync ? sim->settings.sync : sim->settings.file);
     const struct sim_range *slow = &s->host->disk.settings.slow;
     if (slow->max)
@@ -75,7 +75,6 @@ static int32_t run_on_handle(struct sim_shard *s, struct io_op *op, uint64_t lim
         return err;
     if (sync) {
         disk_sync(d, h->inode, sim_op_of(op)->horizon);
-        disk_journal(d);
         return 0;
     }
     if (op->kind == IO_WRITE)

@@ -135,7 +135,10 @@ void sim_host_set_skew(struct sim_host *h, int32_t ppm)
 
 void sim_host_pause(struct sim_host *h, uint64_t ns)
 {
+    bool sooner = h->shards && h->sim->now + ns < h->paused_until;
     h->paused_until = h->sim->now + ns;
+    for (unsigned i = 0; sooner && i < h->shard_count; i++)
+        sim_shard_wake(&h->shards[i]);
 }
 
 void sim_host_starve(struct sim_host *h, unsigned shard, struct sim_range longer)
@@ -297,6 +300,7 @@ bool sim_host_start(struct sim_host *h, const struct sim_node_ops *ops, void *ct
     h->ops = ops;
     h->ctx = ctx;
     h->incarnation++;
+    h->paused_until = 0;
     h->traffic = (struct sim_traffic){0};
     note(h, TRACE_START);
     h->shards = calloc(h->shard_count, sizeof *h->shards);
@@ -363,6 +367,17 @@ void sim_disk_clear_faults(struct sim_host *h)
 unsigned sim_disk_rot(struct sim_host *h, const char *suffix, unsigned bits)
 {
     return disk_rot(&h->disk, &h->sim->rng, suffix, bits);
+}
+
+unsigned sim_disk_bad_sectors(struct sim_host *h, const char *suffix, unsigned sectors)
+{
+    return disk_bad_sectors(&h->disk, &h->sim->rng, suffix, sectors);
+}
+
+void sim_disk_heal(struct sim_host *h)
+{
+    for (size_t n = 0; n < h->disk.inode_count; n++)
+        h->disk.inodes[n]->bad_count = 0;
 }
 
 void sim_disk_on_op(struct sim_host *h, sim_disk_op_fn *fn, void *ctx)

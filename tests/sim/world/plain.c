@@ -80,10 +80,8 @@ static int plain_sync(struct io *io, io_handle handle)
     int err = disk_fault(disk_of(io), IO_FSYNC, h->path);
     if (err)
         disk_sync_failed(h->inode, SIM_NEVER);
-    else {
+    else
         disk_sync(disk_of(io), h->inode, SIM_NEVER);
-        disk_journal(disk_of(io));
-    }
     return (int)ended(io, IO_FSYNC, h->path, err);
 }
 
@@ -218,10 +216,10 @@ void sim_disk_put(struct sim_host *h, const char *path, struct cspan bytes)
     assert(disk_open(d, path, O_WRONLY | O_CREAT | O_TRUNC, &inode) == 0);
     if (bytes.len)
         assert(disk_write(d, inode, bytes.data, bytes.len, 0) == (ssize_t)bytes.len);
-    disk_sync(d, inode, SIM_NEVER);
+    disk_sync_writes(inode, SIM_NEVER);
     for (size_t i = 0; i < d->inode_count; i++) {
         if (d->inodes[i]->is_dir)
-            disk_sync_names(d, d->inodes[i]);
+            disk_sync_names(d, d->inodes[i], SIM_NEVER);
     }
     disk_close(inode);
 }

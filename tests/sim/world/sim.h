@@ -140,7 +140,8 @@ void sim_host_set_addr(struct sim_host *, const struct io_addr *); /* roams; the
 void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLOCK_REALTIME: a step */
 /* From now on both its clocks gain so many ppm on the world's (negative: lose); above -1,000,000. */
 void sim_host_set_skew(struct sim_host *, int32_t ppm);
-/* Its process stands still for so long (SIGSTOP, a machine that swaps): no turns; sockets fill, operations complete. */
+/* Its process stands still for so long, or until it is killed (SIGSTOP): no turns; sockets fill, operations complete.
+ * 0: it goes on. */
 void sim_host_pause(struct sim_host *, uint64_t ns);
 /* Each turn of that shard takes so much longer, drawn; {0}: no more. One shard of a host at a time, over all lives. */
 void sim_host_starve(struct sim_host *, unsigned shard, struct sim_range);
@@ -216,13 +217,17 @@ const struct sim_stats *sim_stats(const struct sim *);
  */
 #define SIM_DRAWN UINT32_MAX
 /* How names come to stable storage. ANY is what POSIX allows: each by itself, by a sync of its directory. EXT4 is what
- * a journal gives: in order, so a crash keeps a first part of the changes; any sync commits all of them; a rename over
- * a file brings the data of the new one along (auto_da_alloc). */
+ * a journal gives: in order, so a crash keeps a first part of the changes; a sync commits up to the last change that
+ * concerns the file or directory (with a file that has grown, all); a rename over a file brings the data of the new one
+ * along (auto_da_alloc). */
 enum sim_names { SIM_NAMES_ANY, SIM_NAMES_EXT4 };
 struct sim_disk_settings {
     uint32_t crash_keep; /* an unsynced write or name is kept; SIM_DRAWN (default): drawn for each crash */
     uint32_t crash_tear; /* a write that is not kept is torn rather than lost, if it spans a boundary; SIM_DRAWN too */
-    bool names_durable;  /* names are stable at once */
+    /* Of a write, or a truncation that lengthens, what does not arrive leaves its length: zeros where the file had
+     * ended. ext4 does so, for sizes go through the journal and data does not. */
+    uint32_t crash_zeros;
+    bool names_durable; /* names are stable at once */
     enum sim_names names;
     uint64_t quota;        /* bytes of all files, 0 = none: beyond it writes are short, then -ENOSPC */
     struct sim_range slow; /* each file operation takes so much longer */
@@ -245,6 +250,10 @@ void sim_disk_clear_faults(struct sim_host *);
 /* Bit rot: flips so many bits, drawn, of stable bytes in files whose name ends in `suffix` (NULL: any) and that nobody
  * has written since their last sync. Returns how many; 0: there is no such file, or it is empty. */
 unsigned sim_disk_rot(struct sim_host *, const char *suffix, unsigned bits);
+/* Bad sectors, drawn as rot is: whoever reads one gets -EIO until it is written again. Returns how many; sectors that
+ * were bad count again. */
+unsigned sim_disk_bad_sectors(struct sim_host *, const char *suffix, unsigned sectors);
+void sim_disk_heal(struct sim_host *); /* none is bad any more; what rotted stays so */
 
 /* Sees each operation of the disk, completed ones of the seam and plain calls, before and after it has its effect; a
  * failure by order comes between the two. What is in flight when the process dies is not seen. */
