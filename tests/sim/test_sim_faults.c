@@ -196,3 +196,44 @@ Test(sim_faults, bit_rot_costs_what_it_hits)
     }
     cr_assert_geq(hit, 20, "%u", hit);
 }
+
+/* A node does not start with a log that it cannot read, says so, and touches nothing: once it can, all is there. */
+Test(sim_faults, a_bad_sector_destroys_nothing)
+{
+    static const char *const parts[] = {"dat", "idx", "ts"};
+    for (unsigned i = 0; i < 3; i++) {
+        make_pair(70 + i, 2);
+        struct mesh_node *m = &mesh.nodes[0];
+        publish(0, 200, true);
+        cr_assert(mesh_stop(m, 10 * SIM_S));
+        cr_assert_eq(sim_disk_bad_sectors(m->host, parts[i], 1), 1);
+        cr_assert_not(mesh_try_start(m), "%s", parts[i]);
+        cr_assert_not_null(strstr(m->error.text, CHANNEL), "%s", m->error.text);
+        sim_host_crash(m->host);
+        sim_disk_heal(m->host);
+        mesh_start(m);
+        cr_assert_eq(publish(200, 1, true), 201);
+        cr_assert_eq(count_at(m, NULL), 201, "%s", parts[i]);
+        if (i < 2)
+            mesh_deinit(&mesh);
+    }
+}
+
+/* Channels of the other shards are as quick as ever. */
+Test(sim_faults, a_starved_shard_leaves_the_others_their_pace)
+{
+    make_pair(80, 3);
+    sim_host_starve(mesh.nodes[0].host, 2, (struct sim_range){200 * SIM_MS, 300 * SIM_MS});
+    unsigned quick = 0, slow = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        char channel[] = "pace/a";
+        channel[5] = (char)('a' + i);
+        uint64_t began = sim_now(mesh.sim);
+        struct mesh_published p = mesh_publish(&mesh.nodes[0], channel, 1, 0, 10, true, 20 * SIM_S);
+        cr_assert(p.err == NET_OK && p.events == 10);
+        uint64_t took = sim_now(mesh.sim) - began;
+        quick += took < 50 * SIM_MS;
+        slow += took > 200 * SIM_MS;
+    }
+    cr_assert(quick >= 4 && slow >= 2 && quick + slow == 12, "%u quick, %u slow", quick, slow);
+}
