@@ -75,26 +75,32 @@ struct sim_link {
 /* World-wide; may change at any time, except `link`, which is what links start with: set it before adding hosts. */
 struct sim_settings {
     struct sim_link link;
+    uint64_t wall_base; /* CLOCK_REALTIME of every host at time 0 */
+
+    /* How long things take. */
     struct sim_range turn; /* how long a turn keeps its shard busy; at least 1 */
     struct sim_range wake; /* from a completion, deadline or doorbell to the turn: also puts shards in seeded order */
     struct sim_range send; /* UDP sends; those of one shard leave in order */
     struct sim_range file, sync; /* file operations complete in the order of their draws */
     struct sim_range stream;
+    uint32_t late; /* a completion of a file operation comes later, by up to late_max: others overtake it */
+    uint64_t late_max;
+
+    /* Sockets. */
     uint32_t missteer;     /* a datagram goes to a random shard */
     uint32_t coalesce;     /* GRO: datagrams that wait together become one arrival where they can */
     uint32_t send_again;   /* an IO_UDP_SEND gets -EAGAIN */
     uint32_t send_enobufs; /* an IO_UDP_SEND gets -ENOBUFS */
     uint32_t send_part;    /* of a GSO send only the first datagrams leave: res is their bytes */
     bool send_whole;       /* a datagram above the link's mtu gets -EMSGSIZE, as from a socket that does not fragment */
-    uint32_t short_io;     /* a file read or write is cut short */
-    uint32_t lost_doorbell; /* a doorbell between shards rings nobody */
-    uint32_t late;          /* a completion of a file operation comes later, by up to late_max: others overtake it */
-    uint64_t late_max;
     uint32_t multishot_end; /* an arrival ends its IO_UDP_RECV or IO_ACCEPT (more == false): arm again */
     uint32_t socket_buffer; /* payload bytes waiting at one shard before more is dropped */
     uint32_t recv_buffers;  /* arrivals in one turn, and arrivals that can be held */
     int path_payload;       /* what io_plain's path_payload answers where the link has no mtu, or a larger one */
-    uint64_t wall_base;     /* CLOCK_REALTIME of every host at time 0 */
+
+    /* Files and shards. */
+    uint32_t short_io;      /* a file read or write is cut short */
+    uint32_t lost_doorbell; /* a doorbell between shards rings nobody */
 };
 
 /* A node: what the world starts, turns and takes down. It knows the world only through its struct io. */
@@ -137,13 +143,15 @@ void sim_call_at(struct sim *, uint64_t time, void (*fn)(void *ctx), void *ctx);
 struct sim_host *sim_add_host(struct sim *, unsigned shards);
 struct io_addr sim_host_addr(const struct sim_host *);
 void sim_host_set_addr(struct sim_host *, const struct io_addr *); /* roams; the old address is nobody's */
-void sim_host_set_wall(struct sim_host *, int64_t offset_ns);      /* of its CLOCK_REALTIME: a step */
+
+/* Hosts that are not well; all of it outlasts the process, a pause excepted. */
+void sim_host_set_wall(struct sim_host *, int64_t offset_ns); /* of its CLOCK_REALTIME: a step */
 /* From now on both its clocks gain so many ppm on the world's (negative: lose); above -1,000,000. */
 void sim_host_set_skew(struct sim_host *, int32_t ppm);
 /* Its process stands still for so long, or until it is killed (SIGSTOP): no turns; sockets fill, operations complete.
  * 0: it goes on. */
 void sim_host_pause(struct sim_host *, uint64_t ns);
-/* Each turn of that shard takes so much longer, drawn; {0}: no more. One shard of a host at a time, over all lives. */
+/* Each turn of that shard takes so much longer, drawn; {0}: no more. One shard of a host at a time. */
 void sim_host_starve(struct sim_host *, unsigned shard, struct sim_range);
 
 /* Starts a process; false when its create returned NULL. `ops` and `ctx` stay the caller's and are used by restart. */
