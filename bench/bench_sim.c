@@ -38,10 +38,12 @@ static double cpu_seconds(void)
 
 static double resident_bytes(void)
 {
-    unsigned long pages = 0;
+    char line[128] = "", *resident; /* all pages, then those in memory */
     FILE *f = fopen("/proc/self/statm", "r");
-    check(f && fscanf(f, "%*u %lu", &pages) == 1, "/proc/self/statm");
+    check(f && fgets(line, sizeof line, f), "/proc/self/statm");
     fclose(f);
+    strtoul(line, &resident, 10);
+    unsigned long pages = strtoul(resident, NULL, 10);
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
