@@ -9,7 +9,8 @@
 #include "tests/sim/world/sim.h"
 
 /* What befalls the host at the point. Of what is not synced a power cut leaves nothing, everything, or what the seed
- * draws, torn sectors among it, names in any order or as ext4's journal has them. A failure is that of one operation; the power is cut at the end of the work. */
+ * draws, torn sectors among it, names in any order or as ext4's journal has them. A failure is that of one operation;
+ * the power is cut at the end of the work. */
 enum crash_fate {
     CRASH_KILL,
     CRASH_POWER_NOTHING,
