@@ -110,9 +110,11 @@ static bool was_made_anew(const struct run *r, const struct plan_want *w)
 
 static void begin_anew(struct run *r)
 {
-    for (unsigned i = 0; i < r->plan->wants; i++)
-        if (was_made_anew(r, &r->plan->want[i]))
-            wish_begin_anew(r, &r->plan->want[i]);
+    for (unsigned i = 0; i < r->plan->wants; i++) {
+        const struct plan_want *w = &r->plan->want[i];
+        if (was_made_anew(r, w))
+            wish_begin(r, w, START_EARLIEST);
+    }
     wait_for(r, requests_answered, START_S);
 }
 

@@ -56,7 +56,8 @@ bool lives_all_up(const struct run *);
 
 /* wishes.c: who knows whom and who reads what, asked for while it runs. */
 void wish_want(struct run *, const struct plan_want *, bool wanted); /* one of the plan's */
-void wish_begin_anew(struct run *, const struct plan_want *);        /* follows what there is now, from its earliest */
+/* There, whatever was before. False: it cannot be asked now. */
+bool wish_begin(struct run *, const struct plan_want *, enum subscription_start);
 void wish_know(struct run *, unsigned node, unsigned other, bool known);
 void wishes_forget(struct run *, unsigned node); /* it is gone, and all that was asked of it */
 

@@ -26,54 +26,38 @@ static struct control_request *new_request(struct run *r, unsigned node)
     return NULL;
 }
 
-static struct channel_name name_of(const struct plan_want *w)
+/* The request's channel and peer; NULL: it cannot be asked now. */
+static struct control_request *open_want(struct run *r, const struct plan_want *w, struct subscribe_ask *ask)
 {
-    struct channel_name name;
     const char *text = plan_channel(w->channel);
-    channel_name_parse(text, strlen(text), &name);
-    return name;
+    *ask = (struct subscribe_ask){.peer = r->mesh.nodes[w->from].node_id, .mode = w->mode};
+    channel_name_parse(text, strlen(text), &ask->channel);
+    return life_up(r, w->node) ? new_request(r, w->node) : NULL;
 }
 
-/* Where a followed log begins is said once: who is asked again goes on where it ended. */
-static enum subscription_start start_of(struct run *r, const struct plan_want *w)
+bool wish_begin(struct run *r, const struct plan_want *w, enum subscription_start start)
 {
-    bool *begun = &r->begun[w - r->plan->want];
-    enum subscription_start start = *begun || w->mode != SUBSCRIBE_FOLLOW ? START_DEFAULT : w->start;
-    *begun = true;
-    return start;
-}
-
-static void subscribe(struct run *r, const struct plan_want *w, enum subscription_start start)
-{
-    struct mesh_node *m = life_up(r, w->node);
-    struct control_request *q = m ? new_request(r, w->node) : NULL;
-    struct subscribe_ask ask = {.channel = name_of(w),
-                                .peer = r->mesh.nodes[w->from].node_id,
-                                .mode = w->mode,
-                                .start = start,
-                                .sequence = start == START_SEQUENCE ? w->sequence : 0};
-    if (q)
-        node_subscribe(m->node, &ask, 10 * SIM_S, q);
-}
-
-void wish_begin_anew(struct run *r, const struct plan_want *w)
-{
-    subscribe(r, w, START_EARLIEST);
+    struct subscribe_ask ask;
+    struct control_request *q = open_want(r, w, &ask);
+    if (!q)
+        return false;
+    ask.start = start;
+    ask.sequence = start == START_SEQUENCE ? w->sequence : 0;
+    node_subscribe(r->mesh.nodes[w->node].node, &ask, 10 * SIM_S, q);
+    return true;
 }
 
 void wish_want(struct run *r, const struct plan_want *w, bool wanted)
 {
-    struct mesh_node *m = life_up(r, w->node);
-    if (!m)
-        return;
+    struct subscribe_ask ask;
+    struct control_request *q;
     if (wanted) {
-        subscribe(r, w, start_of(r, w));
-        return;
+        /* Where a followed log begins is said once: who is asked again goes on where it ended. */
+        bool *begun = &r->begun[w - r->plan->want];
+        *begun |= wish_begin(r, w, *begun || w->mode != SUBSCRIBE_FOLLOW ? START_DEFAULT : w->start);
+    } else if ((q = open_want(r, w, &ask))) {
+        node_unsubscribe(r->mesh.nodes[w->node].node, &ask.channel, ask.peer, 10 * SIM_S, q);
     }
-    struct control_request *q = new_request(r, w->node);
-    struct channel_name name = name_of(w);
-    if (q)
-        node_unsubscribe(m->node, &name, r->mesh.nodes[w->from].node_id, 10 * SIM_S, q);
 }
 
 /* Where it lives: a move (acts_net.c) comes to an end. */
