@@ -120,10 +120,12 @@ int node_publish_open_to(struct node *node, struct publisher *p, const struct ch
     memset(&p->node, 0, sizeof p->node);
     p->node.peer = peer;
     p->node.sequence = sequence;
-    if (producer)
+    if (producer) {
         memcpy(p->node.producer, producer, sizeof p->node.producer);
-    else
+    } else {
         io_random(cs->shard->io, p->node.producer, sizeof p->node.producer);
+        p->node.introduction = STRANGE;
+    }
     if (!err) {
         p->node.home = c->home;
         err = open_publisher(cs, p, channel, durable);
@@ -188,6 +190,24 @@ static bool put_to(struct contacts *cs, struct publisher *p, struct cspan frames
     return true;
 }
 
+/*
+ * Append 0 of an id that was drawn is of nothing, and answered before the next one leaves: what the peer does not know
+ * later it has forgotten, and refuses, where it would take a first append of events once more. False: not yet.
+ */
+static bool introduce(struct contacts *cs, struct publisher *p)
+{
+    if (p->node.introduction == STRANGE && submit(cs, p, (struct cspan){NULL, 0}, 0, NULL))
+        p->node.introduction = INTRODUCING;
+    else if (p->node.introduction == INTRODUCING && p->node.unanswered == 0)
+        p->node.introduction = INTRODUCED;
+    return p->node.introduction == INTRODUCED;
+}
+
+static bool put_at_peer(struct contacts *cs, struct publisher *p, struct cspan frames, uint32_t count, uint8_t *given)
+{
+    return introduce(cs, p) && (given ? submit(cs, p, frames, count, given) : put_to(cs, p, frames));
+}
+
 /* One large event is let in alone. */
 static bool has_window(const struct publisher *p, size_t len)
 {
@@ -215,9 +235,8 @@ static int put(struct node *node, struct publisher *p, struct cspan frames, uint
         metrics_publish_failed(cs->shard, NET_ERR_STATE);
         return NET_ERR_STATE;
     }
-    bool taken = has_window(p, frames.len) && (!p->node.peer ? put_here(cs, p, frames, count, given)
-                                               : given       ? submit(cs, p, frames, count, given)
-                                                             : put_to(cs, p, frames));
+    bool taken = has_window(p, frames.len) &&
+                 (p->node.peer ? put_at_peer(cs, p, frames, count, given) : put_here(cs, p, frames, count, given));
     p->node.want_writable = !taken;
     if (p->node.want_writable) {
         arm(cs, p);
@@ -339,7 +358,8 @@ void publishers_retry(struct contacts *cs)
 {
     for (struct list *n = cs->publisher_list.next; n != &cs->publisher_list; n = n->next) {
         struct publisher *p = container_of(n, struct publisher, node.link);
-        if (p->node.want_writable && p->node.in_flight == 0) {
+        bool waits = p->node.introduction == INTRODUCING; /* for an answer */
+        if (p->node.want_writable && p->node.in_flight == 0 && !waits) {
             p->node.want_writable = false;
             p->writable(p);
             return; /* the list may have changed: the next one has the next turn */

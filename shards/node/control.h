@@ -240,8 +240,9 @@ struct publisher {
         /* at a peer: */
         uint64_t peer, sequence; /* 0: here; of the next append */
         uint8_t producer[16];
-        unsigned home;       /* the peer's shard */
-        uint32_t unanswered; /* appends */
+        unsigned home;                                          /* the peer's shard */
+        uint32_t unanswered;                                    /* appends */
+        enum { INTRODUCED, STRANGE, INTRODUCING } introduction; /* of a producer that was drawn, to the peer */
     } node;
 };
 /* NET_ERR_INVALID (name not storable), NET_ERR_LIMIT (channels), NET_ERR_STATE (stopping). */
@@ -258,9 +259,10 @@ int node_publish_give(struct node *, struct publisher *, uint8_t *frame, size_t 
  * however often it has to be sent. The events of a put become one append, or several of at most node_max_append() bytes
  * of frames, with the producer's sequences from `sequence` on. Who goes on with them after an answer that never came
  * gives the same id, sequence and events again; a put of no event, allowed here, makes the producer known to the peer.
- * An id that is NULL is drawn, for this publisher. Also NET_ERR_UNREACHABLE (not connected), NET_ERR_UNSUPPORTED (a
- * peer without acknowledged append); later, `done`: NET_ERR_REPLAY (forgotten there), NET_ERR_STATE (an append before
- * is missing), NET_ERR_EXISTS (other events had this sequence), NET_ERR_POLICY.
+ * An id that is NULL is drawn, for this publisher, and made known first: nothing is taken before the peer answered
+ * that. Also NET_ERR_UNREACHABLE (not connected), NET_ERR_UNSUPPORTED (a peer without acknowledged append); later,
+ * `done`: NET_ERR_REPLAY (forgotten there), NET_ERR_STATE (an append before is missing), NET_ERR_EXISTS (other events
+ * had this sequence), NET_ERR_POLICY.
  */
 int node_publish_open_to(struct node *, struct publisher *, const struct channel_name *, bool durable, uint64_t peer,
                          const uint8_t producer[16], uint64_t sequence);

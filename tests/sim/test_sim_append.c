@@ -509,3 +509,36 @@ Test(sim_append, no_more_are_under_way_than_are_remembered)
     cr_assert_eq(t.err, NET_OK, "%s", net_err_name(t.err));
     check_log(b, number);
 }
+
+/* An id that was drawn is pushed out at the peer by another producer, and its append is asked for again: whether it was
+ * appended is not known there any more, so that it must not be appended now. */
+Test(sim_append, a_producer_without_a_name_is_not_taken_for_a_new_one)
+{
+    struct mesh_node *a, *b;
+    struct channel_name channel;
+    struct attempt t = {.publisher = {.writable = on_writable, .done = on_done}}, other;
+    pair(130, 1, 2, &a, &b);
+    struct mesh_node *c = mesh_add(&mesh, 1);
+    mesh_know(c, b);
+    mesh_know(b, c);
+    b->config.max_producers = 1;
+    mesh_start(c);
+    start_pair(a, b);
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &channel), CHANNEL_NAME_OK);
+    sim_host_poke(a->host, 0);
+    cr_assert_eq(node_publish_open_to(a->node, &t.publisher, &channel, false, b->node_id, NULL, 0), NET_OK);
+    cr_assert_eq(put_one(a, &t, 0), NET_OK);
+    sim_link(mesh.sim, b->host, a->host)->loss = 1000000;
+    sim_run_for(mesh.sim, 200 * SIM_MS);
+    cr_assert_eq(MESH_COUNT(b, published_events), 1, "its answer is lost");
+    cr_assert_eq(append(&other, c, b, 0, 1, 1, false), NET_OK);
+    sim_run_for(mesh.sim, 200 * SIM_MS);
+    mesh_kill(b);
+    sim_link(mesh.sim, b->host, a->host)->loss = 0;
+    mesh_start(b);
+    node_publish_finish(a->node, &t.publisher);
+    sim_host_poke(a->host, 0);
+    cr_assert(sim_run_while(mesh.sim, not_done, &t, 120 * SIM_S));
+    cr_expect_eq(t.err, NET_ERR_REPLAY, "%s", net_err_name(t.err));
+    check_log(b, 2);
+}
