@@ -201,7 +201,9 @@ class Emulator(unittest.TestCase):
         self.assertEqual(len(receiver.packets), count - found["queue_dropped"])
         self.assertGreater(found["queue_dropped"], 0)
         self.assertGreaterEqual(len(receiver.packets), queue // (size + HEADERS))
-        self.assertEqual(found["queue_peak_bytes"] // (size + HEADERS), queue // (size + HEADERS))
+        # It was full: less was free than a packet wants. What the namespaces say to each other by themselves is in it, too.
+        self.assertGreater(found["queue_peak_bytes"], queue - (size + HEADERS))
+        self.assertLessEqual(found["queue_peak_bytes"], queue)
         times = [when for when, _ in receiver.packets]
         measured = (len(times) - 1) * (size + HEADERS) * 8 / (times[-1] - times[0])
         self.assertAlmostEqual(measured, rate, delta=rate * 0.1)

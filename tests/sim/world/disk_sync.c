@@ -18,12 +18,13 @@ void disk_sync_writes(struct inode *i, uint64_t horizon)
     size_t kept = 0;
     for (size_t n = 0; n < i->write_count; n++) {
         struct unsynced w = i->writes[n];
-        if (w.number < horizon && !w.forgotten) {
-            apply(i, &w, w.len);
-            free(w.data);
-        } else {
+        if (w.number >= horizon) {
             i->writes[kept++] = w;
+            continue;
         }
+        if (!w.forgotten) /* else it had its chance: it must not come to lie over what is written later */
+            apply(i, &w, w.len);
+        free(w.data);
     }
     i->write_count = kept;
 }
