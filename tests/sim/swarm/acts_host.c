@@ -147,7 +147,6 @@ static void spring(void *ctx, const struct sim_disk_event *e)
         return;
     l->dying = true;
     feeds_gone(l->run, node);
-    wishes_forget(l->run, node);
     sim_host_crash_now(l->run->mesh.nodes[node].host, l->power);
 }
 

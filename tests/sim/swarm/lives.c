@@ -31,7 +31,6 @@ void life_take_down(struct run *r, unsigned node, enum downfall how)
     if (how == DOWN_STOP) {
         if (!life_up(r, node))
             return;
-        wishes_forget(r, node);
         l->stopping_till = sim_now(r->mesh.sim) + STOP_LIMIT_S * SIM_S;
         mesh_stop_begin(m);
         return;
