@@ -200,7 +200,9 @@ void view_on_data(struct shard *s, const struct spsc_record *r)
         tell_place(v);
     for (struct list *node = v->followers.next; node != &v->followers; node = node->next) {
         struct follower *f = container_of(node, struct follower, in_view);
-        if (f->next == m.from && f->sent.offset == m.asked)
+        /* What a live cursor asked for may not be written yet: a follower gets that later (extensions X7.2). */
+        bool written = m.next <= m.heads.written && (n == 0 || events[n - 1].seq < m.heads.written);
+        if (written && f->next == m.from && f->sent.offset == m.asked)
             follower_feed(f, events, n, &m.part, m.next);
         else
             stream_wants_tx(f->peer, f->stream); /* it asks for its own */

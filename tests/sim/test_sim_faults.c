@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "shards/node/shard.h"
+#include "shards/peers/peer.h"
 #include "tests/sim/mesh/sim_node.h"
 
 static struct mesh mesh;
@@ -236,4 +237,40 @@ Test(sim_faults, a_starved_shard_leaves_the_others_their_pace)
         slow += took > 200 * SIM_MS;
     }
     cr_assert(quick >= 4 && slow >= 2 && quick + slow == 12, "%u quick, %u slow", quick, slow);
+}
+
+/* Who hears a channel live and who follows it read the log of another shard together; what is not written yet goes to
+ * the first alone: extensions X7.2, found by a swarm run. */
+Test(sim_faults, a_slow_disk_holds_followers_and_nobody_else)
+{
+    enum { LIVE = 6 };
+    unsigned together = 0;
+    for (uint64_t seed = 100; seed < 110; seed++) {
+        make_pair(seed, 2 + (unsigned)(seed % 3));
+        for (unsigned i = 0; i < LIVE; i++) {
+            struct mesh_node *live = mesh_add(&mesh, 1);
+            mesh_know(live, &mesh.nodes[0]);
+            mesh_subscribe(live, CHANNEL, &mesh.nodes[0]);
+            mesh_start(live);
+        }
+        cr_assert(mesh_settle(&mesh, 10 * SIM_S));
+        for (unsigned i = 0; i < LIVE; i++)
+            cr_assert(mesh_subscribed(&mesh.nodes[2 + i], CHANNEL, 10 * SIM_S));
+        publish(0, 10, false);
+        sim_run_for(mesh.sim, SIM_S);
+        sim_disk_settings(mesh.nodes[0].host)->slow = (struct sim_range){10 * SIM_S, 10 * SIM_S};
+        cr_assert_eq(mesh_publish(&mesh.nodes[0], CHANNEL, 1, 10, 5, false, SIM_S).err, NET_ERR_TIMEOUT);
+        for (unsigned i = 0; i < LIVE; i++) {
+            struct mesh_log heard = mesh_read(&mesh.nodes[2 + i], CHANNEL, &mesh.nodes[0], 10 * SIM_MS);
+            cr_assert_eq(heard.count, 15, "seed %lu: %zu", seed, heard.count);
+            mesh_log_free(&heard);
+            together += mesh_peer(&mesh.nodes[0], &mesh.nodes[2 + i])->shard ==
+                        mesh_peer(&mesh.nodes[0], &mesh.nodes[1])->shard;
+        }
+        size_t followed = count_at(&mesh.nodes[1], &mesh.nodes[0]);
+        cr_assert_eq(followed, 10, "seed %lu: %zu, of which 10 are written", seed, followed);
+        if (seed < 109)
+            mesh_deinit(&mesh);
+    }
+    cr_assert_gt(together, 0, "they never read together");
 }

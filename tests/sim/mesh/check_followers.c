@@ -71,12 +71,14 @@ static bool check_what_is_missing(const struct pair *p)
     return true;
 }
 
-/* Where it begins is where it was to begin, unless its retention moved that. */
+/* Where it begins is where it was to begin, unless its retention moved that. A power cut gives the publisher back what
+ * its retention had given up. */
 static bool check_beginning(const struct pair *p)
 {
     const struct reading_place *r = p->r;
     const struct channel_settings *s = config_channel(&r->reader->config, r->channel);
-    if (s->retention_events || s->retention_bytes || s->retention_age_ns || p->own.count == 0)
+    if (s->retention_events || s->retention_bytes || s->retention_age_ns || p->own.count == 0 ||
+        sim_host_boots(r->from->host) > 0)
         return true;
     for (size_t i = 0; i < r->reader->subscription_count; i++) {
         const struct subscription_entry *e = &r->reader->subscriptions[i];

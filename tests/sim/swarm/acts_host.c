@@ -146,6 +146,8 @@ static void spring(void *ctx, const struct sim_disk_event *e)
     if (l->dying || e->number != l->dies_at / 2 || e->after != (l->dies_at & 1))
         return;
     l->dying = true;
+    run_note(l->run, "node %u dies %s an operation of kind %d on %s", node, e->after ? "behind" : "before",
+             (int)e->kind, e->path);
     feeds_gone(l->run, node);
     sim_host_crash_now(l->run->mesh.nodes[node].host, l->power);
 }
