@@ -335,19 +335,28 @@ static bool send_ping(struct peer *p, struct tx_buffer *b)
     return true;
 }
 
-/* What is known to be lost does more than what may be on its way: it may be all that the others wait for. */
-static struct packet *lost_packet(struct peer *p)
+static struct packet *waiting_packet(const struct list *lane, bool unsent)
 {
-    for (int i = 0; i < 2; i++) {
-        const struct list *lane = &p->transport.schedule.lanes[i];
-        for (struct list *n = lane->next; n != lane; n = n->next) {
-            struct sender *x = container_of(n, struct sender, flow.link);
-            struct packet *k = x->reliable ? first(&container_of(x, struct stream, sender)->lost) : NULL;
-            if (k)
-                return k;
-        }
+    for (struct list *n = lane->next; n != lane; n = n->next) {
+        struct sender *x = container_of(n, struct sender, flow.link);
+        struct stream *st = x->reliable ? container_of(x, struct stream, sender) : NULL;
+        struct packet *k = st ? first(&st->lost) : NULL;
+        if (st && !k && unsent)
+            k = first(&st->unsent);
+        if (k)
+            return k;
     }
     return NULL;
+}
+
+/* What a probe carries rather than what may be on its way. A reset, also a new one: two ends that gave up what the
+ * other still sends acknowledge nothing until they hear it, and their windows have no room for it. Then what is known
+ * to be lost: it may be all that the others wait for. */
+static struct packet *urgent_packet(struct peer *p)
+{
+    const struct schedule *schedule = &p->transport.schedule;
+    struct packet *k = waiting_packet(&schedule->lanes[0], true);
+    return k ? k : waiting_packet(&schedule->lanes[1], false);
 }
 
 bool stream_probe(struct peer *p)
@@ -356,7 +365,7 @@ bool stream_probe(struct peer *p)
     if (!b)
         return false;
     COUNT(p->shard, probes_sent);
-    struct packet *k = lost_packet(p);
+    struct packet *k = urgent_packet(p);
     while (!k && (k = recovery_probe(&p->transport.recovery)) && !k->stream) {
         packet_put(&p->shard->packets, k);
         k = NULL;
