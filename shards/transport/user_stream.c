@@ -4,6 +4,7 @@
 
 #include "core/stream/reset.h"
 #include "core/wire/packer.h"
+#include "shards/transport/fragments.h"
 
 static const struct netmesh_hooks *hooks_of(const struct peer *p)
 {
@@ -90,23 +91,54 @@ int user_stream_open(struct peer *p, uint64_t id, const struct netmesh_stream_op
 uint32_t user_stream_room(const struct peer *p, const struct stream *st)
 {
     uint32_t window = st->tx.window > WIRE_OVERHEAD ? st->tx.window - WIRE_OVERHEAD : 0;
-    return window < p->plaintext_max ? window : p->plaintext_max;
+    uint32_t packet = window < p->plaintext_max ? window : p->plaintext_max;
+    uint32_t whole = WIRE_FRAME_HEAD + p->shard->config->event_bytes;
+    bool in_fragments = st->tx_reliable && fragments_on(p) && window >= p->plaintext_path && whole > packet;
+    return in_fragments ? whole : packet;
+}
+
+static size_t first_frame(struct cspan frames)
+{
+    return WIRE_FRAME_HEAD + (size_t)load_le32(frames.data);
 }
 
 /* What fits the path, or, for an event above it, what the peer takes: IP fragments it. */
 static size_t choose_room(const struct peer *p, const struct stream *st, struct cspan frames)
 {
-    size_t first = WIRE_FRAME_HEAD + (size_t)load_le32(frames.data), most = user_stream_room(p, st);
+    size_t first = first_frame(frames), most = user_stream_room(p, st);
     if (most > p->plaintext_path)
         most = p->plaintext_path;
     size_t room = frames.len < most ? frames.len : most;
     return room < first ? first : room;
 }
 
+static uint32_t count_sent(struct peer *p, uint32_t n)
+{
+    p->tx_events += n;
+    COUNT_N(p->shard, stream_events_sent, n);
+    return n;
+}
+
+/* The first event, which no packet holds: copied, and sent as credit comes (extensions X3). */
+static uint32_t send_in_fragments(struct peer *p, struct stream *st, struct cspan frames, size_t *used)
+{
+    struct cspan event = {frames.data + WIRE_FRAME_HEAD, load_le32(frames.data)};
+    if (fragments_send_message(p, st, SUBPROTO_EVENTS, event) != NET_OK)
+        return 0;
+    *used = first_frame(frames);
+    return count_sent(p, 1);
+}
+
 uint32_t user_stream_send(struct peer *p, struct stream *st, struct cspan frames, uint32_t count, size_t *used)
 {
     size_t room = choose_room(p, st, frames);
     uint64_t before = st->tx.written_off;
+    if (st->message.data) { /* what is behind it waits for its last fragment */
+        credit_tx_refuse(&st->tx, p->shard->now);
+        return 0;
+    }
+    if (st->tx_reliable && first_frame(frames) > p->plaintext_whole)
+        return send_in_fragments(p, st, frames, used);
     if (!st->tx_reliable && credit_tx_recover(&st->tx, p->shard->now, p->rtt_ns)) /* 13.4 */
         COUNT_N(p->shard, credit_written_off, st->tx.written_off - before);
     struct packet *packet = stream_packet(p, st, room);
@@ -118,10 +150,8 @@ uint32_t user_stream_send(struct peer *p, struct stream *st, struct cspan frames
     packet->len = (uint16_t)packer.len;
     packet->count = (uint16_t)packer.count;
     stream_commit(p, st, packet);
-    p->tx_events += n;
-    COUNT_N(p->shard, stream_events_sent, n);
     *used = packer.len;
-    return n;
+    return count_sent(p, n);
 }
 
 void user_stream_close(struct peer *p, struct stream *st)
@@ -201,6 +231,13 @@ bool user_stream_on_events(struct peer *p, const struct wire_header *h, struct c
     return true;
 }
 
+/* An event that came in fragments, above what this node takes anywhere. */
+static bool is_too_large(const struct peer *p, struct cspan plaintext)
+{
+    return plaintext.len > WIRE_MAX_PLAINTEXT &&
+           plaintext.len > WIRE_FRAME_HEAD + (size_t)p->shard->config->event_bytes;
+}
+
 bool user_stream_on_packet(struct peer *p, struct stream *st, const struct wire_header *h, struct cspan plaintext)
 {
     struct netmesh_stream_events e = {.mode = NETMESH_RELIABLE};
@@ -215,6 +252,11 @@ bool user_stream_on_packet(struct peer *p, struct stream *st, const struct wire_
         e.end = NETMESH_STREAM_BROKEN;
     else if (h->flags & WIRE_FIN)
         e.end = NETMESH_STREAM_FINISHED;
+    if (!st->ended && is_too_large(p, plaintext)) {
+        COUNT(p->shard, drop_event_bytes);
+        stream_fail(p, st, RESET_LIMIT); /* skipped, it would be missing and nobody knew */
+        return true;
+    }
     if (!offer(p, h, plaintext, &e))
         return false;
     if (!st->ended)
