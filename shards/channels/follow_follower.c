@@ -131,6 +131,8 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
         f->next = m->known ? m->next_seq : 0;
         memcpy(f->log_id, m->log_id, LOG_ID);
         wait(sub, s->now);
+    } else if (f->begun) { /* the log is there: from now on a restart goes on in it */
+        membership_accepted(p, sub);
     }
     membership_tick(p, s->now);
     peer_schedule(p);
@@ -145,8 +147,9 @@ static bool is_astray(const struct subscription *sub, const struct follow_messag
     return f->known && !sub->fresh && (memcmp(f->log_id, m->log_id, LOG_ID) != 0 || f->next != m->sequence);
 }
 
-/* From here on events may come: of the log we have, or of one that begins now. */
-static void on_granted(struct peer *p, struct subscription *sub, const struct follow_message *m)
+/* From here on events may come: of the log we have, or of one that begins now; false: whose owner has not made it yet.
+ */
+static bool on_granted(struct peer *p, struct subscription *sub, const struct follow_message *m)
 {
     struct following *f = &sub->following;
     bool goes_on = f->known && memcmp(f->log_id, m->log_id, LOG_ID) == 0 && f->next == m->sequence && !sub->fresh;
@@ -157,11 +160,12 @@ static void on_granted(struct peer *p, struct subscription *sub, const struct fo
     f->known = f->begun = true;
     sub->fresh = false;
     if (goes_on)
-        return;
+        return true;
     struct msg_follow_open open = {
         .node_id = p->node_id, .token = f->token, .channel = sub->channel, .begin = true, .next_seq = m->sequence};
     memcpy(open.log_id, m->log_id, LOG_ID);
     tell_owner(p, sub, &open);
+    return false;
 }
 
 void following_on_answer(struct peer *p, const struct follow_message *m)
@@ -178,8 +182,8 @@ void following_on_answer(struct peer *p, const struct follow_message *m)
     }
     switch (status) {
     case FOLLOW_GRANTED:
-        on_granted(p, sub, m);
-        membership_accepted(p, sub);
+        if (on_granted(p, sub, m))
+            membership_accepted(p, sub);
         break;
     case FOLLOW_WAITING:
         if (sub->start == START_LATEST) /* all that comes is later, also what comes before we ask again */

@@ -247,6 +247,7 @@ struct subscription_entry {
     enum subscription_mode mode;
     enum subscription_start start; /* of follow */
     uint64_t sequence;             /* of START_SEQUENCE */
+    bool anew;                     /* it counts, whatever log there is of an earlier follow */
 };
 struct peers_file {
     struct peer_entry *peers;

@@ -204,14 +204,21 @@ static int take_start(struct document *d, struct subscription_entry *e, const ya
     return NET_OK;
 }
 
+static int take_anew(struct document *d, struct subscription_entry *e, const yaml_node_t *value)
+{
+    const char *text = document_text(value);
+    if (!text || (strcmp(text, "true") != 0 && strcmp(text, "false") != 0))
+        return document_fail(d, value, "anew", "true or false");
+    e->anew = strcmp(text, "true") == 0;
+    return NET_OK;
+}
+
 static const struct subscription_key {
     const char *name;
     int (*take)(struct document *, struct subscription_entry *, const yaml_node_t *value);
 } subscription_keys[] = {
-    {"channel", take_channel},
-    {"from", take_from},
-    {"mode", take_subscription_mode},
-    {"start", take_start},
+    {"channel", take_channel}, {"from", take_from}, {"mode", take_subscription_mode},
+    {"start", take_start},     {"anew", take_anew},
 };
 enum { SUBSCRIPTION_KEYS = sizeof subscription_keys / sizeof subscription_keys[0] };
 
@@ -221,7 +228,7 @@ static int take_subscription_key(struct document *d, struct subscription_entry *
     for (size_t i = 0; i < SUBSCRIPTION_KEYS; i++)
         if (strcmp(document_text(key), subscription_keys[i].name) == 0)
             return subscription_keys[i].take(d, e, value);
-    return unknown_key(d, key, "channel, from, mode, start");
+    return unknown_key(d, key, "channel, from, mode, start, anew");
 }
 
 static int take_subscription(struct peers_loader *l, const yaml_node_t *node, size_t index)
@@ -235,9 +242,9 @@ static int take_subscription(struct peers_loader *l, const yaml_node_t *node, si
     if (!err && (!e->channel[0] || !e->peer))
         err = config_fail(d->error, "%s:%zu: found a subscription without %s, allowed: channel and from", d->file,
                           l->subscription_lines[index], e->channel[0] ? "from" : "channel");
-    if (!err && e->mode == SUBSCRIBE_LIVE && e->start != START_DEFAULT)
-        err = config_fail(d->error, "%s:%zu: start: found beside mode: live, allowed: only with mode: follow", d->file,
-                          l->subscription_lines[index]);
+    if (!err && e->mode == SUBSCRIBE_LIVE && (e->start != START_DEFAULT || e->anew))
+        err = config_fail(d->error, "%s:%zu: start or anew: found beside mode: live, allowed: only with mode: follow",
+                          d->file, l->subscription_lines[index]);
     return err;
 }
 
@@ -431,6 +438,8 @@ static void put_how(FILE *out, const struct subscription_entry *e)
         fprintf(out, "    start: %" PRIu64 "\n", e->sequence);
     else if (e->start != START_DEFAULT)
         fprintf(out, "    start: %s\n", e->start == START_LATEST ? "latest" : "earliest");
+    if (e->anew)
+        fputs("    anew: true\n", out);
 }
 
 char *peers_file_render(const struct peers_file *f, size_t *len)

@@ -96,7 +96,8 @@ struct msg_subscribe { /* MSG_RECEIVE_OPEN, MSG_ROSTER */
 
 struct msg_want { /* MSG_SUBSCRIBE */
     struct subscribe_ask ask;
-    bool anew; /* asked for just now, with a start: what was followed before is left */
+    uint32_t number; /* of this wish: what is told again has the same */
+    bool anew;       /* the start counts, whatever log there is of an earlier follow */
 };
 
 struct msg_answer { /* MSG_ROSTER_ACK */
@@ -111,6 +112,9 @@ struct msg_subscribed { /* the peer's answer, or ours when it need not be asked 
     bool live;        /* what comes, or would, are live events */
     int32_t err;      /* POLICY: the peer refused */
     const char *note; /* static: why it was refused, or is live instead of followed; "" */
+    uint32_t number;  /* of the wish, and what is left of it: */
+    enum subscription_start start;
+    bool anew;
 };
 
 struct msg_follow_lag {

@@ -245,7 +245,8 @@ static int add_from_file(struct contacts *cs, const struct peers_file *file)
         struct wanted *w;
         if (!c || (err = wanted_add(c, &ask, &w)) != NET_OK)
             return err;
-        wanted_tell_home(w, true, false);
+        w->anew = e->anew;
+        wanted_tell_home(w, true);
     }
     return NET_OK;
 }

@@ -14,6 +14,8 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     enum subscription_mode mode;
     enum subscription_start start; /* where a followed log begins */
     uint64_t sequence;             /* of START_SEQUENCE */
+    bool anew;                     /* it counts, whatever log there is of an earlier follow */
+    uint32_t number;               /* of the wish; another when it changes */
     bool active;                   /* the peer, as it is since its last start, has acknowledged it */
     bool live;                     /* and sends live events */
     bool leaving;
@@ -21,6 +23,9 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     uint64_t lag;         /* of what is followed, as last heard */
     const char *note;     /* static: why it is not active, or live though it was to be followed; "" */
     struct list requests; /* control_request waiting for the peer's answer */
+    /* An answer that nobody hears before peers.yaml has it: what `start` and `anew` have become. */
+    struct control_request settled;
+    struct msg_subscribed answer;
 };
 
 struct dial {
@@ -148,7 +153,7 @@ void requests_abort(struct contacts *);
  * on success. */
 int wanted_add(struct contact *, const struct subscribe_ask *, struct wanted **out);
 void wanted_free(struct wanted *);
-void wanted_tell_home(struct wanted *, bool on, bool anew);
+void wanted_tell_home(struct wanted *, bool on);
 /* tail.c */
 void tails_wake(struct contacts *); /* once a turn */
 /* stop.c */

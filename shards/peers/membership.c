@@ -56,6 +56,9 @@ static void report(struct peer *p, const struct subscription *sub, int err, cons
         .err = err,
         .live = !sub->followed,
         .note = note,
+        .number = sub->number,
+        .start = sub->start,
+        .anew = sub->fresh,
     };
     mailbox_send(p->shard, 0, MSG_SUBSCRIBED, 0, 0, &a, sizeof a);
 }
@@ -177,10 +180,13 @@ static void subscribe(struct peer *p, const struct msg_want *m, uint64_t hash)
         sub->note = "";
         list_push_back(&p->subscriptions, &sub->in_peer);
     }
-    sub->mode = m->ask.mode;
-    sub->start = m->ask.start;
-    sub->start_seq = m->ask.sequence;
-    sub->fresh = sub->fresh || m->anew;
+    if (sub->number != m->number) { /* else some of it may be done */
+        sub->number = m->number;
+        sub->mode = m->ask.mode;
+        sub->start = m->ask.start;
+        sub->start_seq = m->ask.sequence;
+        sub->fresh = m->anew;
+    }
     sub->has_no_log_of = 0;
     begin(p, sub);
 }

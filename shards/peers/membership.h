@@ -12,6 +12,7 @@ struct subscription { /* ours, at this peer */
     struct channel_name channel;
     uint64_t hash, nonce;
     bool asked;                  /* what is wanted now, under the nonce: its Ack counts */
+    uint32_t number;             /* of the wish that this is */
     enum subscription_mode mode; /* as wanted */
     enum subscription_start start;
     uint64_t start_seq;

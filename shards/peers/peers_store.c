@@ -36,6 +36,7 @@ static char *render(struct contacts *cs, size_t *len)
             e->mode = w->mode;
             e->start = w->start;
             e->sequence = w->sequence;
+            e->anew = w->anew;
         }
     }
     char *text = f.peers && f.subscriptions ? peers_file_render(&f, len) : NULL;
@@ -164,12 +165,14 @@ static void next_step(struct io_op *op, int32_t res)
     case STORE_OPEN_DIR:
         st->file = res;
         st->step = res < 0 ? STORE_CLOSE_DIR : STORE_SYNC_DIR;
+        st->err = res < 0 ? res : 0; /* renamed, but a power cut may undo that */
         if (res < 0)
-            finish(cs); /* renamed; only its durability is unknown */
+            finish(cs);
         else
             submit(cs, IO_FSYNC);
         break;
     case STORE_SYNC_DIR:
+        st->err = res < 0 ? res : 0;
         st->step = STORE_CLOSE_DIR;
         submit(cs, IO_CLOSE);
         break;

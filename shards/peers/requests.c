@@ -8,8 +8,9 @@
 #include "shards/peers/contacts.h"
 #include "shards/node/mailbox.h"
 
-/* node.a of a control_request; node.b is its time limit, node.p its struct wanted. BEGIN: subscribe, with a start. */
-enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_BEGIN, REQUEST_UNSUBSCRIBE };
+/* node.a of a control_request; node.b is its time limit, node.p its struct wanted. BEGIN: subscribe, with a start.
+ * SETTLED: nobody's, the wanted's own. */
+enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_BEGIN, REQUEST_UNSUBSCRIBE, REQUEST_SETTLED };
 
 static const char REMOVED[] = "the peer or the subscription was removed meanwhile";
 
@@ -138,7 +139,9 @@ int wanted_add(struct contact *c, const struct subscribe_ask *ask, struct wanted
         w->channel = *name;
         w->hash = hash;
         w->note = "";
+        w->number = 1;
         list_init(&w->requests);
+        list_init(&w->settled.link);
         list_push_back(&c->wanted, &w->in_contact);
         c->owner->wanted_count++;
     }
@@ -146,6 +149,8 @@ int wanted_add(struct contact *c, const struct subscribe_ask *ask, struct wanted
         w->mode = ask->mode;
         w->start = ask->start;
         w->sequence = ask->sequence;
+        w->anew = false;
+        w->number++;
         w->active = false;
     }
     w->leaving = false;
@@ -187,6 +192,8 @@ void wanted_free(struct wanted *w)
     struct control_request *r;
     detach(&cs->store.waiting, w);
     detach(&cs->store.saving, w);
+    if (list_linked(&w->settled.link))
+        list_remove(&w->settled.link);
     while ((r = take(cs, w)))
         r->done(r, NET_ERR_CANCELED, REMOVED);
     list_remove(&w->in_contact);
@@ -194,14 +201,15 @@ void wanted_free(struct wanted *w)
     free(w);
 }
 
-void wanted_tell_home(struct wanted *w, bool on, bool anew)
+void wanted_tell_home(struct wanted *w, bool on)
 {
-    struct msg_want m = {.ask = {w->channel, w->contact->node_id, w->mode, w->start, w->sequence}, .anew = anew};
+    struct msg_want m = {
+        .ask = {w->channel, w->contact->node_id, w->mode, w->start, w->sequence}, .number = w->number, .anew = w->anew};
     w->told = on;
     mailbox_send(w->contact->owner->shard, w->contact->home, MSG_SUBSCRIBE, on, 0, &m, sizeof m);
 }
 
-void request_answered(struct contacts *cs, struct wanted *w, const struct msg_subscribed *a)
+static void answer(struct contacts *cs, struct wanted *w, const struct msg_subscribed *a)
 {
     char text[256];
     struct say_about about = {.peer = w->contact->node_id, .channel = w->channel.text};
@@ -238,14 +246,28 @@ void contacts_on_follow_lag(struct shard *s, const struct msg_follow_lag *m)
 
 /* ---- after peers.yaml was saved ---- */
 
+static void on_settled(struct contacts *cs, struct wanted *w, int err, const char *why)
+{
+    if (err)
+        shard_say_about(
+            cs->shard, LEVEL_WARN, (struct say_about){.peer = w->contact->node_id, .channel = w->channel.text},
+            "cannot write peers.yaml: %s; where the log that is followed begins is known until the node stops", why);
+    if (w->leaving == !w->answer.subscribe)
+        answer(cs, w, &w->answer);
+}
+
 void request_saved(struct contacts *cs, struct control_request *r, int err, const char *why)
 {
     char text[512];
     struct wanted *w = r->node.p;
+    if (r->node.a == REQUEST_SETTLED) {
+        on_settled(cs, w, err, why);
+        return;
+    }
     if (err) {
         text_format(text, sizeof text, "cannot write peers.yaml: %s; the change holds until the node stops", why);
         if (w)
-            wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE, r->node.a == REQUEST_BEGIN);
+            wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE);
         r->done(r, err, text);
         return;
     }
@@ -262,9 +284,9 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     arm(cs);
     /* Active may be what the home said before it heard of an unsubscribe. */
     if (wanted_active(w) && w->told && r->node.a == REQUEST_SUBSCRIBE)
-        request_answered(cs, w, &(struct msg_subscribed){.live = w->live, .note = w->note});
+        answer(cs, w, &(struct msg_subscribed){.live = w->live, .note = w->note});
     else
-        wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE, r->node.a == REQUEST_BEGIN);
+        wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE);
 }
 
 static void save(struct contacts *cs, struct control_request *r, enum request_kind kind, uint64_t timeout,
@@ -275,6 +297,31 @@ static void save(struct contacts *cs, struct control_request *r, enum request_ki
     r->node.b = timeout;
     r->node.p = w;
     store_save(cs, r);
+}
+
+/* What became of the wish. True: peers.yaml does not say so yet; asked for again after a restart, "latest" would be
+ * another place, and "anew" yet another log. */
+static bool note_wish(struct wanted *w, const struct msg_subscribed *a)
+{
+    if (!a->subscribe || a->number != w->number || (a->start == w->start && a->anew == w->anew))
+        return false;
+    w->start = a->start;
+    w->anew = a->anew;
+    return true;
+}
+
+void request_answered(struct contacts *cs, struct wanted *w, const struct msg_subscribed *a)
+{
+    bool saving = list_linked(&w->settled.link), changed = note_wish(w, a);
+    if (!saving && (!changed || cs->phase != STOP_NONE)) {
+        answer(cs, w, a);
+        return;
+    }
+    w->answer = *a;
+    if (saving && changed)
+        list_remove(&w->settled.link);
+    if (changed)
+        save(cs, &w->settled, REQUEST_SETTLED, 0, w);
 }
 
 static void on_refusal(struct timer *t, uint64_t now)
@@ -354,6 +401,8 @@ void node_subscribe(struct node *node, const struct subscribe_ask *ask, uint64_t
     } else {
         struct wanted *w;
         int err = wanted_add(c, ask, &w);
+        if (err == NET_OK)
+            w->anew = w->anew || ask->start != START_DEFAULT;
         if (err == NET_OK)
             save(cs, r, ask->start == START_DEFAULT ? REQUEST_SUBSCRIBE : REQUEST_BEGIN, timeout_ns, w);
         else

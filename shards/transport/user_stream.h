@@ -18,8 +18,8 @@ struct user_stream {
 struct user_stream *user_stream_find(struct peer *, uint64_t id, struct stream **);
 /* As netmesh_stream_open(), of a peer that is here. */
 int user_stream_open(struct peer *, uint64_t id, const struct netmesh_stream_options *, uint64_t *epoch);
-/* The most a frame may have: what the peer takes in a packet and the window holds; on a reliable stream, where fragments
- * are known, limits.event_bytes. */
+/* The most a frame may have: what the peer takes in a packet and the window holds; on a reliable stream, where
+ * fragments are known, limits.event_bytes. */
 uint32_t user_stream_room(const struct peer *, const struct stream *);
 /* One packet of the frames at the front, none of which is larger, or the first in fragments: how many, and their bytes;
  * 0: backpressure. */

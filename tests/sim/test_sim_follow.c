@@ -722,6 +722,101 @@ Test(sim_follow, a_start_stands_until_there_is_a_log_for_it)
     expect_mirror(0, true);
 }
 
+/* The follower dies, by a kill or a power cut, and starts with what its peers.yaml says. */
+static void restart_by_its_file(bool crash)
+{
+    struct peers_file f;
+    struct config_error error;
+    if (crash)
+        mesh_crash(b);
+    else
+        mesh_kill(b);
+    struct cspan text = sim_disk_get(b->host, "/node/peers.yaml");
+    cr_assert_eq(peers_file_parse((const char *)text.data, text.len, "peers.yaml", &f, &error), NET_OK, "%s",
+                 error.text);
+    cr_assert_eq(f.subscription_count, 1);
+    free(b->subscriptions);
+    free(f.peers);
+    b->subscriptions = f.subscriptions;
+    b->subscription_count = b->subscription_room = f.subscription_count;
+    mesh_start(b);
+}
+
+/* What comes after the answer comes, though the log begins later than the follower's next life. */
+Test(sim_follow, the_latest_of_nothing_is_all_that_comes_after_a_restart)
+{
+    for (uint64_t seed = 142; seed < 152; seed++) {
+        bool live;
+        make(seed, 1, 1 + seed % 2);
+        start();
+        cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_LATEST, 0, 10 * SIM_S, &live), NET_OK);
+        if (seed % 3)
+            sim_cut(mesh.sim, a->host, b->host, true);
+        publish(0, 100);
+        restart_by_its_file(seed % 2);
+        cr_expect_eq(b->subscriptions[0].start, START_EARLIEST);
+        sim_cut(mesh.sim, a->host, b->host, false);
+        publish(100, 100);
+        cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+        catch_up(60 * SIM_S);
+        expect_mirror(0, true);
+        if (seed < 151)
+            mesh_deinit(&mesh);
+    }
+}
+
+/* The place that "latest" was holds as soon as it was answered. */
+Test(sim_follow, the_latest_is_a_place_in_the_log_after_a_restart)
+{
+    for (uint64_t seed = 152; seed < 162; seed++) {
+        bool live;
+        make(seed, 1 + seed % 2, 2);
+        start();
+        publish(0, 50);
+        cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_LATEST, 0, 10 * SIM_S, &live), NET_OK);
+        sim_cut(mesh.sim, a->host, b->host, true);
+        publish(50, 50);
+        restart_by_its_file(seed % 3);
+        sim_cut(mesh.sim, a->host, b->host, false);
+        cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+        catch_up(60 * SIM_S);
+        cr_expect_eq(heads_of(b, a).first, 50, "seed %lu: %lu", seed, heads_of(b, a).first);
+        expect_mirror(50, true);
+        if (seed < 161)
+            mesh_deinit(&mesh);
+    }
+}
+
+/* Asked for while the publisher is away, beside a log of an earlier follow; done once, it is not done again. */
+Test(sim_follow, a_start_stands_through_a_restart_until_it_was_answered)
+{
+    bool live;
+    make(162, 1, 2);
+    start();
+    publish(0, 100);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_SEQUENCE, 60, 10 * SIM_S, &live), NET_OK);
+    catch_up(5 * SIM_S);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    sim_run_for(mesh.sim, 2 * b->config.session_timeout_ns);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_EARLIEST, 0, 10 * SIM_S, &live), NET_ERR_UNREACHABLE);
+    restart_by_its_file(true);
+    cr_expect(b->subscriptions[0].anew);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 0);
+    expect_mirror(0, true);
+    const struct log *begun = log_held(b, a);
+    uint32_t edition = begun->key.edition;
+    restart_by_its_file(false);
+    cr_expect_not(b->subscriptions[0].anew);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    publish(100, 10);
+    catch_up(60 * SIM_S);
+    cr_expect_eq(log_held(b, a)->key.edition, edition);
+    expect_mirror(0, true);
+}
+
 Test(sim_follow, waits_for_a_way_to_ask_with_one_stream)
 {
     struct stream *control;

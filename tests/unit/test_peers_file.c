@@ -94,8 +94,9 @@ Test(peers_file, what_is_rendered_reads_back)
         {.channel = "b", .peer = 9, .start = START_EARLIEST},
         {.channel = "c", .peer = 9, .start = START_LATEST},
         {.channel = "d", .peer = 9, .start = START_SEQUENCE, .sequence = UINT64_MAX},
+        {.channel = "e", .peer = 9, .start = START_SEQUENCE, .sequence = 0, .anew = true},
     };
-    struct peers_file f = {peers, 2, subscriptions, 5}, back;
+    struct peers_file f = {peers, 2, subscriptions, 6}, back;
     struct config_error e;
     size_t len = 0;
     char *text = peers_file_render(&f, &len);
@@ -112,13 +113,14 @@ Test(peers_file, what_is_rendered_reads_back)
         cr_expect_eq(back.peers[i].compat, peers[i].compat);
         cr_expect_eq(back.peers[i].mode, peers[i].mode);
     }
-    cr_assert_eq(back.subscription_count, 5);
-    for (size_t i = 0; i < 5; i++) {
+    cr_assert_eq(back.subscription_count, 6);
+    for (size_t i = 0; i < 6; i++) {
         cr_expect_str_eq(back.subscriptions[i].channel, subscriptions[i].channel);
         cr_expect_eq(back.subscriptions[i].peer, subscriptions[i].peer);
         cr_expect_eq(back.subscriptions[i].mode, subscriptions[i].mode);
         cr_expect_eq(back.subscriptions[i].start, subscriptions[i].start);
         cr_expect_eq(back.subscriptions[i].sequence, subscriptions[i].sequence);
+        cr_expect_eq(back.subscriptions[i].anew, subscriptions[i].anew);
     }
     free(text);
     peers_file_free(&back);
@@ -152,6 +154,10 @@ Test(peers_file, errors_have_lines)
             "D/peers.yaml:2: found a subscription without from, allowed: channel and from");
     refuses("subscriptions:\n  - from: 1\n",
             "D/peers.yaml:2: found a subscription without channel, allowed: channel and from");
+    refuses("subscriptions:\n  - {channel: a, from: 1, anew: yes}\n",
+            "D/peers.yaml:2: anew: found \"yes\", allowed: true or false");
+    refuses("subscriptions:\n  - {channel: a, from: 1, mode: live, anew: true}\n",
+            "D/peers.yaml:2: start or anew: found beside mode: live, allowed: only with mode: follow");
 }
 
 Test(peers_file, no_row_twice)
