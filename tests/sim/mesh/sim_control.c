@@ -8,6 +8,7 @@
 
 struct ask {
     struct control_request request;
+    const struct mesh_node *of;
     bool done;
     int err;
 };
@@ -22,15 +23,19 @@ static void on_done(struct control_request *r, int err, const char *message)
 
 static bool asking(void *ctx)
 {
-    return !((struct ask *)ctx)->done;
+    const struct ask *ask = ctx;
+    return !ask->done && ask->of->node;
 }
 
 static int answer(struct mesh_node *m, struct ask *ask)
 {
+    ask->of = m;
     sim_host_poke(m->host, 0);
-    if (sim_run_while(m->mesh->sim, asking, ask, 120 * SIM_S))
+    (void)sim_run_while(m->mesh->sim, asking, ask, 120 * SIM_S);
+    if (ask->done)
         return ask->err;
-    node_request_cancel(m->node, &ask->request);
+    if (m->node) /* else it died over it */
+        node_request_cancel(m->node, &ask->request);
     return NET_ERR_TIMEOUT;
 }
 
