@@ -4,17 +4,19 @@
  */
 #include <assert.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "storage/redex/redex_internal.h"
 
-/* The copies have their names on stable storage before the caller cuts anything: a power cut may not take both. */
-static int set_aside(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS])
+/* The copies have their names on stable storage before the caller cuts anything: a power cut may not take both.
+ * `dat_keep`: dat stays as it is up to there. */
+static int set_aside(struct redex *r, const struct redex_scan *scan, const uint64_t len[PARTS], uint64_t dat_keep)
 {
     uint64_t keep = scan->moved ? 0 : scan->kept * RECORD_SIZE;
-    bool idx = keep < len[PART_IDX], dat = scan->dat_end < len[PART_DAT];
+    bool idx = keep < len[PART_IDX], dat = dat_keep < len[PART_DAT];
     int err = idx ? redex_set_aside(r, PART_IDX, keep) : NET_OK;
     if (err == NET_OK && dat)
-        err = redex_set_aside(r, PART_DAT, scan->dat_end);
+        err = redex_set_aside(r, PART_DAT, dat_keep);
     return err == NET_OK && (idx || dat) ? redex_root_sync(r) : err;
 }
 
@@ -83,9 +85,33 @@ static int write_generation(struct redex *r)
     return err == NET_OK ? redex_manifest_write(r, r->generation) : err;
 }
 
+/* The payloads of dropped events leave no gaps, in memory: else they would count against the log's limit for as long as
+ * what is before them is kept. Returns where the first was. Payloads that are out of order stay where they are. */
+static uint64_t close_gaps(struct redex *r)
+{
+    struct redex_file *dat = &r->file[PART_DAT];
+    uint8_t *idx = r->file[PART_IDX].memory.base;
+    uint64_t end = 0, first = dat->len;
+    if (!r->ascending || r->heap_bytes == dat->len)
+        return first;
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct record rec = record_load(idx + i * RECORD_SIZE);
+        if (record_is_inline(rec))
+            continue;
+        if (rec.offset > end && end < first)
+            first = end;
+        memmove(dat->memory.base + end, dat->memory.base + rec.offset, rec.len);
+        rec.offset = (uint32_t)end;
+        record_store(idx + i * RECORD_SIZE, rec);
+        end += rec.len;
+    }
+    dat->len = dat->written = dat->synced = end;
+    return first;
+}
+
 /*
- * Events were dropped from the middle, or fields put right: idx and ts change together, and only the manifest can
- * change two files at once (gap G3). dat goes along as it is, so the offsets stay.
+ * Events were dropped from the middle, or fields put right: all three files change together, and only the manifest can
+ * change more than one at once (gap G3).
  */
 static int rewrite(struct redex *r)
 {
@@ -117,7 +143,8 @@ int redex_repair(struct redex *r, const struct redex_scan *scan, const struct re
                  const uint64_t len[PARTS])
 {
     assert(r->file[PART_IDX].len == scan->kept * RECORD_SIZE && r->file[PART_TS].len == scan->kept * STAMP_SIZE);
-    int err = set_aside(r, scan, len);
+    uint64_t dat_keep = scan->moved ? close_gaps(r) : scan->dat_end;
+    int err = set_aside(r, scan, len, dat_keep);
     if (err == NET_OK)
         err = scan->moved || scan->unsure ? rewrite(r) : trim(r, scan, state, len);
     return err;

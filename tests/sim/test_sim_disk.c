@@ -156,12 +156,12 @@ Test(disk, unsynced_writes_are_kept_lost_or_torn_each_by_itself)
     io_handle f = open_file(&r, "file");
     sync_dir(&r, "/");
     for (unsigned i = 0; i < COUNT; i++)
-        cr_assert_eq(write_at(&r, f, i * BLOCK + 100, full), BLOCK); /* across sector boundaries */
+        cr_assert_eq(write_at(&r, f, i * BLOCK, full), BLOCK);
     sim_host_crash(r.host);
     struct cspan bytes = sim_disk_get(r.host, "file");
     unsigned kept = 0, lost = 0, torn = 0;
     for (size_t i = 0; i < COUNT; i++) {
-        size_t start = i * BLOCK + 100, len = 0;
+        size_t start = i * BLOCK, len = 0;
         while (len < BLOCK && start + len < bytes.len && bytes.data[start + len] == 'x')
             len++;
         for (size_t j = len; j < BLOCK && start + j < bytes.len; j++)
@@ -185,7 +185,7 @@ Test(disk, how_much_a_crash_takes_is_drawn)
         io_handle f = open_file(&r, "file");
         sync_dir(&r, "/");
         for (unsigned i = 0; i < 8; i++)
-            write_at(&r, f, i, "x");
+            write_at(&r, f, i * 512, "x");
         sim_host_crash(r.host);
         struct cspan bytes = sim_disk_get(r.host, "file");
         unsigned left = 0;
@@ -197,6 +197,45 @@ Test(disk, how_much_a_crash_takes_is_drawn)
         sim_destroy(r.sim);
     }
     cr_assert(all > 20 && none > 20 && some > 60, "%u %u %u", all, none, some);
+}
+
+/* As a page cache does: whatever of a sector arrives, arrives with all that was written to it before. */
+Test(disk, a_sector_arrives_as_it_was_at_some_time)
+{
+    enum { WRITES = 300, LEN = 40, SIZE = 4096 };
+    unsigned old = 0, mixed = 0;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        static uint8_t then[WRITES + 1][SIZE];
+        struct rig r = rig_create(seed);
+        keep(&r, SIM_ALWAYS / 8, SIM_ALWAYS / 2);
+        io_handle f = open_file(&r, "file");
+        sync_dir(&r, "/");
+        memset(then[0], 0, SIZE);
+        for (unsigned i = 0; i < WRITES; i++) {
+            char text[LEN + 1] = {0};
+            memset(text, 1 + (int)(i % 250), LEN);
+            uint64_t at = sim_random_below(r.sim, SIZE - LEN);
+            cr_assert_eq(write_at(&r, f, at, text), LEN);
+            memcpy(then[i + 1], then[i], SIZE);
+            memcpy(then[i + 1] + at, text, LEN);
+        }
+        sim_host_crash(r.host);
+        struct cspan bytes = sim_disk_get(r.host, "file");
+        uint8_t now[SIZE] = {0};
+        memcpy(now, bytes.data, bytes.len);
+        unsigned first = WRITES + 1;
+        for (size_t sector = 0; sector < SIZE; sector += 512) {
+            unsigned i = 0;
+            while (i <= WRITES && memcmp(now + sector, then[i] + sector, 512) != 0)
+                i++;
+            cr_assert_leq(i, WRITES, "seed %lu: sector %zu never was like that", seed, sector / 512);
+            old += memcmp(now + sector, then[WRITES] + sector, 512) != 0;
+            first = sector == 0 ? i : first;
+            mixed += i != first;
+        }
+        sim_destroy(r.sim);
+    }
+    cr_assert(old > 100 && mixed > 100, "%u %u", old, mixed);
 }
 
 Test(disk, a_sync_covers_what_completed_before_it_was_submitted)

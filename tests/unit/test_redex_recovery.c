@@ -193,6 +193,8 @@ Test(redex_recovery, a_flipped_payload_drops_one_event) /* items 16, 50; G3 */
     cr_assert_eq(redex_store_size(&s, "c/v0000000002/idx"), 60);
     cr_assert_eq(redex_store_size(&s, "c/v0000000001"), -1);
     cr_assert_eq(redex_store_size(&s, "c/idx~1"), 80, "the records as they were");
+    cr_assert_eq(redex_store_size(&s, "c/v0000000002/dat"), 12, "and no gap");
+    cr_assert_eq(redex_store_size(&s, "c/dat~1"), 12, "from the gap on");
 }
 
 Test(redex_recovery, ts_missing_short_long) /* items 17, 18; G4 */
@@ -378,6 +380,54 @@ Test(redex_recovery, a_hole_of_zeros_in_idx)
     cr_assert_eq(events[3].seq, 3);
     cr_assert_eq(events[4].seq, 6);
     cr_assert_eq(redex_next_seq(s.log), 12, "zeros were never an event");
+}
+
+/* Its checksum agrees at any offset; one that is too low would pass for payloads out of order. */
+Test(redex_recovery, an_empty_event_at_a_wrong_offset)
+{
+    uint8_t idx[60];
+    cr_assert_eq(redex_store_open(&s), NET_OK);
+    append_text("before"), append_text(""), append_text("behind");
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    cr_assert_eq(redex_store_read(&s, STORE_IDX, idx, sizeof idx), 60);
+    cr_assert_eq(load_le32(idx + 28), 6);
+    store_le32(idx + 28, 0); /* redex.md 3.1: u32 offset at 8 of the record */
+    redex_store_write(&s, STORE_IDX, idx, sizeof idx);
+    open_and_read();
+    cr_assert_eq(count, 3);
+    expect_event(1, 1, "");
+    expect_event(2, 2, "behind");
+    cr_assert_eq(s.report.repaired_fields, 1);
+    cr_assert(s.log->ascending);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    cr_assert_eq(redex_store_read(&s, "c/v0000000002/idx", idx, sizeof idx), 60);
+    cr_assert_eq(load_le32(idx + 28), 6);
+}
+
+/* A gap of dropped events counts against no limit: there is room for as much as was lost. */
+Test(redex_recovery, room_comes_back_where_events_were_dropped)
+{
+    char text[1001] = {0};
+    uint8_t idx[200];
+    memset(text, 'x', 1000);
+    s.options.max_bytes = 12000; /* dat may have a third more */
+    cr_assert_eq(redex_store_open(&s), NET_OK);
+    for (int i = 0; i < 10; i++)
+        append_text(text);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    cr_assert_eq(redex_store_read(&s, STORE_IDX, idx, sizeof idx), 200);
+    memset(idx + 20, 0, 160);
+    redex_store_write(&s, STORE_IDX, idx, sizeof idx);
+    open_and_read();
+    cr_assert_eq(count, 2);
+    expect_event(0, 0, text);
+    expect_event(1, 9, text);
+    for (int i = 0; i < 10; i++)
+        append_text(text);
+    cr_assert_eq(redex_store_close(&s), NET_OK);
+    open_and_read();
+    cr_assert_eq(count, 12);
+    expect_event(11, 19, text);
 }
 
 /* A repair that has no room changes nothing and leaves nothing behind (G16). */

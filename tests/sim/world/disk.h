@@ -27,6 +27,7 @@ struct unsynced {
     uint64_t offset;
     uint8_t *data; /* NULL: truncate to `offset` */
     size_t len;
+    size_t arrives; /* in a crash: so much from its beginning */
     bool forgotten; /* a sync of it failed: no later one covers it */
 };
 

@@ -65,24 +65,50 @@ struct losses {
     uint32_t keep, tear, zeros;
 };
 
-static void lose(struct inode *i, const struct unsynced *w, struct rng *rng, const struct losses *l)
+/* How much of each write arrives by itself, from its beginning; of a truncation: 0 or 1. */
+static void draw_arrivals(struct inode *i, struct rng *rng, const struct losses *l)
 {
-    if (w->data && rng_chance(rng, l->tear))
-        apply(i, w, torn_len(w, rng));
-    if (w->offset + w->len > i->stable.len && rng_chance(rng, l->zeros))
-        bytes_resize(&i->stable, (size_t)(w->offset + w->len));
+    for (size_t n = 0; n < i->write_count; n++) {
+        struct unsynced *w = &i->writes[n];
+        size_t whole = w->data ? w->len : 1;
+        w->arrives = rng_chance(rng, l->keep) ? whole : w->data && rng_chance(rng, l->tear) ? torn_len(w, rng) : 0;
+    }
+}
+
+/* A sector goes to the disk as the page cache has it: with what was written to it before. */
+static void bring_along(struct inode *i, size_t n)
+{
+    const struct unsynced *w = &i->writes[n];
+    for (size_t m = n + 1; m < i->write_count; m++) {
+        const struct unsynced *later = &i->writes[m];
+        if (!later->data || later->arrives == 0)
+            continue;
+        uint64_t from = later->offset / SIM_SECTOR * SIM_SECTOR;
+        uint64_t to = (later->offset + later->arrives + SIM_SECTOR - 1) / SIM_SECTOR * SIM_SECTOR;
+        if (from < w->offset)
+            from = w->offset;
+        if (to > w->offset + w->len)
+            to = w->offset + w->len;
+        if (from < to)
+            bytes_write(&i->stable, from, w->data + (from - w->offset), (size_t)(to - from));
+    }
 }
 
 static void crash_file(struct inode *i, struct rng *rng, const struct losses *l)
 {
+    draw_arrivals(i, rng, l);
     for (size_t n = 0; n < i->write_count; n++) {
-        struct unsynced *w = &i->writes[n];
-        if (rng_chance(rng, l->keep))
-            apply(i, w, w->len);
-        else
-            lose(i, w, rng, l);
-        free(w->data);
+        const struct unsynced *w = &i->writes[n];
+        if (w->arrives)
+            apply(i, w, w->arrives);
+        if (w->data)
+            bring_along(i, n);
+        bool all = w->arrives == (w->data ? w->len : 1);
+        if (!all && w->offset + w->len > i->stable.len && rng_chance(rng, l->zeros))
+            bytes_resize(&i->stable, (size_t)(w->offset + w->len));
     }
+    for (size_t n = 0; n < i->write_count; n++)
+        free(i->writes[n].data);
     i->write_count = 0;
     bytes_copy(&i->now, &i->stable);
 }
