@@ -91,6 +91,7 @@ static void arm(struct run *run, struct point *p)
     disk->crash_keep = fates[p->fate].keep;
     disk->crash_tear = fates[p->fate].keep == SIM_DRAWN ? SIM_DRAWN : 0;
     disk->names = fates[p->fate].ext4 ? SIM_NAMES_EXT4 : SIM_NAMES_ANY;
+    disk->crash_zeros = fates[p->fate].ext4 ? SIM_ALWAYS / 2 : 0;
     if (fates[p->fate].error) {
         struct sim_fault fault = {
             .error = fates[p->fate].error, .after = (uint32_t)p->number, .times = fates[p->fate].on ? UINT32_MAX : 1};

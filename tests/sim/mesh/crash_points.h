@@ -13,9 +13,9 @@
 
 /*
  * What befalls the host at the point. Of what is not synced a power cut leaves nothing, everything, or what the seed
- * draws, torn sectors among it, names in any order or as ext4's journal has them. Or the operation fails, that one
- * alone, or it and all that follow in this work, or those that want space; at the end of the work the process is
- * killed, or the power cut.
+ * draws, torn writes among it, names in any order, or names and sizes as ext4's journal has them. Or the operation
+ * fails, that one alone, or it and all that follow in this work, or those that want space; at the end of the work the
+ * process is killed, or the power cut.
  */
 enum crash_fate {
     CRASH_KILL,
