@@ -41,6 +41,11 @@ static inline bool io_addr_equal(const struct io_addr *a, const struct io_addr *
     return memcmp(a->ip, b->ip, sizeof a->ip) == 0 && a->port == b->port && a->scope_id == b->scope_id;
 }
 
+static inline bool io_addr_same_host(const struct io_addr *a, const struct io_addr *b)
+{
+    return memcmp(a->ip, b->ip, sizeof a->ip) == 0 && a->scope_id == b->scope_id;
+}
+
 enum io_kind {
     IO_UDP_RECV,  /* multishot: `done` per arrival while more == true */
     IO_UDP_SEND,  /* one message, or several datagrams by GSO; never queues in the kernel: -EAGAIN when there is no room

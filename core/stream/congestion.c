@@ -111,7 +111,8 @@ void congestion_on_spurious(struct congestion *c, uint32_t bytes)
     c->delivery.delivered += bytes;
 }
 
-void congestion_on_persistent(struct congestion *c, uint64_t rtt_ns, uint64_t now)
+/* What was measured counts no more; what is in flight does. */
+static void begin_anew(struct congestion *c, uint64_t cwnd, uint64_t rtt_ns, uint64_t now)
 {
     struct congestion fresh;
     congestion_init(&fresh, rtt_ns, now);
@@ -120,8 +121,18 @@ void congestion_on_persistent(struct congestion *c, uint64_t rtt_ns, uint64_t no
     fresh.delivery = c->delivery;
     fresh.round_end = c->delivery.delivered;
     fresh.lost_from = c->delivery.delivered;
-    fresh.cwnd = min_cwnd(c);
+    fresh.cwnd = cwnd;
     *c = fresh;
+}
+
+void congestion_on_persistent(struct congestion *c, uint64_t rtt_ns, uint64_t now)
+{
+    begin_anew(c, min_cwnd(c), rtt_ns, now);
+}
+
+void congestion_on_path(struct congestion *c, uint64_t rtt_ns, uint64_t now)
+{
+    begin_anew(c, INITIAL_WINDOW, rtt_ns, now);
 }
 
 void congestion_on_idle(struct congestion *c)

@@ -82,6 +82,8 @@ void congestion_update(struct congestion *, const struct rtt *, uint64_t rtt_sam
 void congestion_forget(struct congestion *, uint32_t bytes);
 /* RFC 9002 7.6: all was lost for three probe time-outs. The path is a new one. */
 void congestion_on_persistent(struct congestion *, uint64_t rtt_ns, uint64_t now);
+/* The peer is reached by another path (RFC 9000 9.4): begins anew. rtt_ns: a guess. */
+void congestion_on_path(struct congestion *, uint64_t rtt_ns, uint64_t now);
 /* Nothing to send although there was room. */
 void congestion_on_idle(struct congestion *);
 

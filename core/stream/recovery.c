@@ -46,6 +46,16 @@ void recovery_deinit(struct recovery *r)
     r->ring = NULL;
 }
 
+void recovery_on_path(struct recovery *r, uint64_t now)
+{
+    uint64_t guess = r->rtt.smoothed;
+    if (!r->rtt.measured)
+        return;
+    rtt_init(&r->rtt, guess);
+    congestion_on_path(&r->congestion, guess, now);
+    pacer_set_rate(&r->pacer, r->congestion.rate, now);
+}
+
 static void trim(struct recovery *r, uint64_t now)
 {
     uint64_t remember = REMEMBER_PTOS * rtt_pto(&r->rtt, ACK_MAX_DELAY_NS);

@@ -77,6 +77,9 @@ void recovery_deinit(struct recovery *);
 /* What the handshake of a session took, when nothing better was measured yet: before its first packet. 0: nothing
  * changes. */
 void recovery_guess_rtt(struct recovery *, uint64_t guess_ns, uint64_t now);
+/* The peer is reached by another path: its round trip, of which the one before is a guess, and its rate are measured
+ * anew (RFC 9000 9.4). What is in flight stays. Nothing was measured yet: nothing changes. */
+void recovery_on_path(struct recovery *, uint64_t now);
 
 /* Makes room for one more eliciting packet: before it is sealed. NET_ERR_LIMIT: too many unacknowledged; NO_MEMORY. */
 int recovery_reserve(struct recovery *, uint64_t now);

@@ -129,8 +129,8 @@ const struct config_key config_keys[] = {
      .doc = "Channels one peer may subscribe to, on each shard."},
     {"limits.event_bytes", KEY_SIZE, "1MiB", FIELD(event_bytes), RANGE(1 * KIB, 16384 * KIB),
      .live = AT_ONCE,
-     .doc = "The largest event that is published here, appended by peers, or received live, in bytes. What exceeds a\n"
-            "packet goes in fragments, to peers that take them: not to those of v0.19."},
+     .doc = "The largest event that is published here, appended by peers, received live, or on a stream of an application,\n"
+            "in bytes. What exceeds a packet goes in fragments, to peers that take them: not to those of v0.19."},
     {"limits.reassembly_per_peer", KEY_SIZE, "32MiB", FIELD(reassembly_peer), RANGE(17 * 1024 * KIB, 1 * GIB),
      .live = AT_ONCE,
      .doc = "Memory that events which one peer sends in fragments take until they are whole, in bytes."},

@@ -126,6 +126,19 @@ void peer_report(struct peer *p, enum peer_state state, bool restarted, bool fai
     mailbox_send(p->shard, 0, MSG_PEER_STATE, 0, 0, &m, sizeof m);
 }
 
+/* Another port of the same host is the same path behind a NAT that forgot (RFC 9000 9.4). */
+static void set_path(struct peer *p, const struct io_addr *addr, bool relayed)
+{
+    bool same = io_addr_same_host(&p->addr, addr) && p->relayed == relayed;
+    p->addr = *addr;
+    p->relayed = relayed;
+    if (same)
+        return;
+    if (p->link.current.used)
+        learn_sizes(p, p->link.current.session.p.peer_max_datagram);
+    transport_on_path(p);
+}
+
 /* The peer lost its state (or ours of it is void): nobody sends to it until it asks again. */
 static void leave_rosters(struct peer *p)
 {
@@ -197,8 +210,7 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
     p->next_addr = m->addr;
     p->next_relayed = m->relayed;
     if (promoted || !p->link.current.used) { /* an unconfirmed session does not move a peer that is in use */
-        p->addr = m->addr;
-        p->relayed = m->relayed;
+        set_path(p, &m->addr, m->relayed);
     }
     p->rx_window = m->rx_window;
     p->contact = m->contact;
@@ -207,12 +219,10 @@ void peer_on_session(struct shard *s, const struct msg_session *m)
     peer_schedule(p);
 }
 
-static void move_to(struct peer *p, const struct io_addr *from)
+static void move_to(struct peer *p, const struct io_addr *from, bool relayed)
 {
-    if (io_addr_equal(&p->addr, from))
-        return;
-    p->addr = *from;
-    p->moved = true;
+    p->moved |= !io_addr_equal(&p->addr, from);
+    set_path(p, from, relayed);
 }
 
 void peer_on_authenticated(struct peer *p, struct session *session, const struct wire_header *h,
@@ -228,9 +238,8 @@ void peer_on_authenticated(struct peer *p, struct session *session, const struct
         ids_of(p, before);
     enum link_event event = link_on_authenticated(&p->link, s->crypto, session, s->now);
     if (confirms || (newest && routed == p->relayed))
-        move_to(p, from);
+        move_to(p, from, confirms ? p->next_relayed : p->relayed);
     if (confirms) {
-        p->relayed = p->next_relayed;
         ids_of(p, after);
         sync_ids(p, before, after);
     }

@@ -73,6 +73,11 @@ void transport_on_session(struct peer *p)
         recovery_on_sent(&t->recovery, &(struct sent){.counter = sent - 1}, p->shard->now);
 }
 
+void transport_on_path(struct peer *p)
+{
+    recovery_on_path(&p->transport.recovery, p->shard->now);
+}
+
 /* ---- acknowledgements ---- */
 
 void transport_on_packet(struct peer *p, const struct wire_header *h, bool eliciting)

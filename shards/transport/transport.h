@@ -41,6 +41,7 @@ void transport_init(struct peer *);
 void transport_deinit(struct peer *); /* its streams are gone */
 /* `current` is a new session: what is in flight under the one before is lost. */
 void transport_on_session(struct peer *);
+void transport_on_path(struct peer *); /* it is reached at another host's address, or in another way */
 
 bool transport_acknowledges(const struct peer *); /* X2 is on */
 /*

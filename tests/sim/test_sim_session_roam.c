@@ -86,6 +86,31 @@ Test(sim_session_roam, one_after_the_other_under_traffic)
     }
 }
 
+/* What was measured is forgotten with the path, and kept when only the port is another one. */
+Test(sim_session_roam, another_host_is_another_path)
+{
+    for (uint64_t seed = 21; seed < 27; seed++) {
+        make(seed, seed == 21, (enum talk_dials)(seed & 1));
+        talk_start(&talk);
+        talk_for(&talk, 5 * SIM_S);
+        struct recovery *r = &mesh_peer(talk.node[0], talk.node[1])->transport.recovery;
+        cr_assert(r->rtt.measured && r->rtt.min < 50 * SIM_MS, "seed %lu: %lu", seed, r->rtt.min);
+        struct io_addr addr = sim_host_addr(talk.node[1]->host);
+        addr.port++;
+        sim_host_set_addr(talk.node[1]->host, &addr);
+        talk_link(&talk, 0)->delay = (struct sim_range){50 * SIM_MS, 60 * SIM_MS};
+        talk_for(&talk, 5 * SIM_S);
+        expect_known(1, addr);
+        cr_assert_lt(r->rtt.min, 50 * SIM_MS, "seed %lu: %lu", seed, r->rtt.min);
+        addr.ip[15] ^= 1;
+        sim_host_set_addr(talk.node[1]->host, &addr);
+        talk_for(&talk, 5 * SIM_S);
+        expect_known(1, addr);
+        cr_assert(r->rtt.measured && r->rtt.min >= 50 * SIM_MS, "seed %lu: %lu", seed, r->rtt.min);
+        talk_expect_heard(&talk, 30 * SIM_S);
+    }
+}
+
 /* Nothing to say: a heartbeat tells where it went. */
 Test(sim_session_roam, a_silent_move_is_known_with_the_next_heartbeat)
 {

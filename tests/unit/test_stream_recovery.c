@@ -331,6 +331,25 @@ Test(recovery, a_handshake_gives_the_first_guess)
     cr_assert_eq(l->r.rtt.smoothed, 10 * MS, "what was measured is better");
 }
 
+Test(recovery, another_path_is_measured_anew)
+{
+    uint64_t rate = l->r.pacer.rate, cwnd = l->r.congestion.cwnd;
+    recovery_log_send(l, 0, 9, T0);
+    ACK(l, T0 + 4 * MS, {0, 5});
+    cr_assert_gt(l->r.congestion.cwnd, cwnd);
+    uint64_t in_flight = l->r.congestion.in_flight;
+    recovery_on_path(&l->r, T0 + 5 * MS);
+    cr_assert(!l->r.rtt.measured && l->r.rtt.smoothed == 4 * MS && l->r.rtt.var == 2 * MS && l->r.rtt.min == 0);
+    cr_assert_eq(l->r.congestion.cwnd, cwnd);
+    cr_assert_eq(l->r.pacer.rate, 5 * rate, "the window in the round trip that is guessed: a fifth of 20 ms");
+    cr_assert_eq(l->r.congestion.in_flight, in_flight);
+    recovery_log_clear(l);
+    ACK(l, T0 + 50 * MS, {0, 9});
+    EXPECT(acked, 6, 7, 8, 9);
+    cr_assert(l->r.rtt.measured && l->r.rtt.smoothed == 50 * MS && l->r.rtt.min == 50 * MS);
+    cr_assert_eq(l->r.congestion.in_flight, 0);
+}
+
 Test(recovery, the_ring_grows_with_what_is_in_it)
 {
     recovery_log_send(l, 0, 62, T0);
