@@ -4,9 +4,10 @@
     tests/e2e/soak_followers.py NET_MESH [--followers N] [--bytes N] [--rate N]
 
 Every follower is a node, a process of its own with one shard, on an address of its own of the loopback network. When all have
-begun to follow, half are stopped (SIGSTOP), and events of 1 KiB are published at a steady rate. The publisher keeps 8 MiB of its
-log, so what a follower misses for long is trimmed: a gap it is told of. Of the publisher's resident memory the peak of the
-second half of that time must not exceed the peak of the first by more than 5 % and 2 MiB. Then the stalled go on, and every
+begun to follow, half are stopped (SIGSTOP), and events of 1 KiB are published at a steady rate. The publisher keeps 8 MiB of
+its log, so what a follower misses for long is trimmed: a gap it is told of. The publisher's resident memory must not exceed the
+median of the first half of that time by more than 5 %, 2 MiB, and what late acknowledgements may need on a busy machine
+(limits.unacknowledged, here a window for each follower). Then the stalled go on, and every
 follower's log must reach the publisher's end. The full size, 1,000 followers and 208 MiB, takes minutes: tests/run --soak.
 """
 import argparse
@@ -14,6 +15,7 @@ import pathlib
 import resource
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -25,7 +27,8 @@ import soak_exact
 
 CHANNEL = "soak/followers"
 EVENT = 1024
-SMALL = ("shards.count=1", "shards.ring_bytes=1MiB", "transport.socket_buffer=256KiB", "transport.window=64KiB")
+WINDOW = 64 << 10  # bytes
+SMALL = ("shards.count=1", "shards.ring_bytes=1MiB", "transport.socket_buffer=256KiB", f"transport.window={WINDOW}")
 START = 120  # seconds for all to begin
 FINISH = 300  # seconds for all to reach the end
 
@@ -43,7 +46,8 @@ class Crowd:
         self.options, self.directory = options, pathlib.Path(directory)
         self.begin = time.monotonic()
         self.publisher = mesh.Node(self.directory / "publisher", *mesh.settings((
-            "shards.count=1", "channels.retention_bytes=8MiB", "limits.pending_handshakes=4096", "limits.channels=256")),
+            "shards.count=1", "channels.retention_bytes=8MiB", f"limits.unacknowledged={options.followers * WINDOW}",
+            "limits.pending_handshakes=4096", "limits.channels=256")),
             admin="unix:admin.sock")
         self.followers = []
 
@@ -96,9 +100,9 @@ class Crowd:
 
     def check_flat(self, samples):
         half = samples[-1][0] / 2
-        first, second = (max(size for when, size in samples if (when >= half) == late) for late in (False, True))
-        self.say(f"peak of the publisher's memory: {first / 2**20:.1f} MiB, then {second / 2**20:.1f} MiB")
-        if second > first * 1.05 + (2 << 20):
+        first, peak = statistics.median(size for when, size in samples if when < half), max(size for _, size in samples)
+        self.say(f"the publisher's memory: {first / 2**20:.1f} MiB, and not more than {peak / 2**20:.1f} MiB")
+        if peak > first * 1.05 + (2 << 20) + self.options.followers * WINDOW:
             raise AssertionError(f"the publisher grows: {[(round(when, 1), size >> 10) for when, size in samples[::20]]} (s, KiB)")
 
     def reached(self, node):

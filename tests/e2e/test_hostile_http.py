@@ -147,7 +147,8 @@ class HostileHttp(mesh.MeshCase):
         return (arrived() - first) / (time.monotonic() - started)
 
     def test_a_crowd_disturbs_nobody(self):
-        alice, bob = self.mesh("admin.connections=1100", "admin.idle_timeout=5s")
+        # more than the crowd has: on a busy machine some that it closed are there still
+        alice, bob = self.mesh("admin.connections=4000", "admin.idle_timeout=5s")
         honest = Honest(alice)
         with alice.publishing("stream", LINES, pause=0.01):
             before = honest.run(HONEST, 3), self.rate(bob, alice)
