@@ -23,9 +23,12 @@ struct wanted { /* a subscription of ours, as peers.yaml has it */
     uint64_t lag;         /* of what is followed, as last heard */
     const char *note;     /* static: why it is not active, or live though it was to be followed; "" */
     struct list requests; /* control_request waiting for the peer's answer */
-    /* An answer that nobody hears before peers.yaml has it: what `start` and `anew` have become. */
+    /* An answer that nobody hears before peers.yaml has it: what `start` and `anew` have become. Where that cannot be
+     * written the answer is given, and writing is tried again. */
     struct control_request settled;
     struct msg_subscribed answer;
+    bool answered;
+    struct timer write_again;
 };
 
 struct dial {

@@ -12,6 +12,7 @@
  * SETTLED: nobody's, the wanted's own. */
 enum request_kind { REQUEST_PEER, REQUEST_SUBSCRIBE, REQUEST_BEGIN, REQUEST_UNSUBSCRIBE, REQUEST_SETTLED };
 
+static const uint64_t WRITE_AGAIN_NS = UINT64_C(2000000000);
 static const char REMOVED[] = "the peer or the subscription was removed meanwhile";
 
 /* Refusals come through the callback too, but never from inside the call: at the next tick. */
@@ -103,6 +104,15 @@ void requests_abort(struct contacts *cs)
 
 /* ---- wanted subscriptions ---- */
 
+static void on_write_again(struct timer *t, uint64_t now);
+
+static void settle_cancel(struct wanted *w)
+{
+    timer_cancel(&w->contact->owner->shard->timers, &w->write_again);
+    if (list_linked(&w->settled.link))
+        list_remove(&w->settled.link);
+}
+
 static struct wanted *wanted_find(struct contact *c, const struct channel_name *name)
 {
     for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next) {
@@ -142,6 +152,7 @@ int wanted_add(struct contact *c, const struct subscribe_ask *ask, struct wanted
         w->number = 1;
         list_init(&w->requests);
         list_init(&w->settled.link);
+        timer_init(&w->write_again, on_write_again);
         list_push_back(&c->wanted, &w->in_contact);
         c->owner->wanted_count++;
     }
@@ -192,8 +203,7 @@ void wanted_free(struct wanted *w)
     struct control_request *r;
     detach(&cs->store.waiting, w);
     detach(&cs->store.saving, w);
-    if (list_linked(&w->settled.link))
-        list_remove(&w->settled.link);
+    settle_cancel(w);
     while ((r = take(cs, w)))
         r->done(r, NET_ERR_CANCELED, REMOVED);
     list_remove(&w->in_contact);
@@ -248,12 +258,17 @@ void contacts_on_follow_lag(struct shard *s, const struct msg_follow_lag *m)
 
 static void on_settled(struct contacts *cs, struct wanted *w, int err, const char *why)
 {
-    if (err)
+    if (err && !w->answered)
         shard_say_about(
             cs->shard, LEVEL_WARN, (struct say_about){.peer = w->contact->node_id, .channel = w->channel.text},
-            "cannot write peers.yaml: %s; where the log that is followed begins is known until the node stops", why);
-    if (w->leaving == !w->answer.subscribe)
-        answer(cs, w, &w->answer);
+            "cannot write peers.yaml: %s; until it is written, a restart would not know where the followed log begins",
+            why);
+    if (err)
+        timer_arm(&cs->shard->timers, &w->write_again, cs->shard->now + WRITE_AGAIN_NS);
+    bool tell = !w->answered && w->leaving == !w->answer.subscribe;
+    w->answered = true;
+    if (tell)
+        answer(cs, w, &w->answer); /* it may be gone then */
 }
 
 void request_saved(struct contacts *cs, struct control_request *r, int err, const char *why)
@@ -312,16 +327,25 @@ static bool note_wish(struct wanted *w, const struct msg_subscribed *a)
 
 void request_answered(struct contacts *cs, struct wanted *w, const struct msg_subscribed *a)
 {
-    bool saving = list_linked(&w->settled.link), changed = note_wish(w, a);
-    if (!saving && (!changed || cs->phase != STOP_NONE)) {
-        answer(cs, w, a);
-        return;
-    }
-    w->answer = *a;
-    if (saving && changed)
-        list_remove(&w->settled.link);
-    if (changed)
+    bool held = list_linked(&w->settled.link) && !w->answered;
+    if (note_wish(w, a) && cs->phase == STOP_NONE) {
+        settle_cancel(w);
+        w->answer = *a;
+        w->answered = false;
         save(cs, &w->settled, REQUEST_SETTLED, 0, w);
+    } else if (held) {
+        w->answer = *a;
+    } else {
+        answer(cs, w, a);
+    }
+}
+
+static void on_write_again(struct timer *t, uint64_t now)
+{
+    struct wanted *w = container_of(t, struct wanted, write_again);
+    (void)now;
+    if (w->contact->owner->phase == STOP_NONE)
+        save(w->contact->owner, &w->settled, REQUEST_SETTLED, 0, w);
 }
 
 static void on_refusal(struct timer *t, uint64_t now)

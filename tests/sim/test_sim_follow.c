@@ -787,6 +787,31 @@ Test(sim_follow, the_latest_is_a_place_in_the_log_after_a_restart)
     }
 }
 
+/* Nor does a disk that fails at that moment bring the start back in the next life: it is written again. */
+Test(sim_follow, a_start_that_was_answered_is_written_again_where_that_failed)
+{
+    static const struct sim_fault fault = {
+        .kinds = 1U << IO_FSYNC, .suffix = "peers.yaml.tmp", .error = EIO, .after = 1, .times = 2};
+    bool live;
+    make(163, 1, 1);
+    start();
+    publish(0, 50);
+    sim_disk_fault(b->host, &fault); /* lets the wish through */
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_LATEST, 0, 10 * SIM_S, &live), NET_OK);
+    publish(50, 50);
+    catch_up(5 * SIM_S);
+    sim_run_for(mesh.sim, 6 * SIM_S);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    publish(100, 50);
+    restart_by_its_file(true);
+    cr_expect_not(b->subscriptions[0].anew);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    catch_up(60 * SIM_S);
+    cr_expect_eq(heads_of(b, a).first, 50);
+    expect_mirror(50, true);
+}
+
 /* Asked for while the publisher is away, beside a log of an earlier follow; done once, it is not done again. */
 Test(sim_follow, a_start_stands_through_a_restart_until_it_was_answered)
 {

@@ -42,12 +42,14 @@ static bool check_what_is_there(const struct pair *p)
 }
 
 /* What retention had given up, a power cut brings back: with the newest events gone, the files hold what may be kept
- * again (redex.md 13 judges by what is there). A follower that had gone on over it does not look back. */
+ * again (redex.md 13 judges by what is there). So does a restart after a clock that was ahead was set right. A follower
+ * that had gone on over it does not look back. */
 static bool may_have_been_given_up(const struct pair *p)
 {
     const struct channel_settings *s = config_channel(&p->r->from->config, p->r->channel);
     bool retains_all = !s->retention_events && !s->retention_bytes && !s->retention_age_ns;
-    return !retains_all && sim_host_boots(p->r->from->host) > 0;
+    bool set_back = p->c->clocks_step && s->retention_age_ns;
+    return !retains_all && (set_back || sim_host_boots(p->r->from->host) > 0);
 }
 
 /* From where the mirror begins, it has what the publisher has. */
