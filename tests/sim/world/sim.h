@@ -224,8 +224,8 @@ const struct sim_stats *sim_stats(const struct sim *);
 /*
  * Disks. A write reaches the page cache at its completion and stable storage by IO_FDATASYNC, IO_FSYNC or io_plain's
  * sync; a name (creation, rename, unlink) by a sync of its directory. Of what is not stable a crash keeps what it
- * likes, each piece by itself; a write can be torn at a multiple of 512 bytes of the file. A sector that arrives does so as
- * the page cache had it at some time: with all that was written to it before.
+ * likes, each piece by itself; a write can be torn at a multiple of 512 bytes of the file. A sector that arrives does
+ * so as the page cache had it at some time: with all that was written to it before.
  */
 #define SIM_DRAWN UINT32_MAX
 /* How names come to stable storage. ANY is what POSIX allows: each by itself, by a sync of its directory. EXT4 is what
