@@ -261,9 +261,9 @@ class Dissector(mesh.MeshCase):
             row = self.fields(joined, "netmesh.counter", "netmesh.trailing", keys=keys)
             self.assertEqual(row, [[[str(int.from_bytes(data[16:24], "little")) for _, _, data in some], []]])
         source, target, data = some[0]
-        with self.subTest("a port that another protocol has (30030: jmirror)"):
+        with self.subTest("a port that another protocol has (514: syslog)"):
             others = self.dir / "others.pcap"
-            write_pcap(others, [((source[0], 30030), target, data), (source, (target[0], 30030), data)])
+            write_pcap(others, [((source[0], 514), target, data), (source, (target[0], 514), data)])
             self.assertEqual(self.fields(others, "netmesh.counter", keys=keys), [[[str(int.from_bytes(data[16:24], "little"))]]] * 2)
         with self.subTest("a damaged packet does not open"):
             bad = self.dir / "bad.pcap"
