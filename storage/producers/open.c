@@ -223,8 +223,10 @@ static int adopt(struct producers *p, const struct intent *in)
         p->file_spoiled = true;
         return NET_OK;
     }
-    if (pr && sequence < pr->next)
-        return NET_OK; /* it was written again, after a failure */
+    if (pr && sequence < pr->next) { /* it was written again, after a failure; or is older than what is remembered */
+        p->file_spoiled = p->file_spoiled || pr->next - sequence > pr->kept;
+        return NET_OK;
+    }
     int err = NET_OK;
     if (!pr) {
         pr = producer_create();
@@ -233,7 +235,8 @@ static int adopt(struct producers *p, const struct intent *in)
             producer_free(pr);
             return err;
         }
-    } else if (sequence > pr->next) { /* intents between are lost: they are too old now */
+    } else if (sequence > pr->next) { /* intents between are lost: they are too old now, and those before */
+        p->file_spoiled = true;
         pr->kept = 0;
         pr->next = sequence;
     }

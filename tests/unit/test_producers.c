@@ -409,6 +409,28 @@ Test(producers, a_spoiled_record_costs_only_itself)
     cr_assert_eq(redex_store_size(&s, "c/producers~") % INTENT_SIZE, 0);
 }
 
+/* Intents between are missing: what is forgotten for it is not found again by the next open, which believes less. */
+Test(producers, what_was_forgotten_stays_so)
+{
+    static const uint64_t orders[][4] = {{0, 1, 2, 9}, {9, 0, 1, 2}};
+    for (int k = 0; k < 2; k++) {
+        uint8_t file[4 * INTENT_SIZE];
+        for (uint8_t i = 0; i < 4; i++) {
+            struct intent in = {.append = make(1, orders[k][i], 1), .first_seq = orders[k][i]};
+            intent_encode(&in, file + (size_t)i * INTENT_SIZE);
+        }
+        if (k == 0)
+            redex_store_make(&s, 3);
+        redex_store_write(&s, "c/producers~", file, sizeof file);
+        open_all();
+        cr_assert_eq(producers_records(p), 1);
+        kill_all();
+        open_all();
+        cr_assert_leq(producers_records(p), 1, "order %d", k);
+        close_all();
+    }
+}
+
 Test(producers, a_torn_tail_is_cut_off)
 {
     open_all();
