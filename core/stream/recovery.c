@@ -51,6 +51,7 @@ void recovery_on_path(struct recovery *r, uint64_t now)
     uint64_t guess = r->rtt.smoothed;
     if (!r->rtt.measured)
         return;
+    r->path_counter = r->next_counter;
     rtt_init(&r->rtt, guess);
     congestion_on_path(&r->congestion, guess, now);
     pacer_set_rate(&r->pacer, r->congestion.rate, now);
@@ -110,6 +111,11 @@ static void release(struct recovery *r, struct sent *entry)
     entry->what = NULL;
 }
 
+static bool of_this_path(const struct recovery *r, const struct sent *sent)
+{
+    return sent->counter >= r->path_counter;
+}
+
 /* The entry leaves what is in flight. Returns it as it was, for the callbacks. */
 static struct sent land(struct recovery *r, uint64_t place)
 {
@@ -145,7 +151,8 @@ static void on_spurious(struct recovery *r, uint64_t place, const struct recover
     adapt(r, copy.counter);
     sent_clear(r, r->lost, place);
     r->packets_spurious++;
-    congestion_on_spurious(&r->congestion, copy.bytes);
+    if (of_this_path(r, &copy))
+        congestion_on_spurious(&r->congestion, copy.bytes);
     events->spurious(events->ctx, &copy);
 }
 
@@ -157,7 +164,10 @@ static bool on_range(struct recovery *r, struct range range, uint64_t arrived, c
     while ((place = sent_next(r, r->in_flight, r->lost, place, end)) < end) {
         if (sent_bit(r, r->in_flight, place)) {
             struct sent copy = land(r, place);
-            congestion_on_acked(&r->congestion, &copy.mark, copy.sent_ns, copy.bytes, arrived);
+            if (of_this_path(r, &copy))
+                congestion_on_acked(&r->congestion, &copy.mark, copy.sent_ns, copy.bytes, arrived);
+            else
+                congestion_forget(&r->congestion, copy.bytes);
             events->acked(events->ctx, &copy);
         } else {
             on_spurious(r, place, events);
@@ -211,9 +221,13 @@ static void detect_lost(struct recovery *r, uint64_t now, const struct recovery_
             r->loss_ns = entry->sent_ns + delay;
             break;
         }
-        if (r->rtt.measured)
-            run_extend(r, &run, r->scan);
-        congestion_on_lost(&r->congestion, entry->bytes);
+        if (!of_this_path(r, entry)) {
+            congestion_forget(&r->congestion, entry->bytes);
+        } else {
+            congestion_on_lost(&r->congestion, entry->bytes);
+            if (r->rtt.measured)
+                run_extend(r, &run, r->scan);
+        }
         declare_lost(r, r->scan, events);
     }
     if (run.persistent)
@@ -225,6 +239,8 @@ static uint64_t rtt_sample(const struct recovery *r, uint64_t largest, uint64_t 
 {
     uint64_t place = sent_find(r, largest);
     if (place == r->tail || sent_at(r, place)->counter != largest || (r->any_acked && largest <= r->largest))
+        return 0;
+    if (!of_this_path(r, sent_at(r, place)))
         return 0;
     uint64_t sample = now - sent_at(r, place)->sent_ns;
     return sample ? sample : 1;
@@ -319,7 +335,7 @@ void recovery_abandon(struct recovery *r, uint64_t now, const struct recovery_ev
         sent_trim(r, NEVER);
         r->head = r->scan = r->tail;
     }
-    r->next_counter = r->largest = 0;
+    r->next_counter = r->path_counter = r->largest = 0;
     r->any_acked = false;
     r->backoff = 0;
     r->loss_ns = 0;

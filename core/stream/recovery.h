@@ -58,6 +58,7 @@ struct recovery {
     uint32_t flying, kept;      /* entries in flight, and those of them that are KEPT */
 
     uint64_t next_counter; /* above all that were sent */
+    uint64_t path_counter; /* of the first packet on this path: those before are no measure of it */
     uint64_t largest;      /* acknowledged, of this session; with any_acked */
     bool any_acked;
     uint64_t last_eliciting_ns, loss_ns; /* loss_ns: when the time threshold is reached; 0: not needed */
@@ -78,7 +79,8 @@ void recovery_deinit(struct recovery *);
  * changes. */
 void recovery_guess_rtt(struct recovery *, uint64_t guess_ns, uint64_t now);
 /* The peer is reached by another path: its round trip, of which the one before is a guess, and its rate are measured
- * anew (RFC 9000 9.4). What is in flight stays. Nothing was measured yet: nothing changes. */
+ * anew (RFC 9000 9.4), by what is sent from now on. What is in flight stays: it is reported as acknowledged or lost as
+ * ever, and measures nothing. Nothing was measured yet: nothing changes. */
 void recovery_on_path(struct recovery *, uint64_t now);
 
 /* Makes room for one more eliciting packet: before it is sealed. NET_ERR_LIMIT: too many unacknowledged; NO_MEMORY. */

@@ -344,10 +344,34 @@ Test(recovery, another_path_is_measured_anew)
     cr_assert_eq(l->r.pacer.rate, 5 * rate, "the window in the round trip that is guessed: a fifth of 20 ms");
     cr_assert_eq(l->r.congestion.in_flight, in_flight);
     recovery_log_clear(l);
-    ACK(l, T0 + 50 * MS, {0, 9});
-    EXPECT(acked, 6, 7, 8, 9);
+    recovery_log_send(l, 10, 13, T0 + 10 * MS);
+    ACK(l, T0 + 11 * MS, {7, 8}, {0, 5}); /* RFC 9000 9.4: what went the old way says nothing of the new one */
+    cr_assert(!l->r.rtt.measured && l->r.congestion.min_rtt == 0 && l->r.congestion.bandwidth.half[0] == 0);
+    ACK(l, T0 + 60 * MS, {10, 13}, {7, 8}, {0, 5});
+    EXPECT(acked, 7, 8, 10, 11, 12, 13);
+    EXPECT(lost, 6, 9);
     cr_assert(l->r.rtt.measured && l->r.rtt.smoothed == 50 * MS && l->r.rtt.min == 50 * MS);
+    cr_assert_eq(l->r.congestion.min_rtt, 50 * MS);
+    cr_assert_eq(l->r.congestion.lost, 0, "nor what was lost there");
     cr_assert_eq(l->r.congestion.in_flight, 0);
+}
+
+/* All that was on its way to where the peer was is lost: it goes again, and the new path is not taken for a bad one. */
+Test(recovery, what_was_lost_on_the_old_path_is_no_congestion_of_the_new_one)
+{
+    uint64_t cwnd = l->r.congestion.cwnd;
+    recovery_log_send(l, 0, 0, T0);
+    ACK(l, T0 + 10 * MS, {0, 0});
+    for (uint64_t i = 0; i < 300; i++)
+        recovery_log_send(l, 1 + i, 1 + i, T0 + (11 + i) * MS);
+    recovery_on_path(&l->r, T0 + 320 * MS);
+    recovery_log_send(l, 301, 301, T0 + 321 * MS);
+    recovery_log_clear(l);
+    ACK(l, T0 + 331 * MS, {301, 301});
+    cr_assert_eq(l->lost_count, 300);
+    cr_assert_geq(l->r.congestion.cwnd, cwnd);
+    cr_assert_not(l->r.congestion.full);
+    cr_assert_eq(l->r.congestion.bound, UINT64_MAX);
 }
 
 Test(recovery, the_ring_grows_with_what_is_in_it)
