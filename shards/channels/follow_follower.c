@@ -117,8 +117,6 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
     if (!sub)
         return;
     struct following *f = &sub->following;
-    if (m->err && f->begun)
-        sub->fresh = true; /* the log that was to begin: the start counts still */
     if (m->err == NET_ERR_UNSUPPORTED) {
         drop_stream(p, sub);
         membership_go_live(p, sub, "this node keeps no log of the channel");
@@ -131,7 +129,8 @@ void follow_on_place(struct shard *s, const struct msg_follow_place *m)
         f->next = m->known ? m->next_seq : 0;
         memcpy(f->log_id, m->log_id, LOG_ID);
         wait(sub, s->now);
-    } else if (f->begun) { /* the log is there: from now on a restart goes on in it */
+    } else if (f->begun) { /* the log is there: from now on a restart goes on in it, and the start counts no more */
+        sub->fresh = false;
         membership_accepted(p, sub);
     }
     membership_tick(p, s->now);
@@ -158,7 +157,6 @@ static bool on_granted(struct peer *p, struct subscription *sub, const struct fo
     memcpy(f->log_id, m->log_id, LOG_ID);
     f->next = m->sequence;
     f->known = f->begun = true;
-    sub->fresh = false;
     if (goes_on)
         return true;
     struct msg_follow_open open = {

@@ -216,7 +216,8 @@ void contacts_on_subscribed(struct shard *s, const struct msg_subscribed *a)
         return;
     for (struct list *n = c->wanted.next; n != &c->wanted; n = n->next) {
         struct wanted *w = container_of(n, struct wanted, in_contact);
-        if (w->hash == a->hash && w->leaving == !a->subscribe) {
+        bool overtaken = a->subscribe && a->number != w->number; /* its home is told of another wish, or will be */
+        if (w->hash == a->hash && w->leaving == !a->subscribe && !overtaken) {
             request_answered(s->contacts, w, a);
             return;
         }

@@ -88,6 +88,7 @@ struct contacts {
     struct list all;
     uint32_t entries;
     uint32_t wanted_count; /* of all contacts */
+    uint32_t wishes;       /* the number of the last one: no two have the same */
     struct guard guard;
     struct store store;
     struct key_log *key_log; /* NULL: keys stay where they are */

@@ -91,15 +91,12 @@ static void start(struct contacts *cs)
 static void finish(struct contacts *cs)
 {
     struct store *st = &cs->store;
-    struct list saved, *n;
-    list_init(&saved);
-    while ((n = list_pop(&st->saving)))
-        list_push_back(&saved, n);
-    st->step = STORE_IDLE;
+    struct list *n;
     int err = st->err ? net_err_from_errno(-st->err) : NET_OK;
-    while ((n = list_pop(&saved)))
+    while ((n = list_pop(&st->saving))) /* what one of them ends, another may name: wanted_free() looks here */
         request_saved(cs, container_of(n, struct control_request, link), err, st->err ? strerror(-st->err) : "");
-    if (st->step == STORE_IDLE && !list_empty(&st->waiting))
+    st->step = STORE_IDLE;
+    if (!list_empty(&st->waiting))
         start(cs);
 }
 

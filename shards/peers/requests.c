@@ -149,7 +149,7 @@ int wanted_add(struct contact *c, const struct subscribe_ask *ask, struct wanted
         w->channel = *name;
         w->hash = hash;
         w->note = "";
-        w->number = 1;
+        w->number = ++c->owner->wishes;
         list_init(&w->requests);
         list_init(&w->settled.link);
         timer_init(&w->write_again, on_write_again);
@@ -161,7 +161,7 @@ int wanted_add(struct contact *c, const struct subscribe_ask *ask, struct wanted
         w->start = ask->start;
         w->sequence = ask->sequence;
         w->anew = false;
-        w->number++;
+        w->number = ++c->owner->wishes;
         w->active = false;
     }
     w->leaving = false;
@@ -271,6 +271,12 @@ static void on_settled(struct contacts *cs, struct wanted *w, int err, const cha
         answer(cs, w, &w->answer); /* it may be gone then */
 }
 
+/* Active may be what the home said before it heard of an unsubscribe. */
+static bool stands_already(const struct wanted *w, const struct control_request *r)
+{
+    return wanted_active(w) && w->told && r->node.a == REQUEST_SUBSCRIBE;
+}
+
 void request_saved(struct contacts *cs, struct control_request *r, int err, const char *why)
 {
     char text[512];
@@ -297,8 +303,7 @@ void request_saved(struct contacts *cs, struct control_request *r, int err, cons
     list_push_back(&cs->requests, &r->link);
     r->deadline = cs->shard->now + r->node.b;
     arm(cs);
-    /* Active may be what the home said before it heard of an unsubscribe. */
-    if (wanted_active(w) && w->told && r->node.a == REQUEST_SUBSCRIBE)
+    if (stands_already(w, r))
         answer(cs, w, &(struct msg_subscribed){.live = w->live, .note = w->note});
     else
         wanted_tell_home(w, r->node.a != REQUEST_UNSUBSCRIBE);
@@ -318,7 +323,7 @@ static void save(struct contacts *cs, struct control_request *r, enum request_ki
  * another place, and "anew" yet another log. */
 static bool note_wish(struct wanted *w, const struct msg_subscribed *a)
 {
-    if (!a->subscribe || a->number != w->number || (a->start == w->start && a->anew == w->anew))
+    if (!a->subscribe || (a->start == w->start && a->anew == w->anew))
         return false;
     w->start = a->start;
     w->anew = a->anew;
@@ -451,6 +456,14 @@ void node_unsubscribe(struct node *node, const struct channel_name *name, uint64
     save(cs, r, REQUEST_UNSUBSCRIBE, timeout_ns, w);
 }
 
+static bool waits_for_peer(const struct contacts *cs, const struct control_request *r)
+{
+    for (const struct list *n = cs->requests.next; n != &cs->requests; n = n->next)
+        if (n == &r->link)
+            return true;
+    return false;
+}
+
 void node_request_cancel(struct node *node, struct control_request *r)
 {
     struct contacts *cs = node->shards[0]->contacts;
@@ -458,8 +471,14 @@ void node_request_cancel(struct node *node, struct control_request *r)
         refusal_free(cs, r->node.p);
         return;
     }
-    if (list_linked(&r->link))
-        list_remove(&r->link);
+    if (!list_linked(&r->link))
+        return;
+    bool saved = waits_for_peer(cs, r);
+    struct wanted *w = r->node.p; /* NULL: an entry's, or it was removed */
+    list_remove(&r->link);
+    if (w && !saved && cs->phase == STOP_NONE &&
+        !stands_already(w, r)) /* peers.yaml will say so, though nobody waits for it */
+        wanted_tell_home(w, !w->leaving);
 }
 
 void node_each_subscription(struct node *node, void (*row)(void *, const struct subscription_row *), void *ctx)

@@ -6,6 +6,7 @@
 
 #include "core/base/err.h"
 #include "shards/logs/log.h"
+#include "shards/peers/contacts.h"
 #include "shards/peers/membership.h"
 #include "shards/peers/peer.h"
 #include "tests/support/mesh_expect.h"
@@ -839,6 +840,56 @@ Test(sim_follow, a_start_stands_through_a_restart_until_it_was_answered)
     publish(100, 10);
     catch_up(60 * SIM_S);
     cr_expect_eq(log_held(b, a)->key.edition, edition);
+    expect_mirror(0, true);
+}
+
+/* It left while its publisher was away, whom the home has still to tell: the next one is not the same again. */
+Test(sim_follow, what_is_asked_for_after_leaving_is_another_wish)
+{
+    bool live;
+    make(164, 1, 2);
+    start();
+    publish(0, 100);
+    cr_assert_eq(mesh_ask_subscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
+    sim_cut(mesh.sim, a->host, b->host, true);
+    sim_run_for(mesh.sim, 2 * b->config.session_timeout_ns);
+    cr_assert_eq(mesh_ask_unsubscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_EARLIEST, 0, 10 * SIM_S, &live), NET_ERR_UNREACHABLE);
+    sim_cut(mesh.sim, a->host, b->host, false);
+    cr_assert(mesh_settle(&mesh, 60 * SIM_S));
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_expect_eq(note().mode, SUBSCRIBE_FOLLOW);
+    cr_expect_eq(heads_of(b, a).first, 0);
+    expect_mirror(0, true);
+}
+
+static struct msg_subscribed late; /* about the wish before */
+
+static void answer_late(void *ctx, const struct sim_disk_event *e)
+{
+    (void)ctx;
+    if (e->after && e->kind == IO_FSYNC)
+        contacts_on_subscribed(node_shard(b->node, 0), &late);
+}
+
+/* The peer acknowledges what was wanted before, while what is wanted now is being saved. */
+Test(sim_follow, an_answer_to_an_earlier_wish_is_none)
+{
+    bool live = true;
+    make(165, 1, 2);
+    start();
+    publish(0, 100);
+    cr_assert_eq(mesh_ask_subscribe(b, CHANNEL, a, 10 * SIM_S), NET_OK);
+    struct contact *c = contact_find(node_shard(b->node, 0)->contacts, a->node_id);
+    const struct wanted *w = container_of(list_first(&c->wanted), struct wanted, in_contact);
+    late = (struct msg_subscribed){
+        .node_id = a->node_id, .hash = w->hash, .subscribe = true, .live = true, .note = "", .number = w->number};
+    sim_disk_on_op(b->host, answer_late, NULL);
+    cr_assert_eq(mesh_ask_follow(b, CHANNEL, a, START_DEFAULT, 0, 10 * SIM_S, &live), NET_OK);
+    sim_disk_on_op(b->host, NULL, NULL);
+    cr_expect_not(live);
+    catch_up(10 * SIM_S);
+    cr_expect_eq(note().mode, SUBSCRIBE_FOLLOW);
     expect_mirror(0, true);
 }
 

@@ -129,6 +129,42 @@ static void ignore(struct control_request *r, int err, const char *message)
     (void)message;
 }
 
+static void not_called(struct control_request *r, int err, const char *message)
+{
+    (void)r, (void)message;
+    cr_assert_fail("%d", err);
+}
+
+/* Who asked goes away while peers.yaml is written: what it will say is done all the same. */
+Test(sim_peers, what_was_asked_for_is_done_though_nobody_waits)
+{
+    struct mesh_node *a, *b;
+    struct subscribe_ask ask = {.mode = SUBSCRIBE_LIVE};
+    pair(8, 1, 2, true, &a, &b);
+    b->subscription_count = 0;
+    mesh_start(a);
+    mesh_start(b);
+    cr_assert(mesh_settle(&mesh, 30 * SIM_S));
+    sim_disk_settings(b->host)->slow = (struct sim_range){20 * SIM_MS, 20 * SIM_MS};
+    ask.peer = a->node_id;
+    cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &ask.channel), CHANNEL_NAME_OK);
+    for (int subscribed = 1; subscribed >= 0; subscribed--) {
+        struct control_request r = {.done = not_called};
+        if (subscribed)
+            node_subscribe(b->node, &ask, 10 * SIM_S, &r);
+        else
+            node_unsubscribe(b->node, &ask.channel, ask.peer, 10 * SIM_S, &r);
+        sim_host_poke(b->host, 0);
+        sim_run_for(mesh.sim, 30 * SIM_MS);
+        node_request_cancel(b->node, &r);
+        sim_run_for(mesh.sim, 2 * SIM_S);
+        uint64_t sent = MESH_COUNT(a, tx_events);
+        expect_published(a, CHANNEL, 1, subscribed ? 0 : 10, 10, false);
+        sim_run_for(mesh.sim, SIM_S);
+        cr_assert_eq(MESH_COUNT(a, tx_events), sent + (subscribed ? 10 : 0));
+    }
+}
+
 Test(sim_peers, of_leaving_and_subscribing_at_once_the_later_holds)
 {
     struct mesh_node *a, *b;
