@@ -136,8 +136,8 @@ NETMESH_API int netmesh_stream_open(struct netmesh_shard *, uint64_t peer, uint6
  * not open, or another one has its id. NETMESH_UNREACHABLE: no session with the peer now. No events: nothing is sent,
  * 0. An event larger than can be sent, or bytes that are no frames: an error, and nothing is sent. On a reliable stream
  * an event may have limits.event_bytes (if its window holds a packet, and with peers that know fragments); the peer
- * puts it together within its limits.reassembly_per_peer, and the stream breaks where it takes less. Else it may have
- * what a packet holds, 8,092 bytes at least with the window for it. */
+ * puts it together within its limits.reassembly and reassembly_per_peer, and the stream breaks where it takes less.
+ * Else it may have what a packet holds, 8,090 bytes at least with the window for it. */
 NETMESH_API int netmesh_stream_send(struct netmesh_shard *, const struct netmesh_stream *, const uint8_t *frames,
                                     size_t len, uint32_t count, uint32_t *sent);
 /* Ends the sending half. What was taken still goes out, and then the peer hears that it is finished (v0.19.0 has no

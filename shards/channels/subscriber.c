@@ -261,7 +261,7 @@ static enum pull_result pump(struct cursor *c, struct source *src, uint64_t allo
     enum pull_result why;
     for (*spent = 0; source_has(src, c);) {
         uint32_t len = source_peek(src, c);
-        if (len + 4 > p->plaintext_whole) {
+        if (len + 4 > p->plaintext_whole || c->sent.offset) { /* begun in fragments it ends so, whatever fits by now */
             if (!pump_large(c, src, allowance, spent, &why))
                 return why;
             continue;

@@ -38,6 +38,7 @@ struct peer {
     struct map streams;  /* id -> struct stream */
     struct list closed_streams; /* of those: over, oldest first */
     struct transport transport;
+    uint64_t message_bytes;        /* of messages to it that wait to be sent in fragments */
     struct reassembly *reassembly; /* of what it sends in fragments; NULL: nothing came (fragments.c) */
     uint64_t idle_round;           /* when idle streams are looked for again */
     uint64_t control_seq;          /* of credit packets */

@@ -30,12 +30,19 @@ static size_t packet_len(const struct peer *p, uint32_t slice)
     return route + WIRE_OVERHEAD + FRAGMENT_FRAME_HEAD + slice;
 }
 
+/* What the path carries, and a stream with a small window may have unreported. */
+static uint32_t choose_slice(const struct peer *p, const struct stream *st)
+{
+    uint32_t most = st->tx.window > WIRE_OVERHEAD ? st->tx.window - WIRE_OVERHEAD : p->plaintext_path;
+    return fragment_slice(most < p->plaintext_path ? most : p->plaintext_path);
+}
+
 /* Fragments take consecutive sequences: when they do not go on, the stream began anew, and so does the event. */
 static void begin_or_go_on(struct large_sent *sent, const struct peer *p, const struct stream *st)
 {
     if (sent->offset && st->tx_seq == sent->first + sent->offset / sent->slice)
         return;
-    *sent = (struct large_sent){.first = st->tx_seq, .slice = fragment_slice(p->plaintext_path)};
+    *sent = (struct large_sent){.first = st->tx_seq, .slice = choose_slice(p, st)};
 }
 
 /* The slice that is next; 0: not all of it is here. */
@@ -164,7 +171,8 @@ enum fragments_sent fragments_send(struct cursor *c, const struct large_event *e
 
 /* ---- reliable streams ---- */
 
-enum { MESSAGES_BYTES = 64 << 20 }; /* of a shard's messages that wait to be sent */
+/* Of a shard's messages that wait to be sent, and those to one peer, who may have fallen silent. */
+enum { MESSAGES_BYTES = 64 << 20, MESSAGES_TO_A_PEER = MESSAGES_BYTES / 4 };
 
 enum fragments_sent fragments_commit(struct peer *p, struct stream *st, uint16_t subprotocol, struct large_sent *sent,
                                      const struct large_event *e)
@@ -174,7 +182,7 @@ enum fragments_sent fragments_commit(struct peer *p, struct stream *st, uint16_t
     uint32_t slice = next_slice(sent, e, &last);
     if (!slice)
         return FRAGMENTS_READ;
-    struct packet *k = stream_packet(p, st, FRAGMENT_FRAME_HEAD + slice);
+    struct packet *k = stream_packet_of(p, st, FRAGMENT_FRAME_HEAD + slice); /* all are of the size that fitted once */
     if (!k)
         return FRAGMENTS_NO_CREDIT;
     store_le32(k->data, slice);
@@ -201,12 +209,20 @@ static void commit_while_room(struct peer *p, struct stream *st)
     }
 }
 
+/* One message always finds its place. */
+static bool message_waits(const struct peer *p, size_t len)
+{
+    const struct shard *s = p->shard;
+    return (s->message_bytes && s->message_bytes + len > MESSAGES_BYTES) ||
+           (p->message_bytes && p->message_bytes + len > MESSAGES_TO_A_PEER);
+}
+
 int fragments_send_message(struct peer *p, struct stream *st, uint16_t subprotocol, struct cspan message)
 {
     struct shard *s = p->shard;
     if (!fragments_on(p) || message.len > FRAGMENT_MAX_MESSAGE)
         return NET_ERR_TOO_LARGE;
-    if (s->message_bytes && s->message_bytes + message.len > MESSAGES_BYTES) {
+    if (message_waits(p, message.len)) {
         if (!list_linked(&st->starved))
             list_push_back(&s->starved_streams, &st->starved); /* asked again in the next turn */
         return NET_ERR_AGAIN;
@@ -220,6 +236,7 @@ int fragments_send_message(struct peer *p, struct stream *st, uint16_t subprotoc
     st->message.subprotocol = subprotocol;
     st->message.sent.offset = 0;
     s->message_bytes += message.len;
+    p->message_bytes += message.len;
     sender_wake(p, &st->sender);
     if (message.len <= WIRE_MAX_PLAINTEXT) /* a few packets: the next message need not wait for them */
         commit_while_room(p, st);
@@ -231,6 +248,7 @@ void fragments_drop_message(struct stream *st)
     if (!st->message.data)
         return;
     st->peer->shard->message_bytes -= st->message.len;
+    st->peer->message_bytes -= st->message.len;
     free(st->message.data);
     st->message.data = NULL;
 }

@@ -121,6 +121,8 @@ struct stream *stream_find(struct peer *, uint64_t id); /* NULL: none, or it is 
 /* A block for up to `room` bytes of event frames (at most what the path carries: see packet->room). NULL: no credit for
  * that, or the pool is dry; the source is asked again when that changes. */
 struct packet *stream_packet(struct peer *, struct stream *, size_t room);
+/* The same for so many bytes, though the path carries less: of what began when it carried them. */
+struct packet *stream_packet_of(struct peer *, struct stream *, size_t room);
 /* Takes credit and a sequence; it leaves as scheduler, pacer and congestion allow, and on a reliable stream is repeated
  * until it arrived. */
 void stream_commit(struct peer *, struct stream *, struct packet *);
@@ -177,6 +179,7 @@ void stream_on_credit(struct peer *, struct cspan plaintext, uint32_t count);
 void stream_credit_lost(struct peer *, uint64_t id, uint32_t bytes);  /* X4: a packet of that stream was lost */
 void stream_credit_found(struct peer *, uint64_t id, uint32_t bytes); /* or not, after all */
 void stream_grants_lost(struct peer *, uint64_t packet);              /* the packet that carried them was */
+void stream_grants_put_off(struct peer *); /* by 1 ms: the loss of one would not be noticed */
 bool stream_grants_due(const struct peer *);
 uint64_t stream_credit_deadline(const struct peer *);
 void stream_credit_tick(struct peer *, uint64_t now);

@@ -36,11 +36,9 @@ int stream_open(struct peer *p, uint64_t id, enum stream_mode mode, uint32_t tx_
     return NET_OK;
 }
 
-struct packet *stream_packet(struct peer *p, struct stream *st, size_t room)
+struct packet *stream_packet_of(struct peer *p, struct stream *st, size_t room)
 {
     struct shard *s = p->shard;
-    if (room > p->plaintext_max)
-        room = p->plaintext_max;
     if (st->tx.remaining < room + WIRE_OVERHEAD) {
         credit_tx_refuse(&st->tx, s->now);
         return NULL; /* the next grant wakes it */
@@ -55,6 +53,11 @@ struct packet *stream_packet(struct peer *p, struct stream *st, size_t room)
     }
     k->room = (uint16_t)room;
     return k;
+}
+
+struct packet *stream_packet(struct peer *p, struct stream *st, size_t room)
+{
+    return stream_packet_of(p, st, room < p->plaintext_max ? room : p->plaintext_max);
 }
 
 void stream_discard(struct peer *p, struct packet *k)

@@ -1,6 +1,6 @@
 /*
  * Streams of the application (netmesh.h, streams.md) at their peer's home. What the application sends is pushed: it
- * goes into packets at once, as far as credit and the pool allow, and nothing is kept beyond them.
+ * goes into packets at once, as far as credit and the pool allow. Beyond them one event is kept that goes in fragments.
  */
 #ifndef NM_SHARDS_NODE_USER_STREAM_H
 #define NM_SHARDS_NODE_USER_STREAM_H
@@ -19,7 +19,7 @@ struct user_stream *user_stream_find(struct peer *, uint64_t id, struct stream *
 /* As netmesh_stream_open(), of a peer that is here. */
 int user_stream_open(struct peer *, uint64_t id, const struct netmesh_stream_options *, uint64_t *epoch);
 /* The most a frame may have: what the peer takes in a packet and the window holds; on a reliable stream, where
- * fragments are known, limits.event_bytes. */
+ * fragments are known and the window holds a packet, limits.event_bytes, if that is more. */
 uint32_t user_stream_room(const struct peer *, const struct stream *);
 /* One packet of the frames at the front, none of which is larger, or the first in fragments: how many, and their bytes;
  * 0: backpressure. */

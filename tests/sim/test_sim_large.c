@@ -376,6 +376,78 @@ Test(sim_large, out_of_order)
     cr_assert_eq(MESH_COUNT(b, stored_events), SIZE_COUNT);
 }
 
+struct heard_sizes {
+    struct tail tail;
+    uint64_t whole, other;
+    bool done;
+};
+
+static bool on_any(struct tail *t, const struct tail_event *e)
+{
+    struct heard_sizes *h = container_of(t, struct heard_sizes, tail);
+    h->whole += e->data.len == 7000;
+    h->other += e->data.len != 7000;
+    return true;
+}
+
+static bool on_any_gap(struct tail *t, uint64_t from, uint64_t to)
+{
+    (void)t;
+    return from < to;
+}
+
+static void on_any_end(struct tail *t, int err)
+{
+    cr_assert_eq(err, NET_OK);
+    container_of(t, struct heard_sizes, tail)->done = true;
+}
+
+static bool hearing(void *ctx)
+{
+    return !((struct heard_sizes *)ctx)->done;
+}
+
+/* In the middle of an event its reader comes to be where a whole one fits a packet: it ends as it began, in fragments,
+ * and those behind it come. What was on its way to the old place is lost. */
+Test(sim_large, a_path_that_grows_under_an_event)
+{
+    enum { COUNT = 500 };
+    static uint32_t sizes[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        sizes[i] = 7000;
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        struct mesh_node *a, *b;
+        struct heard_sizes h = {.tail = {.event = on_any, .gap = on_any_gap, .done = on_any_end}};
+        struct tail_request r = {0};
+        make_pair(200 + seed, 1 + (unsigned)(seed % 6), 1, &a, &b);
+        b->config.window = 65536;
+        sim_settings(mesh.sim)->path_payload = 1472;
+        start_all();
+        for (int way = 0; way < 2; way++)
+            sim_link(mesh.sim, (way ? a : b)->host, (way ? b : a)->host)->delay =
+                (struct sim_range){10 * SIM_MS, 10 * SIM_MS};
+        cr_assert_eq(put_sizes(a, sizes, COUNT), NET_OK);
+        sim_run_for(mesh.sim, (50 + seed) * SIM_MS);
+        struct io_addr addr = sim_host_addr(b->host);
+        addr.ip[15] ^= 1;
+        sim_settings(mesh.sim)->path_payload = 8972;
+        sim_host_set_addr(b->host, &addr);
+        sim_run_for(mesh.sim, 30 * SIM_S);
+        cr_assert_eq(put_sizes(a, sizes, 10), NET_OK);
+        sim_run_for(mesh.sim, 5 * SIM_S);
+        r.origin = a->node_id;
+        cr_assert_eq(channel_name_parse(CHANNEL, strlen(CHANNEL), &r.channel), CHANNEL_NAME_OK);
+        cr_assert_eq(node_tail_open(b->node, &h.tail, &r), NET_OK);
+        sim_host_poke(b->host, 0);
+        cr_assert(sim_run_while(mesh.sim, hearing, &h, 60 * SIM_S));
+        cr_assert_eq(h.other, 0, "seed %lu: %lu of another size", seed, h.other);
+        cr_assert(h.whole > 100 && h.whole + MESH_COUNT(b, drop_lost) >= COUNT, "seed %lu: %lu, %lu lost", seed,
+                  h.whole, MESH_COUNT(b, drop_lost));
+        if (seed < 29)
+            mesh_deinit(&mesh);
+    }
+}
+
 /* ---- limits ---- */
 
 /* The receiver takes less than the sender sends: that event is dropped and counted, and the credit of its fragments

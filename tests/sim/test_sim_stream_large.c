@@ -216,3 +216,60 @@ Test(sim_stream_large, a_reset_in_the_middle)
     cr_assert_eq(node_shard(a->node, 0)->message_bytes, 0);
     cr_assert_eq(node_shard(b->node, 0)->reassembly.used, 0);
 }
+
+/* The path, and what the peer says that it takes, change while an event is on its way or waits for credit. */
+Test(sim_stream_large, the_size_of_packets_may_change_meanwhile)
+{
+    static const uint32_t sizes[] = {1388, 1 << 20}, waits[] = {1388, 5000};
+    enum { PATH = 1472 - WIRE_OVERHEAD };
+    make(6);
+    sim_settings(mesh.sim)->path_payload = WIRE_MAX_DATAGRAM;
+    struct netmesh_stream handle = open_stream(65536);
+    cr_assert_eq(send_all(&handle, sizes, 2), NET_OK);
+    sim_run_for(mesh.sim, 5 * SIM_MS);
+    cr_assert_gt(node_shard(a->node, 0)->message_bytes, 0);
+    struct peer *p = mesh_peer(a, b);
+    p->plaintext_max = p->plaintext_path = p->plaintext_whole = PATH;
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_assert_eq(app.events, 2);
+    mesh_deinit(&mesh);
+    make(7);
+    sim_settings(mesh.sim)->path_payload = PATH + WIRE_OVERHEAD;
+    handle = open_stream(PATH + WIRE_OVERHEAD); /* one packet */
+    cr_assert_eq(send_all(&handle, waits, 2), NET_OK);
+    p = mesh_peer(a, b);
+    cr_assert_eq(p->plaintext_path, PATH);
+    p->plaintext_path = p->plaintext_whole = p->plaintext_max;
+    sim_run_for(mesh.sim, 10 * SIM_S);
+    cr_assert_eq(app.events, 2);
+}
+
+/* What waits for a peer that takes nothing leaves memory for the others. */
+Test(sim_stream_large, a_silent_peer_leaves_the_others_room)
+{
+    static const uint32_t largest[] = {MAX}, sizes[] = {1 << 20};
+    struct netmesh_stream_options reliable = {.mode = NETMESH_RELIABLE};
+    struct netmesh_stream handle, other;
+    size_t len;
+    make(8);
+    struct mesh_node *silent = mesh_add(&mesh, 1);
+    mesh_know(a, silent);
+    mesh_know(silent, a);
+    mesh_start(silent);
+    handle = open_stream(0);
+    sim_cut(mesh.sim, a->host, silent->host, true);
+    uint8_t *frames = make_frames(largest, 1, &len);
+    uint32_t taken = 0;
+    for (uint64_t id = 0; id < 8; id++) {
+        uint32_t sent;
+        cr_assert_eq(netmesh_stream_open(home(), silent->node_id, id, &reliable, &other), NET_OK);
+        int err = netmesh_stream_send(home(), &other, frames, len, 1, &sent);
+        cr_assert_eq(err, sent ? NET_OK : NETMESH_AGAIN);
+        taken += sent;
+    }
+    free(frames);
+    cr_assert_eq(taken, 1);
+    cr_assert_eq(send_all(&handle, sizes, 1), NET_OK);
+    sim_run_for(mesh.sim, 5 * SIM_S);
+    cr_assert_eq(app.events, 1);
+}
