@@ -151,7 +151,7 @@ static bool send_feedback(struct peer *p, struct session *session, struct feedba
 }
 
 /* All grants that are due in one packet (X4), those of streams that owe a little along with them; an acknowledgement
- * that is owed too. */
+ * that is owed too. A grant whose loss nobody would notice waits: its stream might stand still for ever. */
 static bool pull_feedback(struct peer *p, struct session *session)
 {
     bool acknowledges = transport_acknowledges(p);
@@ -163,7 +163,12 @@ static bool pull_feedback(struct peer *p, struct session *session)
         f.grants = 0;
         if (acknowledges && first && p->transport.acks.eliciting > 0)
             add_ack(p, &f);
-        add_grants(p, &f);
+        if (transport_notices_loss(p)) {
+            add_grants(p, &f);
+        } else if (grants) {
+            stream_grants_put_off(p);
+            grants = false;
+        }
         if (f.len == 0)
             return true;
         if (!send_feedback(p, session, &f))

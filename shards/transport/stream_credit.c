@@ -29,6 +29,12 @@ bool stream_grants_due(const struct peer *p)
     return false;
 }
 
+void stream_grants_put_off(struct peer *p)
+{
+    for (struct list *n = p->grants.next; n != &p->grants; n = n->next)
+        container_of(n, struct stream, grant)->rx.due_ns = p->shard->now + GRANT_DELAY_NS;
+}
+
 /* The newest total of each goes again. A later grant of the same stream has replaced it already. */
 void stream_grants_lost(struct peer *p, uint64_t packet)
 {

@@ -109,11 +109,16 @@ void transport_on_ack(struct peer *p, struct cspan block)
 
 /* ---- sending ---- */
 
+bool transport_notices_loss(struct peer *p)
+{
+    return !transport_acknowledges(p) || recovery_reserve(&p->transport.recovery, p->shard->now) == NET_OK;
+}
+
 bool transport_may_send(struct peer *p)
 {
     struct transport *t = &p->transport;
-    return !transport_acknowledges(p) || (recovery_may_send(&t->recovery, p->shard->now, t->reliable_waiting > 0) &&
-                                          recovery_reserve(&t->recovery, p->shard->now) == NET_OK);
+    return !transport_acknowledges(p) ||
+           (recovery_may_send(&t->recovery, p->shard->now, t->reliable_waiting > 0) && transport_notices_loss(p));
 }
 
 size_t transport_seal(struct peer *p, struct wire_header *h, const struct sent *how, uint8_t *at)

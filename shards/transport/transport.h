@@ -49,6 +49,9 @@ bool transport_acknowledges(const struct peer *); /* X2 is on */
  * waits too: then both share what congestion control allows, by their turns, and neither starves the other.
  */
 bool transport_may_send(struct peer *);
+/* Would on_lost be told of one more packet? Not where the most are in flight, or memory is out. True towards a peer
+ * without X2, of whom nobody hears what is lost: what goes there is repaired otherwise. */
+bool transport_notices_loss(struct peer *);
 /* Seals a packet under the session in use (transmit_seal) and records it; `how` says what it is, see recovery.h. 0 also
  * where what is kept cannot be recorded. */
 size_t transport_seal(struct peer *, struct wire_header *, const struct sent *how, uint8_t *at);

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "core/base/err.h"
+#include "core/stream/ack.h"
 #include "core/stream/credit.h"
 #include "shards/peers/peer.h"
 #include "tests/sim/mesh/scripted.h"
@@ -581,6 +582,43 @@ Test(sim_user_streams, what_is_not_taken_is_not_granted)
     app.full = false;
     bring(ID, 3, 2, (struct cspan){two, sizeof two - 1});
     cr_assert(app.calls == 1 && granted(ID, &at) == 99);
+}
+
+/* All that the node sent arrived. */
+static void acknowledge(void)
+{
+    uint8_t text[4 + ACK_HEAD] = {ACK_HEAD};
+    uint64_t largest = peer_find(face->shard, peer_id)->link.current.session.tx_counter - 1;
+    store_le64(text + 4, largest);
+    store_le32(text + 4 + 16, (uint32_t)largest);
+    scripted_send(&peer, (struct wire_header){.subprotocol = SUBPROTO_ACK, .stream_id = UINT64_MAX, .event_count = 1},
+                  (struct cspan){text, sizeof text});
+    sim_run_for(mesh.sim, 2 * SIM_MS);
+}
+
+/* X4: a grant of which nobody would hear that it was lost waits until somebody would. Here too much is in flight. */
+Test(sim_user_streams, a_grant_goes_when_its_loss_would_be_noticed)
+{
+    make(21, false);
+    peer.local.features |= FEATURE_ACK;
+    mesh_start(node);
+    scripted_connect(&peer);
+    struct netmesh_stream handle = open_with(ID + 1, NULL);
+    cr_assert_eq(send_events(&handle, 1, 10, NULL), NET_OK);
+    settle();
+    struct recovery *in_flight = &peer_find(face->shard, peer_id)->transport.recovery;
+    in_flight->limit = in_flight->capacity;
+    while (in_flight->flying < in_flight->limit) {
+        cr_assert_eq(send_events(&handle, 1, 10, NULL), NET_OK);
+        sim_run_for(mesh.sim, 100 * SIM_US);
+    }
+    size_t at = peer.heard_count;
+    bring(ID, 0, 2, (struct cspan){two, sizeof two - 1});
+    cr_assert_eq(app.calls, 1);
+    cr_assert_eq(granted(ID, &at), 0);
+    acknowledge();
+    cr_assert_eq(granted(ID, &at), 99);
+    cr_assert_eq(in_flight->flying, 1, "the packet of the grant: it is missed if it does not arrive");
 }
 
 /* A node whose application has no use for streams. */
