@@ -95,10 +95,59 @@ static void slow_not(struct run *r, const struct act *a)
     sim_disk_settings(r->mesh.nodes[a->node].host)->slow = (struct sim_range){0};
 }
 
+/* ---- by age ---- */
+
+enum { DAT, IDX, TS, PARTS_OF_LOG };
+static const char *const parts[PARTS_OF_LOG] = {"dat", "idx", "ts"};
+
+static bool draw_age(struct act *a, const struct plan *p, struct rng *rng)
+{
+    a->node = (unsigned)rng_below(rng, p->nodes);
+    a->more = rng_below(rng, PARTS_OF_LOG);
+    a->amount = 1 + rng_below(rng, rng_below(rng, 2) ? 1 : 8);
+    return true;
+}
+
+static bool draw_bad(struct act *a, const struct plan *p, struct rng *rng)
+{
+    a->lasts = act_draw_while(rng);
+    return draw_age(a, p, rng);
+}
+
+static void tell_age(const struct act *a, const struct plan *p, FILE *out)
+{
+    act_tell_node(a, p, out);
+    fprintf(out, ", %llu in %s", (unsigned long long)a->amount, parts[a->more]);
+}
+
+/* What a record of idx says of itself has no checksum: recovery puts one wrong bit right by its neighbours, and no more
+ * is promised (storage/README.md). */
+static void rot(struct run *r, const struct act *a)
+{
+    struct mesh_node *m = &r->mesh.nodes[a->node];
+    struct life *l = &r->lives[a->node];
+    unsigned bits = a->more == IDX ? !l->index_rotted : (unsigned)a->amount;
+    check_excuse(&r->check, m);
+    l->index_rotted |= sim_disk_rot(m->host, parts[a->more], bits) > 0 && a->more == IDX;
+}
+
+static void go_bad(struct run *r, const struct act *a)
+{
+    note(r, a);
+    sim_disk_bad_sectors(r->mesh.nodes[a->node].host, parts[a->more], (unsigned)a->amount);
+}
+
+static void heal(struct run *r, const struct act *a)
+{
+    sim_disk_heal(r->mesh.nodes[a->node].host);
+}
+
 static const struct act_kind rows[] = {
     {"writes fail", 150000, 4, draw_fault, tell_fault, fail_writes, work_again},
     {"syncs fail", 150000, 4, draw_fault, tell_fault, fail_syncs, work_again},
     {"disk full", 150000, 4, draw_full, tell_full, fill, make_room},
     {"slow disk", 200000, 4, draw_slow, tell_slow, slow, slow_not},
+    {"bits rot", 100000, 2, draw_age, tell_age, rot, NULL},
+    {"bad sectors", 100000, 2, draw_bad, tell_age, go_bad, heal},
 };
 const struct act_table acts_disk = {rows, sizeof rows / sizeof rows[0]};

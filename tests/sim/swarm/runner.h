@@ -8,11 +8,11 @@
 #include "tests/sim/swarm/feeds.h"
 
 struct life {
-    unsigned holds;                  /* acts that keep it down */
-    uint64_t start_at;               /* down and not held: when it is started */
-    uint64_t stopping_till;          /* an orderly stop is under way and has to be over then; 0: none */
-    bool disk_failing;               /* its disk failed at something in this life: it may need another start */
-    bool disk_failed, clock_stepped; /* ever */
+    unsigned holds;         /* acts that keep it down */
+    uint64_t start_at;      /* down and not held: when it is started */
+    uint64_t stopping_till; /* an orderly stop is under way and has to be over then; 0: none */
+    bool disk_failing;      /* its disk failed at something in this life: it may need another start */
+    bool disk_failed, clock_stepped, index_rotted; /* ever */
     struct run *run;
     bool dying, power; /* it dies of an operation of its disk, with its power or not */
     uint64_t dies_at;  /* twice the operation's number, and 1: after its effect */
